@@ -1,0 +1,42 @@
+"""Layers, losses, metrics, schedules, callbacks and a Trainer for Keras 3.
+
+The component rooms (`layers`, `losses`, `metrics`, `schedules`, `callbacks`) use
+only Keras's public API and run on every Keras backend. `Trainer` and `Loop` need
+the TensorFlow backend; they are loaded when first asked for, so that importing
+`keras_ext` costs next to nothing and never imports TensorFlow by itself.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from keras_ext import callbacks, layers, losses, metrics, schedules
+
+if TYPE_CHECKING:
+    from keras_ext.training import Loop, Trainer
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Loop",
+    "Trainer",
+    "__version__",
+    "callbacks",
+    "layers",
+    "losses",
+    "metrics",
+    "schedules",
+]
+
+_LAZY = ("Loop", "Trainer")
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Trainer` and `Loop`, and with them TensorFlow, on first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'keras_ext' has no attribute {name!r}")
+    from keras_ext import training
+
+    return getattr(training, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

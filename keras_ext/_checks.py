@@ -1,0 +1,88 @@
+"""Argument checks whose messages say what was expected and what was received."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
+    if _is_int(value) and value >= 1:
+        return int(value)
+    raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return `value` if it is a finite number in the interval, else raise.
+
+    Args:
+        name: Argument name, for the message.
+        value: What the caller passed.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        open_low: Whether `low` itself is excluded.
+        open_high: Whether `high` itself is excluded.
+
+    Raises:
+        ValueError: If `value` is not a number, not finite or out of the interval.
+    """
+    if _is_real(value) and math.isfinite(value):
+        above = value > low if open_low else value >= low
+        below = value < high if open_high else value <= high
+        if above and below:
+            return float(value)
+    left = "(" if open_low or low == -math.inf else "["
+    right = ")" if open_high or high == math.inf else "]"
+    raise ValueError(
+        f"`{name}` must be a finite number in {left}{low:g}, {high:g}{right}. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
+    """Return `value` if it is one of `choices`, else raise `ValueError`."""
+    if any(value is choice or value == choice for choice in choices):
+        return value
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise ValueError(f"`{name}` must be one of {listed}. Received: {name}={value!r}")
+
+
+def rank(layer: str, shape: Sequence[int | None], expected: int, names: str) -> None:
+    """Raise `ValueError` unless `shape` has `expected` axes, called `names`."""
+    if len(shape) != expected:
+        raise ValueError(
+            f"{layer} expects an input of rank {expected}, shaped {names}. "
+            f"Received: input of rank {len(shape)}, shape={tuple(shape)}"
+        )
+
+
+def known_channels(layer: str, shape: Sequence[int | None], axis: int) -> int:
+    """Return the size of the channel axis, or raise if it is not known."""
+    channels = shape[axis]
+    if channels is None:
+        raise ValueError(
+            f"{layer} needs the size of the channel axis (axis {axis}) to build its "
+            f"weights. Received: shape={tuple(shape)}. Give `keras.Input` a shape "
+            "whose channel axis is a number."
+        )
+    return channels
+
+
+def _is_int(value: Any) -> bool:
+    """Python and NumPy integers, but not booleans."""
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _is_real(value: Any) -> bool:
+    """Numbers that `float` takes, but neither booleans nor strings."""
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        return False
+    return not getattr(value, "shape", ())

@@ -1,0 +1,36 @@
+"""The names that signatures use for what Keras leaves untyped."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+Tensor: TypeAlias = Any
+"""A tensor of the active Keras backend, or anything it can convert to one."""
+
+Shape: TypeAlias = tuple[int | None, ...]
+"""A static shape; `None` stands for a size known only at run time."""
+
+Activation: TypeAlias = Any
+"""A Keras activation name, a callable `Tensor -> Tensor`, or `None` for linear."""
+
+Initializer: TypeAlias = Any
+"""A Keras initializer name, configuration or instance."""
+
+Regularizer: TypeAlias = Any
+"""A Keras regularizer name, configuration or instance, or `None`."""
+
+Normalization: TypeAlias = Literal["batch"] | None
+"""`"batch"` puts a BatchNormalization behind a convolution, `None` nothing."""
+
+DataFormat: TypeAlias = Literal["channels_first", "channels_last"]
+"""Where the channel axis is."""
+
+Reduction: TypeAlias = Literal[
+    "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none"
+]
+"""How a loss turns its per-sample values into a number; `None` means `"none"`."""
+
+Logs: TypeAlias = Mapping[str, Any]
+"""Names and numbers, as a training step reports them to callbacks."""
+
+Config: TypeAlias = dict[str, Any]
+"""What `get_config` returns."""

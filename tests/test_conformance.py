@@ -1,0 +1,301 @@
+"""What holds for every component, checked for every component in `__all__`."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_ext
+from tests import conformance
+
+BACKEND = keras.backend.backend()
+
+
+def _public_classes(room):
+    named = [getattr(room, name) for name in room.__all__]
+    return {thing.__name__ for thing in named if inspect.isclass(thing)}
+
+
+def _cases(rows):
+    return [pytest.param(row, id=row.id) for row in rows]
+
+
+def _numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def _same_config(a, b):
+    assert type(a) is type(b)
+    assert keras.saving.serialize_keras_object(
+        a
+    ) == keras.saving.serialize_keras_object(b)
+
+
+@pytest.mark.parametrize(
+    ("room", "rows"),
+    [
+        (keras_ext.layers, conformance.LAYERS),
+        (keras_ext.losses, conformance.LOSSES),
+        (keras_ext.metrics, conformance.METRICS),
+        (keras_ext.schedules, conformance.SCHEDULES),
+    ],
+    ids=["layers", "losses", "metrics", "schedules"],
+)
+def test_every_component_has_a_row(room, rows):
+    assert _public_classes(room) == {type(row.make()).__name__ for row in rows}
+
+
+def test_every_callback_has_a_row():
+    assert _public_classes(keras_ext.callbacks) == set(conformance.CALLBACKS)
+
+
+@pytest.mark.parametrize("row", _cases(conformance.LAYERS))
+class TestLayer:
+    def _model(self, row, **kwargs):
+        shape = [
+            None if axis in row.dynamic_axes else size
+            for axis, size in enumerate(row.inputs.shape)
+        ]
+        inputs = keras.Input(batch_shape=shape)
+        return keras.Model(inputs, row.make()(inputs), **kwargs)
+
+    def test_config_round_trip(self, row):
+        layer = row.make()
+        _same_config(type(layer).from_config(layer.get_config()), layer)
+
+    def test_config_is_not_changed_by_build(self, row):
+        layer = row.make()
+        before = layer.get_config()
+        layer(row.inputs)
+        assert layer.get_config() == before
+
+    def test_is_registered_under_keras_ext(self, row):
+        name = keras.saving.get_registered_name(type(row.make()))
+        assert name == f"keras_ext>{type(row.make()).__name__}"
+
+    def test_symbolic_equals_eager(self, row):
+        layer = row.make()
+        eager = layer(row.inputs)
+        symbolic = layer.compute_output_spec(
+            keras.KerasTensor(row.inputs.shape, row.inputs.dtype)
+        )
+        assert tuple(symbolic.shape) == tuple(eager.shape)
+        assert symbolic.dtype == keras.backend.standardize_dtype(eager.dtype)
+        assert tuple(layer.compute_output_shape(row.inputs.shape)) == eager.shape
+
+    def test_dynamic_shapes(self, row):
+        model = self._model(row)
+        half = row.inputs[: len(row.inputs) // 2]
+        for batch in (row.inputs, half):
+            assert len(_numpy(model(batch))) == len(batch)
+
+    def test_keras_file_round_trip(self, row, tmp_path):
+        model = self._model(row)
+        expected = model.predict(row.inputs, verbose=0)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded.predict(row.inputs, verbose=0), expected)
+
+    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+    def test_mixed_precision(self, row, policy):
+        full = row.make()
+        full(row.inputs)
+        config = full.get_config()
+        config["dtype"] = policy
+        mixed = type(full).from_config(config)
+        compute_dtype = keras.DTypePolicy(policy).compute_dtype
+        output = mixed(row.inputs)
+        assert keras.backend.standardize_dtype(output.dtype) == compute_dtype
+        assert all(v.dtype == "float32" for v in mixed.trainable_variables)
+        mixed.set_weights(full.get_weights())
+        np.testing.assert_allclose(
+            _numpy(ops.cast(mixed(row.inputs), "float32")),
+            _numpy(full(row.inputs)),
+            atol=0.1,
+            rtol=0.1,
+        )
+
+    def test_inference_is_deterministic(self, row):
+        layer = row.make()
+        first = _numpy(layer(row.inputs, training=False))
+        np.testing.assert_array_equal(_numpy(layer(row.inputs, training=False)), first)
+
+    @pytest.mark.skipif(BACKEND != "tensorflow", reason="the jit flag of TensorFlow")
+    def test_xla_equals_eager(self, row):
+        import tensorflow as tf
+
+        layer = row.make()
+        eager = _numpy(layer(row.inputs, training=False))
+        compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True)
+        np.testing.assert_allclose(
+            _numpy(compiled(row.inputs)), eager, rtol=1e-4, atol=1e-5
+        )
+
+    def test_one_compiled_fit_step_moves_every_weight(self, row):
+        model = self._model(row)
+        before = [_numpy(v) for v in model.trainable_variables]
+        model.compile(keras.optimizers.SGD(1.0), loss="mse")
+        target = np.ones(model(row.inputs).shape, "float32")
+        history = model.fit(row.inputs, target, verbose=0, batch_size=len(target))
+        assert np.isfinite(history.history["loss"]).all()
+        for variable, old in zip(model.trainable_variables, before, strict=True):
+            assert not np.array_equal(_numpy(variable), old), variable.path
+
+
+@pytest.mark.parametrize("row", _cases(conformance.LOSSES))
+class TestLoss:
+    def test_config_round_trip(self, row):
+        loss = row.make()
+        _same_config(type(loss).from_config(loss.get_config()), loss)
+
+    def test_is_registered_under_keras_ext(self, row):
+        name = keras.saving.get_registered_name(type(row.make()))
+        assert name == f"keras_ext>{type(row.make()).__name__}"
+
+    def test_default_reduction_is_the_mean_of_the_samples(self, row):
+        loss = row.make()
+        each = type(loss).from_config({**loss.get_config(), "reduction": "none"})
+        np.testing.assert_allclose(
+            loss(row.y_true, row.y_pred),
+            np.mean(each(row.y_true, row.y_pred)),
+            rtol=1e-5,
+        )
+
+    def test_zero_weight_is_an_absent_sample(self, row):
+        loss = row.make()
+        total = type(loss).from_config({**loss.get_config(), "reduction": "sum"})
+        weights = np.ones(len(row.y_true), "float32")
+        weights[0] = 0
+        np.testing.assert_allclose(
+            total(row.y_true, row.y_pred, sample_weight=weights),
+            total(row.y_true[1:], row.y_pred[1:]),
+            rtol=1e-5,
+        )
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_half_precision_predictions(self, row, dtype):
+        loss = row.make()
+        value = loss(row.y_true, ops.cast(row.y_pred, dtype))
+        np.testing.assert_allclose(
+            value, loss(row.y_true, row.y_pred), rtol=0.05, atol=0.01
+        )
+
+    def test_compiles_trains_and_reloads(self, row, tmp_path):
+        model = keras.Sequential(
+            [
+                keras.Input(row.y_pred.shape[1:]),
+                keras.layers.Dense(row.y_pred.shape[-1], kernel_initializer="identity"),
+            ]
+        )
+        model.compile("sgd", loss=row.make())
+        history = model.fit(row.y_pred, row.y_true, epochs=2, verbose=0)
+        assert np.isfinite(history.history["loss"]).all()
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_allclose(
+            loaded.evaluate(row.y_pred, row.y_true, verbose=0),
+            model.evaluate(row.y_pred, row.y_true, verbose=0),
+            rtol=1e-6,
+        )
+
+
+@pytest.mark.parametrize("row", _cases(conformance.METRICS))
+class TestMetric:
+    def test_config_round_trip(self, row):
+        metric = row.make()
+        _same_config(type(metric).from_config(metric.get_config()), metric)
+
+    def test_is_registered_under_keras_ext(self, row):
+        name = keras.saving.get_registered_name(type(row.make()))
+        assert name == f"keras_ext>{type(row.make()).__name__}"
+
+    def test_any_split_into_batches_gives_the_same_result(self, row):
+        whole, parts = row.make(), row.make()
+        whole.update_state(row.y_true, row.y_pred)
+        for part in np.array_split(np.arange(len(row.y_true)), 3):
+            parts.update_state(row.y_true[part], row.y_pred[part])
+        np.testing.assert_allclose(parts.result(), whole.result(), rtol=1e-5)
+
+    def test_zero_weight_is_an_absent_sample(self, row):
+        weighted, absent = row.make(), row.make()
+        weights = np.arange(len(row.y_true), dtype="float32") % 3
+        kept = weights > 0
+        weighted.update_state(row.y_true, row.y_pred, sample_weight=weights)
+        absent.update_state(
+            row.y_true[kept], row.y_pred[kept], sample_weight=weights[kept]
+        )
+        np.testing.assert_allclose(weighted.result(), absent.result(), rtol=1e-5)
+
+    def test_reset_state_forgets_everything(self, row):
+        used, new = row.make(), row.make()
+        used.update_state(row.y_true, row.y_pred)
+        used.reset_state()
+        np.testing.assert_array_equal(used.result(), new.result())
+
+    def test_compiles_and_agrees_with_update_state(self, row):
+        metric = row.make()
+        metric.update_state(row.y_true, row.y_pred)
+        model = keras.Sequential(
+            [keras.Input(row.y_pred.shape[1:]), keras.layers.Identity()]
+        )
+        model.compile(loss=lambda y, p: ops.mean(p, axis=-1), metrics=[row.make()])
+        logs = model.evaluate(
+            row.y_pred, row.y_true, batch_size=3, verbose=0, return_dict=True
+        )
+        np.testing.assert_allclose(logs[metric.name], metric.result(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("row", _cases(conformance.SCHEDULES))
+class TestSchedule:
+    def test_config_round_trip(self, row):
+        schedule = row.make()
+        _same_config(type(schedule).from_config(schedule.get_config()), schedule)
+
+    def test_is_registered_under_keras_ext(self, row):
+        name = keras.saving.get_registered_name(type(row.make()))
+        assert name == f"keras_ext>{type(row.make()).__name__}"
+
+    def test_is_finite_and_not_negative(self, row):
+        schedule = row.make()
+        values = np.array([float(_numpy(schedule(step))) for step in row.steps])
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+
+    def test_python_numpy_and_tensor_steps_agree(self, row):
+        schedule = row.make()
+        for step in row.steps:
+            expected = float(_numpy(schedule(step)))
+            for same in (np.int64(step), ops.convert_to_tensor(step, "int32")):
+                assert float(_numpy(schedule(same))) == pytest.approx(expected)
+
+    def test_drives_an_optimizer(self, row):
+        schedule = row.make()
+        optimizer = keras.optimizers.SGD(schedule)
+        variable = keras.Variable(np.zeros(1, "float32"))
+        for step in range(3):
+            before = float(_numpy(variable.value)[0])
+            optimizer.apply([ops.ones(1)], [variable])
+            moved = before - float(_numpy(variable.value)[0])
+            assert moved == pytest.approx(float(_numpy(schedule(step))), abs=1e-6)
+
+    def test_survives_a_keras_file(self, row, tmp_path):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile(keras.optimizers.SGD(row.make()), loss="mse")
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        config = loaded.optimizer.get_config()["learning_rate"]
+        assert config == keras.saving.serialize_keras_object(row.make())
+
+
+@pytest.mark.parametrize("name", sorted(conformance.CALLBACKS))
+def test_callback_in_stock_fit(name, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    callback = conformance.CALLBACKS[name](tmp_path)
+    assert isinstance(callback, keras.callbacks.Callback)
+    history = model.fit(
+        np.zeros((8, 2)), np.zeros((8, 1)), epochs=2, callbacks=[callback], verbose=0
+    )
+    assert history.epoch == [0, 1]
