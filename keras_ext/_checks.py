@@ -12,6 +12,29 @@ def positive_int(name: str, value: Any) -> int:
     raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
+def non_negative_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least 0, else raise `ValueError`."""
+    if _is_int(value) and value >= 0:
+        return int(value)
+    raise ValueError(
+        f"`{name}` must be a non-negative integer. Received: {name}={value!r}"
+    )
+
+
+def int_or_pair(name: str, value: Any) -> int | tuple[int, int]:
+    """Return a positive integer or a tuple of two of them, else raise `ValueError`."""
+    if _is_int(value) and value >= 1:
+        return int(value)
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        first, second = value
+        if _is_int(first) and _is_int(second) and min(first, second) >= 1:
+            return int(first), int(second)
+    raise ValueError(
+        f"`{name}` must be a positive integer or a pair of positive integers. "
+        f"Received: {name}={value!r}"
+    )
+
+
 def number(
     name: str,
     value: Any,

@@ -1,0 +1,18 @@
+"""The training room: `Trainer` and `Loop`. The only room that imports TensorFlow."""
+
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "keras_ext.Trainer and keras_ext.Loop need Keras's TensorFlow backend. "
+        f"Received: backend {keras.backend.backend()!r}. Set the environment variable "
+        "KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, metrics, "
+        "schedules and callbacks run on every backend."
+    )
+
+from keras_ext.training.epoch import Epoch
+from keras_ext.training.logs import StepLogs
+from keras_ext.training.loop import Loop
+from keras_ext.training.trainer import Trainer
+
+__all__ = ["Epoch", "Loop", "StepLogs", "Trainer"]

@@ -1,0 +1,146 @@
+"""The data arguments of `fit`, turned into a source as stock Keras reads them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_ext._types import Tensor
+from keras_ext.training.sources import (
+    ArraySource,
+    Shuffle,
+    Source,
+    are_arrays,
+    make_source,
+)
+
+
+def fit_source(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    class_weight: Mapping[int, float] | None,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: Shuffle,
+    seed: int,
+) -> Source:
+    """Return the source for the data arguments of `fit`.
+
+    Raises:
+        ValueError: If targets or weights come beside data that should contain them,
+            or both `class_weight` and `sample_weight` are given.
+    """
+    _check_weights(class_weight, sample_weight)
+    if not are_arrays((x, y, sample_weight)):
+        _check_alone(x, y=y, sample_weight=sample_weight)
+        source = make_source(x, batch_size, shuffle=shuffle, seed=seed, steps=steps)
+        return source if class_weight is None else ClassWeighted(source, class_weight)
+    if class_weight is not None:
+        sample_weight = class_weights(y, class_weight)
+    elif _is_shared(sample_weight, y):
+        sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
+    data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+    return ArraySource(data, batch_size, shuffle=shuffle, seed=seed, steps=steps)
+
+
+def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
+    """Return all but the last `fraction` of the samples, and that last part.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1, leaves one part empty, or
+            the data is not made of arrays.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(
+            "`validation_split` must be between 0 and 1. "
+            f"Received: validation_split={fraction!r}"
+        )
+    if not are_arrays(arrays):
+        raise ValueError(
+            "`validation_split` needs arrays. Received: data of type "
+            f"{type(arrays[0]).__name__}. Split the data yourself and pass "
+            "`validation_data`."
+        )
+    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    samples = len(leaves[0])
+    at = int(samples * (1.0 - fraction))
+    if not 0 < at < samples:
+        raise ValueError(
+            f"`validation_split={fraction}` of {samples} samples leaves "
+            f"{at} for training and {samples - at} for validation; each needs one."
+        )
+
+    def part(rows: slice) -> Any:
+        return keras.tree.map_structure(
+            lambda a: None if a is None else getattr(a, "iloc", a)[rows], arrays
+        )
+
+    return part(slice(0, at)), part(slice(at, None))
+
+
+def class_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
+    """Return one weight per sample, for labels or one-hot targets `y`.
+
+    Raises:
+        ValueError: If there is no single `y` to read the classes from.
+    """
+    if y is None or keras.tree.is_nested(y):
+        raise ValueError(
+            "`class_weight` needs a single array of targets. Received: targets of "
+            f"type {type(y).__name__}. Pass `sample_weight` instead."
+        )
+    labels: Any = np.asarray(y)
+    if labels.ndim > 1:
+        one_column = labels.shape[-1] == 1
+        labels = labels[..., 0] if one_column else labels.argmax(axis=-1)
+    classes, positions = np.unique(
+        np.round(labels).astype("int64"), return_inverse=True
+    )
+    weights = np.array([class_weight.get(int(label), 1.0) for label in classes])
+    return weights.astype(keras.config.floatx())[positions].reshape(labels.shape)
+
+
+class ClassWeighted(Source):
+    """Batches `(x, y)` of another source, with a weight for every sample added."""
+
+    def __init__(self, source: Source, class_weight: Mapping[int, float]) -> None:
+        self._source = source
+        self._class_weight = class_weight
+
+    @property
+    def num_batches(self) -> int | None:  # type: ignore[override]
+        """The other source's."""
+        return self._source.num_batches
+
+    def epoch(self, index: int) -> Iterator[Any]:
+        """Yield `(x, y, weights)`."""
+        for batch in self._source.epoch(index):
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+            _check_weights(self._class_weight, sample_weight)
+            yield x, y, class_weights(y, self._class_weight)
+
+
+def _is_shared(sample_weight: Any, y: Any) -> bool:
+    """Whether one array of weights is meant for all of several targets."""
+    nested = keras.tree.is_nested
+    return sample_weight is not None and nested(y) and not nested(sample_weight)
+
+
+def _check_weights(class_weight: Any, sample_weight: Tensor | None) -> None:
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError(
+            "`class_weight` and `sample_weight` cannot both be given. Multiply the "
+            "class weights into `sample_weight`."
+        )
+
+
+def _check_alone(x: Any, **others: Any) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` is for arrays; a {type(x).__name__} yields it as part of "
+                "its batches: (x, y) or (x, y, sample_weight)."
+            )

@@ -1,0 +1,88 @@
+"""What a step reports, and what an epoch makes of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext._types import Logs
+
+
+class StepLogs(dict[str, Any]):
+    """The logs of `Trainer.step`: running values of metrics, not of one batch.
+
+    `Epoch.log` averages plain numbers over the epoch, but reads running values as
+    they are. This subclass of `dict` is how it tells the two apart; everything else
+    about it is a `dict`.
+
+    Example:
+
+    >>> from keras_ext.training import StepLogs
+    >>> StepLogs(loss=0.5)["loss"]
+    0.5
+    """
+
+
+class EpochLogs:
+    """The values of one epoch so far: averages of numbers, states of metrics."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+        self._totals: dict[str, tuple[float, float]] = {}
+        self.metrics: list[keras.Metric] = []
+
+    def add(self, logs: Logs, weight: float) -> None:
+        """Take in what one batch reported; `weight` is the number of its samples.
+
+        Raises:
+            TypeError: If `logs` is not a mapping from names to numbers.
+            ValueError: If a number that should be averaged is not a scalar.
+        """
+        if not hasattr(logs, "items"):
+            raise TypeError(
+                "`logs` must be a dict of names and numbers, such as "
+                f"{{'loss': loss}}. Received: {logs!r} of type {type(logs).__name__}"
+            )
+        if isinstance(logs, StepLogs):
+            self._values.update(logs)
+            return
+        new = {name: self._read(name, value, weight) for name, value in logs.items()}
+        self._values.update(new)
+
+    def values(self) -> dict[str, Any]:
+        """Return every name with its value for the epoch so far."""
+        return dict(self._values)
+
+    def _read(self, name: str, value: Any, weight: float) -> Any:
+        if isinstance(value, keras.Metric):
+            if not any(value is known for known in self.metrics):
+                self.metrics.append(value)
+            return value.result()
+        total, seen = self._totals.get(name, (0.0, 0.0))
+        total += weight * scalar(name, value)
+        self._totals[name] = (total, seen + weight)
+        return total / (seen + weight)
+
+
+def scalar(name: str, value: Any) -> float:
+    """Return `value` as a Python float, or say what is wrong with it."""
+    shape = tuple(getattr(value, "shape", ()))
+    if any(size != 1 for size in shape):
+        raise ValueError(
+            f"The logged value {name!r} must be a single number. Received: a tensor of "
+            f"shape {shape}. Reduce it first, for example with `tf.reduce_mean`."
+        )
+    try:
+        return float(tf.reshape(value, ())) if shape else float(value)
+    except TypeError as error:
+        raise ValueError(
+            f"The logged value {name!r} must be a number or a `keras.Metric`. "
+            f"Received: {value!r} of type {type(value).__name__}"
+        ) from error
+
+
+def reset(metrics: Iterable[keras.Metric]) -> None:
+    """Start the running values of `metrics` anew."""
+    for metric in metrics:
+        metric.reset_state()

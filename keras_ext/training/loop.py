@@ -1,0 +1,272 @@
+"""What an epoch is: callbacks, progress and History around any training step."""
+
+import random
+import sys
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Literal
+
+import keras
+
+from keras_ext import _checks
+from keras_ext.training.epoch import Epoch
+from keras_ext.training.logs import reset
+from keras_ext.training.model_view import ModelView
+from keras_ext.training.sources import Shuffle, Source, SteppedSource, make_source
+
+Verbose = Literal["auto", 0, 1, 2]
+
+
+class Loop:
+    """Drives callbacks, progress bar and `History` around a hand-written loop.
+
+    A loop written by hand around `tf.GradientTape` keeps all that `Model.fit` gives:
+    the body of the `for` makes the step, `Loop` does the rest. The model may be
+    compiled or not, the step may be anything. Callbacks see the same hooks in the
+    same order as under `Model.fit`; `EarlyStopping` and others that set
+    `stop_training` end the `for`.
+
+    Args:
+        model: The `keras.Model` (or `keras_ext.Trainer`) that callbacks work on. It is
+            not altered, except that a compiled model is given `stop_training` and
+            `history`, as `Model.fit` gives them.
+        optimizer: The optimizer that callbacks shall see as `model.optimizer`.
+            Default: the compiled model's.
+        epochs: Non-negative integer, number of the epoch at which to end. Default: 1.
+        initial_epoch: Non-negative integer, number of the epoch to begin with.
+            Default: 0.
+        steps: Batches per epoch, for the progress bar and for callbacks that ask
+            before the first batch. Default: `None`, found out from the data.
+        callbacks: A callback, a list of callbacks, or a `keras.callbacks.CallbackList`.
+        verbose: 0 is silent, 1 a progress bar, 2 one line per epoch. `"auto"` is 1 in
+            a terminal or notebook and 2 where the output goes to a file. Default:
+            `"auto"`.
+        seed: Integer, from which the order of arrays is drawn: a pure function of
+            seed and epoch. Default: `None`, drawn from Python's `random`, which
+            `keras.utils.set_random_seed` fixes.
+
+    Attributes:
+        history: `keras.callbacks.History` with the epochs so far.
+        stop_training: Set it to `True` to end after the running batch.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`.
+        ValueError: If `epochs`, `initial_epoch`, `steps`, `verbose` or `seed` is out
+            of range.
+        RuntimeError: If a loop is iterated over twice.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> from keras_ext import Loop
+    >>> keras.utils.set_random_seed(0)
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.SGD(0.1)
+    >>> @tf.function
+    ... def step(x, y):
+    ...     with tf.GradientTape() as tape:
+    ...         loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
+    ...     gradients = tape.gradient(loss, model.trainable_variables)
+    ...     optimizer.apply(gradients, model.trainable_variables)
+    ...     return {"loss": loss}
+    >>> x = np.random.default_rng(0).normal(size=(64, 2))
+    >>> y = x @ [[2.0], [-1.0]]
+    >>> loop = Loop(model, optimizer=optimizer, epochs=20, verbose=0)
+    >>> for epoch in loop:
+    ...     for batch in epoch.batches((x, y), batch_size=16):
+    ...         epoch.log(step(*batch))
+    >>> loop.history.history["loss"][-1] < 1e-3
+    True
+
+    `break`, an exception and Ctrl-C in the body close the callbacks (`on_train_end`
+    is called once). An exception in `on_train_end` after a `break` reaches the caller
+    only if the loop is also used as a context manager (`with loop: for epoch in loop:
+    ...`); Python cannot raise it otherwise and prints it. At the end of the last
+    epoch, or after `stop_training`, moving averages of an optimizer with `use_ema`
+    are written into the model, as `Model.fit` does.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        optimizer: keras.optimizers.Optimizer | None = None,
+        epochs: int = 1,
+        initial_epoch: int = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
+        verbose: Verbose = "auto",
+        seed: int | None = None,
+    ) -> None:
+        if not isinstance(model, keras.Model):
+            raise TypeError(
+                "`model` must be a keras.Model or a keras_ext.Trainer. "
+                f"Received: {model!r} of type {type(model).__name__}"
+            )
+        self.model = model
+        self.epochs = _checks.non_negative_int("epochs", epochs)
+        self.initial_epoch = _checks.non_negative_int("initial_epoch", initial_epoch)
+        if steps is not None:
+            steps = _checks.positive_int("steps", steps)
+        self.verbose = _resolve_verbose(verbose)
+        self.seed = (
+            draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
+        )
+        if model.compiled and optimizer is None:
+            self._seen_model: Any = model
+        else:
+            self._seen_model = ModelView(model, optimizer)
+        self._seen_model.stop_training = False
+        self._steps = steps
+        self.callbacks = self._make_callbacks(callbacks)
+        self._streams: dict[int, Source] = {}
+        self._to_reset: list[keras.Metric] = []
+        self._last_logs: dict[str, Any] | None = None
+        self._state: Literal["new", "running", "ended"] = "new"
+
+    @property
+    def history(self) -> keras.callbacks.History:
+        """The `History` callback: `history.history` and `history.epoch`."""
+        return next(
+            callback
+            for callback in self.callbacks.callbacks
+            if isinstance(callback, keras.callbacks.History)
+        )
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer that callbacks see, or `None`."""
+        return getattr(self._seen_model, "optimizer", None)
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback, or the body of the loop, asked for the end."""
+        return bool(self._seen_model.stop_training)
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self._seen_model.stop_training = value
+
+    def __iter__(self) -> Iterator[Epoch]:
+        """Yield the epochs."""
+        self._begin()
+        try:
+            for index in range(self.initial_epoch, self.epochs):
+                epoch = self._begin_epoch(index)
+                yield epoch
+                epoch._end()
+                self._last_logs = epoch.logs
+                if self.stop_training:
+                    break
+            self._finalize_variables()
+        finally:
+            self.close()
+
+    def __enter__(self) -> "Loop":
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Tell the callbacks that training has ended, once."""
+        if self._state == "running":
+            self._state = "ended"
+            self.callbacks.on_train_end(self._last_logs)
+
+    def _source(
+        self,
+        data: Any,
+        *,
+        batch_size: int | None,
+        shuffle: Shuffle,
+        steps: int | None,
+    ) -> Source:
+        """Return where the batches of `data` come from; used by `Epoch.batches`.
+
+        What is taken a number of steps at a time goes on in the next epoch, so its
+        source is kept.
+        """
+        if isinstance(data, Source):
+            return data
+        if id(data) in self._streams:
+            return self._streams[id(data)]
+        source = make_source(
+            data, batch_size, shuffle=shuffle, seed=self.seed, steps=steps
+        )
+        if isinstance(source, SteppedSource):
+            self._streams[id(data)] = source
+        return source
+
+    def _set_steps(self, steps: int | None) -> None:
+        """Let callbacks and progress bar know how many batches an epoch has."""
+        if steps is None or steps == self._steps:
+            return
+        self._steps = steps
+        self.callbacks.set_params({**self.callbacks.params, "steps": steps})
+        for callback in self.callbacks.callbacks:
+            if isinstance(callback, keras.callbacks.ProgbarLogger):
+                callback.progbar.target = steps
+
+    def _reset_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
+        """Have `metrics` start anew when the next epoch begins."""
+        self._to_reset.extend(metrics)
+
+    def _begin(self) -> None:
+        if self._state != "new":
+            raise RuntimeError(
+                "This Loop was iterated over before. Make a new Loop; to continue the "
+                "epochs, pass `initial_epoch=`."
+            )
+        self.callbacks.on_train_begin()
+        self._state = "running"
+
+    def _begin_epoch(self, index: int) -> Epoch:
+        if self.model.compiled:
+            self.model.reset_metrics()
+        reset(self._to_reset)
+        self._to_reset.clear()
+        self.callbacks.on_epoch_begin(index)
+        return Epoch(self, index)
+
+    def _finalize_variables(self) -> None:
+        optimizer = self.optimizer
+        if isinstance(optimizer, keras.optimizers.Optimizer) and self.epochs:
+            optimizer.finalize_variable_values(self.model.trainable_variables)
+
+    def _make_callbacks(self, callbacks: Any) -> keras.callbacks.CallbackList:
+        if isinstance(callbacks, keras.callbacks.CallbackList):
+            return callbacks
+        return keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=self.verbose != 0,
+            model=self._seen_model,
+            verbose=self.verbose,
+            epochs=self.epochs,
+            steps=self._steps,
+            # What a callback that must see every step can rely on, whatever the
+            # model was compiled with.
+            steps_per_execution=1,
+        )
+
+
+def draw_seed() -> int:
+    """Return a seed that `keras.utils.set_random_seed` determines."""
+    return random.randrange(2**31)
+
+
+def _resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
+    """Turn `"auto"` into a bar for people and one line per epoch for files."""
+    _checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
+    if verbose != "auto":
+        return int(verbose)  # type: ignore[return-value]
+    interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return 1 if interactive else 2

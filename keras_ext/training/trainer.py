@@ -1,0 +1,310 @@
+"""What a step is: a Keras model whose training step is there to be overridden."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext import _checks
+from keras_ext._types import Config, Tensor
+from keras_ext.training import hooks
+from keras_ext.training.fit_data import fit_source, split_validation
+from keras_ext.training.logs import StepLogs
+from keras_ext.training.loop import Loop, Verbose, draw_seed
+from keras_ext.training.sources import Shuffle
+from keras_ext.training.wrapping import WrappedModel, accepted_config
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Trainer(WrappedModel):
+    """Trains a Keras model with a step that is written to be overridden.
+
+    `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
+    three things: a `train_step` cut into hooks, a compiled `step` for loops written by
+    hand, and a `fit` that is itself such a loop, built on `keras_ext.Loop`. It
+    compiles, evaluates, predicts and saves as every Keras model does. Subclass it to
+    change the step, or to write the whole model with `call`.
+
+    Hooks. None must be overridden; all of these may be, and each default works:
+
+    - `train_step(data)`: one update; calls the hooks below, in this order.
+    - `forward(x, training)`: the predictions.
+    - `compute_loss(x, y, y_pred, sample_weight, training)`: the scalar to minimize.
+    - `compute_gradients(tape, loss)`: one gradient per trainable variable.
+    - `apply_gradients(gradients)`: the update.
+    - `compute_metrics(x, y, y_pred, sample_weight)`: the logs.
+    - `test_step(data)` and `predict_step(data)`: the same for `evaluate`, `predict`.
+
+    All of them are traced once into a graph (not with `compile(run_eagerly=True)`), so
+    they must compute with tensors. Don't override `step`, `fit`, `evaluate` or
+    `predict`: they only decide when a step is made.
+
+    Args:
+        model: The `keras.Model` to train: sequential, functional or subclassed, built
+            or not. One that is compiled already lends its optimizer, loss and metrics.
+            Default: `None`, for a subclass that defines `call` (or a `train_step`
+            that needs no `call`).
+        seed: Non-negative integer, from which the order of arrays is drawn: the order
+            of an epoch is a pure function of `(seed, epoch)`. Default: `None`, drawn
+            in every `fit` from Python's `random`, which
+            `keras.utils.set_random_seed` fixes.
+        name: Name of the Trainer. Default: from the class's name.
+        **kwargs: `dtype`, `trainable` of `keras.Model`.
+
+    Call arguments:
+        inputs: What `model` takes.
+        training: Boolean or `None`.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`, as in
+            `Trainer(inputs, outputs)`; at the definition of a subclass with a
+            misspelt hook.
+        ValueError: If `model` overrides steps of its own, which would not be called,
+            or was compiled with objects that can't be adopted.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> import keras_ext
+    >>> class ClippedTrainer(keras_ext.Trainer):
+    ...     def compute_gradients(self, tape, loss):
+    ...         gradients = super().compute_gradients(tape, loss)
+    ...         clipped, _ = tf.clip_by_global_norm(gradients, 1.0)
+    ...         return clipped
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> trainer = ClippedTrainer(model, seed=0)
+    >>> trainer.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 2))
+    >>> y = x @ [[2.0], [-1.0]]
+    >>> history = trainer.fit(x, y, epochs=20, batch_size=16, verbose=0)
+    >>> history.history["loss"][-1] < 1e-2
+    True
+
+    `save_weights` and `load_weights` act on the wrapped model, so files are
+    interchangeable with it; `save` writes the Trainer, optimizer state included.
+    With a loss scale (`mixed_float16`), gradients reach `apply_gradients` scaled, and
+    the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        hooks.check_spelling(cls)
+
+    def __init__(
+        self,
+        model: keras.Model | None = None,
+        *more: Any,
+        seed: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, *more, name=name, **kwargs)
+        self.seed = None if seed is None else _checks.non_negative_int("seed", seed)
+        self._traced_variables: list[int] | None = None
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments that were given."""
+        config = super().get_config()
+        if self.seed is not None:
+            config["seed"] = self.seed
+        return accepted_config(type(self), Trainer, config)
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Make one update and return the logs; called for every batch, traced once.
+
+        Args:
+            data: The batch: `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            Dict from names to scalar tensors: running values of the metrics.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self.forward(x, training=True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+        self.track_loss(loss, x)
+        self.apply_gradients(self.compute_gradients(tape, loss))
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def forward(self, x: Any, training: bool) -> Any:
+        """Return the predictions; called by all steps, on the tape in `train_step`."""
+        return self(x, training=training)
+
+    def compute_gradients(
+        self, tape: tf.GradientTape, loss: Tensor
+    ) -> list[Tensor | None]:
+        """Return one gradient per trainable variable; called after the tape.
+
+        Args:
+            tape: The tape on which `loss` was computed.
+            loss: Scalar.
+
+        Returns:
+            Gradients in the order of `self.trainable_variables`; `None` for a variable
+            on which the loss does not depend.
+        """
+        # The optimizer's loss scale, applied where it is exact: at the top of the
+        # chain rule, as if the loss had been multiplied by it.
+        scale = self.optimizer.scale_loss(tf.ones_like(loss))
+        return tape.gradient(loss, self.trainable_variables, output_gradients=scale)
+
+    def apply_gradients(self, gradients: list[Tensor | None]) -> None:
+        """Update the trainable variables; called once per step."""
+        self.optimizer.apply(gradients, self.trainable_variables)
+
+    def track_loss(self, loss: Tensor, x: Any) -> None:
+        """Count `loss` in the running mean that is logged as `loss`.
+
+        For steps that are written anew; not a hook.
+
+        Args:
+            loss: Scalar, as `compute_loss` returns it.
+            x: The batch's inputs, whose first axis weights the mean.
+        """
+        tracker = next((m for m in self.metrics if m.name == "loss"), None)
+        if tracker is not None:
+            samples = tf.shape(_first_leaf(x))[0]
+            # Keras divides the loss by the number of replicas, for the gradients.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            tracker.update_state(loss * replicas, sample_weight=samples)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Return the logs for one batch of `evaluate`, without an update."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self.forward(x, training=False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        self.track_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """Return the predictions for one batch of `predict`."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.forward(x, training=False)
+
+    def step(self, data: Any) -> StepLogs:
+        """Run the compiled `train_step` on one batch, in a loop written by hand.
+
+        Eager with `compile(run_eagerly=True)`. A change of `trainable` takes effect
+        after the next `compile`, as everywhere in Keras.
+
+        Args:
+            data: The batch: `x`, `(x, y)` or `(x, y, sample_weight)`, tensors or
+                arrays.
+
+        Returns:
+            The running values of the metrics, for `Epoch.log`.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+        """
+        self._require_compiled("step")
+        self.make_train_function()
+        batch = keras.tree.map_structure(_as_tensor, data)
+        return StepLogs(self.train_function(iter((batch,))))
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Verbose = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Shuffle = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
+        """Train the model; arguments and result are those of `keras.Model.fit`.
+
+        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `step` for
+        every batch, `evaluate` after every epoch. Different from `keras.Model.fit`:
+        arrays come in an order that `seed` and the epoch's number determine;
+        `verbose="auto"` prints one line per epoch where the output goes to a file;
+        callbacks hear of every step, whatever `steps_per_execution` says; callbacks
+        are closed (`on_train_end`) also when an exception ends the training; and a
+        change of `trainable` since the last `fit` takes effect.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+            ValueError: If the arguments contradict each other or there is no data.
+        """
+        self._require_compiled("fit")
+        self._trace_again_if_trainable_changed()
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split_validation(
+                (x, y, sample_weight), validation_split
+            )
+        seed = draw_seed() if self.seed is None else self.seed
+        source = fit_source(
+            x,
+            y,
+            sample_weight,
+            class_weight=class_weight,
+            batch_size=batch_size,
+            steps=steps_per_epoch,
+            shuffle=shuffle,
+            seed=seed,
+        )
+        loop = Loop(
+            self,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            steps=source.num_batches,
+            callbacks=callbacks,
+            verbose=verbose,
+            seed=seed,
+        )
+        with loop:
+            for epoch in loop:
+                for batch in epoch.batches(source):
+                    epoch.log(self.step(batch))
+                if validation_data is not None and _is_due(
+                    validation_freq, epoch.index
+                ):
+                    epoch.evaluate(
+                        validation_data,
+                        batch_size=validation_batch_size or batch_size,
+                        steps=validation_steps,
+                    )
+        return loop.history
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise RuntimeError(
+                f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
+                "`compile(optimizer=..., loss=...)` first."
+            )
+
+    def _trace_again_if_trainable_changed(self) -> None:
+        now = [id(variable) for variable in self.trainable_variables]
+        if self._traced_variables not in (None, [], now):
+            self.make_train_function(force=True)
+        self._traced_variables = now
+
+
+def _as_tensor(leaf: Any) -> Any:
+    """Return `leaf` as a tensor; `None` and tensors of all kinds stay."""
+    if leaf is None or tf.is_tensor(leaf):
+        return leaf
+    return tf.convert_to_tensor(leaf)
+
+
+def _first_leaf(structure: Any) -> Tensor:
+    return next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
+
+
+def _is_due(frequency: int | Sequence[int], epoch: int) -> bool:
+    """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
+    if isinstance(frequency, Sequence):
+        return epoch + 1 in frequency
+    return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0

@@ -1,0 +1,206 @@
+"""A model around a model: what `Trainer` accepts, takes over and passes on."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_ext._types import Config
+
+_STEPS = (
+    "train_step",
+    "test_step",
+    "predict_step",
+    "compute_loss",
+    "compute_metrics",
+)
+
+
+class WrappedModel(keras.Model):
+    """A Keras model that computes what another one computes, and saves as that one.
+
+    The part of `Trainer` that has nothing to do with training. Without a model to wrap,
+    it is an ordinary `keras.Model`, whose subclass defines `call`.
+
+    Args:
+        model: The `keras.Model` to wrap, or `None`.
+        *more: Nothing; what a functional model would be given is refused.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+    """
+
+    def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
+        check_wrapped(model, more, kwargs)
+        super().__init__(**kwargs)
+        self._wrapped = model
+        if model is not None:
+            self.built = model.built
+            if model.compiled:
+                adopt_compilation(self, model)
+
+    @property
+    def model(self) -> keras.Model:
+        """The model to save and export: the wrapped one, else the Trainer itself."""
+        return self if self._wrapped is None else self._wrapped
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the wrapped model's outputs, for `compile(loss={...})`."""
+        names: list[str] | None = getattr(self._wrapped, "output_names", None)
+        if names is None:
+            raise AttributeError(f"{type(self).__name__} has no named outputs")
+        return names
+
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """The own metrics and those that belong to the wrapped model."""
+        metrics = super().metrics
+        if self._wrapped is not None:
+            names = {metric.name for metric in metrics}
+            metrics += [m for m in self._wrapped.metrics if m.name not in names]
+        return metrics
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Return the wrapped model's outputs."""
+        if self._wrapped is None:
+            raise NotImplementedError(
+                f"{type(self).__name__} has no model to call. Wrap one, "
+                "Trainer(model), or define `call` in the subclass."
+            )
+        # Keras hands `training` down from this call to every layer inside; a model
+        # whose `call` does not take it could not be given it here.
+        return self._wrapped(inputs)
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """Print the wrapped model's layers; arguments of `keras.Model.summary`."""
+        if self._wrapped is None:
+            super().summary(*args, **kwargs)
+        else:
+            self._wrapped.summary(*args, **kwargs)
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Export the wrapped model; arguments of `keras.Model.export`."""
+        if self._wrapped is None:
+            super().export(filepath, *args, **kwargs)
+        else:
+            self._wrapped.export(filepath, *args, **kwargs)
+
+    def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the wrapped model's weights; see `keras.Model.save_weights`."""
+        if self._wrapped is None:
+            super().save_weights(filepath, *args, **kwargs)
+        else:
+            self._wrapped.save_weights(filepath, *args, **kwargs)
+
+    def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Load the wrapped model's weights; see `keras.Model.load_weights`."""
+        if self._wrapped is None:
+            super().load_weights(filepath, *args, **kwargs)
+        else:
+            self._wrapped.load_weights(filepath, *args, **kwargs)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments that were given."""
+        config = super().get_config()
+        if self._wrapped is not None:
+            config["model"] = keras.saving.serialize_keras_object(self._wrapped)
+            # The Trainer's own compilation is the one to restore.
+            config["model"].pop("compile_config", None)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Config, custom_objects: Any = None) -> "WrappedModel":
+        """Make the object from what `get_config` returned."""
+        config = dict(config)
+        if "model" in config:
+            config["model"] = keras.saving.deserialize_keras_object(
+                config["model"], custom_objects=custom_objects
+            )
+        return cls(**config)
+
+
+def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -> None:
+    """Raise unless `model` is `None` or a model whose steps are Keras's own.
+
+    Raises:
+        TypeError: If the arguments are those of a functional model, or `model` is not
+            a `keras.Model`.
+        ValueError: If `model` overrides steps, which a Trainer would not call.
+    """
+    if more or "inputs" in options or "outputs" in options:
+        raise TypeError(
+            "Trainer wraps a model and takes no inputs and outputs. Expected: "
+            "Trainer(keras.Model(inputs, outputs)). "
+            f"Received: {1 + len(more)} positional arguments, keywords "
+            f"{sorted(options)}"
+        )
+    if model is None:
+        return
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`model` must be a keras.Model. "
+            f"Received: {model!r} of type {type(model).__name__}"
+        )
+    for name in _STEPS:
+        if getattr(type(model), name) is not getattr(keras.Model, name):
+            raise ValueError(
+                f"{type(model).__name__} overrides `{name}`, which Trainer(model) "
+                "would not call. Derive the class from keras_ext.Trainer instead of "
+                "keras.Model, or wrap a model without steps of its own."
+            )
+
+
+def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
+    """Compile `trainer` as `model` is compiled, with a copy of its optimizer.
+
+    Raises:
+        ValueError: If the metrics of `model` can't be made a second time.
+    """
+    config = dict(model.get_compile_config())
+    del config["loss"]
+    try:
+        arguments = keras.saving.deserialize_keras_object(config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"The model {model.name!r} is compiled with metrics or an optimizer that "
+            "can't be made a second time for the Trainer. Register their classes and "
+            "functions with `keras.saving.register_keras_serializable`, or wrap a "
+            "model that is not compiled and compile the Trainer. Keras says: "
+            f"{error}"
+        ) from error
+    trainer.compile(loss=model.loss, **arguments)
+    if model.optimizer is not None and model.optimizer.built:
+        trainer.optimizer.build(model.trainable_variables)
+        pairs = zip(trainer.optimizer.variables, model.optimizer.variables, strict=True)
+        for own, lent in pairs:
+            own.assign(lent)
+
+
+def accepted_config(cls: type, base: type, config: Config) -> Config:
+    """Return what `cls.__init__` accepts of the config that `base` made for it.
+
+    A subclass that overrides `get_config` knows its own arguments and gets everything.
+    One that does not is checked here, when it is saved, rather than when it is loaded.
+
+    Raises:
+        NotImplementedError: If `cls.__init__` has arguments that `config` misses.
+    """
+    if cls.get_config is not base.get_config:  # type: ignore[attr-defined]
+        return config
+    parameters = inspect.signature(cls).parameters.values()
+    named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+    required = {
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    if not required <= set(config) or ("model" in config and "model" not in named):
+        raise NotImplementedError(
+            f"{cls.__name__} cannot be saved: its __init__ takes "
+            f"({', '.join(p.name for p in parameters)}), and it does not override "
+            "`get_config` to say what they were. Add its arguments to "
+            "`super().get_config()`, and make the object from them in `from_config`."
+        )
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return config
+    return {name: value for name, value in config.items() if name in named}
