@@ -1,3 +1,6 @@
-"""callbacks"""
+"""Callbacks: learning rates applied exactly, logs that lose nothing."""
 
-__all__: list[str] = []
+from keras_ext.callbacks.csv_logger import CSVLogger
+from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
+
+__all__ = ["CSVLogger", "LearningRateScheduler"]

@@ -27,7 +27,8 @@ class Epoch:
     Example:
 
     >>> import keras
-    >>>     >>> from keras_ext import Loop
+    >>> import numpy as np
+    >>> from keras_ext import Loop
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> loop = Loop(model, epochs=1, verbose=0)
     >>> for epoch in loop:

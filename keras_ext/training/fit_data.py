@@ -73,12 +73,14 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
             f"{at} for training and {samples - at} for validation; each needs one."
         )
 
-    def part(rows: slice) -> Any:
-        return keras.tree.map_structure(
-            lambda a: None if a is None else getattr(a, "iloc", a)[rows], arrays
-        )
+    return _rows(arrays, slice(0, at)), _rows(arrays, slice(at, None))
 
-    return part(slice(0, at)), part(slice(at, None))
+
+def _rows(arrays: Any, rows: slice) -> Any:
+    def cut(array: Any) -> Any:
+        return None if array is None else getattr(array, "iloc", array)[rows]
+
+    return keras.tree.map_structure(cut, arrays)
 
 
 def class_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:

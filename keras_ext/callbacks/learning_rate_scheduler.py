@@ -1,0 +1,168 @@
+"""A schedule or function applied to the optimizer, per epoch or per batch."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext.callbacks._learning_rate import read_learning_rate
+
+
+class LearningRateScheduler(keras.callbacks.Callback):
+    """Sets the optimizer's learning rate from a schedule, per epoch or per batch.
+
+    A drop-in for `keras.callbacks.LearningRateScheduler` that also takes
+    `LearningRateSchedule` objects and can act before every batch. Per batch, step
+    `optimizer.iterations` runs with exactly the rate that an optimizer holding the
+    schedule would have used; but the rate stays a variable that other callbacks can
+    read, log and change. At the end of an epoch the rate is added to the logs as
+    `learning_rate`.
+
+    Args:
+        schedule: A `keras.optimizers.schedules.LearningRateSchedule`, or a function
+            `f(step)` or `f(step, learning_rate)` that returns the new rate. `step` is
+            the epoch's number (from 0) with `update_freq="epoch"`, and
+            `optimizer.iterations` with `"batch"`.
+        verbose: 0 is silent, 1 prints every update. Default: 0.
+        update_freq: `"epoch"` or `"batch"`. Default: `"epoch"`.
+
+    Raises:
+        TypeError: If `schedule` cannot be called with one or two arguments.
+        ValueError: If `verbose` or `update_freq` is unknown; when training begins, if
+            the optimizer already holds a schedule, or `update_freq="batch"` meets
+            `Model.fit` with `steps_per_execution > 1`; when the schedule returns
+            something else than a finite, non-negative number.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ext.callbacks import LearningRateScheduler
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(1.0), loss="mse")
+    >>> halve = LearningRateScheduler(lambda epoch, rate: rate / 2)
+    >>> history = model.fit(
+    ...     np.zeros((4, 2)), np.zeros((4, 1)), epochs=3, callbacks=[halve], verbose=0
+    ... )
+    >>> history.history["learning_rate"]
+    [0.5, 0.25, 0.125]
+
+    In a `keras_ext.Loop` and in `keras_ext.Trainer.fit` the batch hook runs before
+    every step, whatever the model was compiled with.
+    """
+
+    def __init__(
+        self,
+        schedule: Callable[..., Any],
+        verbose: int = 0,
+        *,
+        update_freq: Literal["epoch", "batch"] = "epoch",
+    ) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.verbose = _checks.one_of("verbose", verbose, (0, 1))
+        self.update_freq = _checks.one_of(
+            "update_freq", update_freq, ("epoch", "batch")
+        )
+        self._takes_rate = _takes_rate(schedule)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check that rates can be set, and set as often as asked."""
+        for optimizer in self._optimizers():
+            _check_settable(optimizer)
+        steps = self.params.get("steps_per_execution")
+        if steps is None:
+            steps = getattr(self.model, "steps_per_execution", 1)
+        if self.update_freq == "batch" and steps > 1:
+            raise ValueError(
+                "LearningRateScheduler(update_freq='batch') must see every batch, and "
+                f"the model was compiled with steps_per_execution={steps}. Compile it "
+                "with steps_per_execution=1, use keras_ext.Trainer.fit, or give the "
+                "schedule to the optimizer."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set the rate for the epoch."""
+        if self.update_freq == "epoch":
+            for optimizer in self._optimizers():
+                self._update(optimizer, epoch, f"Epoch {epoch + 1}")
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the rate for the batch."""
+        if self.update_freq == "batch":
+            for optimizer in self._optimizers():
+                iterations = ops.convert_to_tensor(optimizer.iterations)
+                step = int(ops.convert_to_numpy(iterations))
+                self._update(optimizer, step, f"Step {step}")
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Add the rate to the logs."""
+        if logs is None:
+            return
+        optimizers = self._optimizers()
+        for optimizer in optimizers:
+            suffix = f"_{optimizer.name}" if len(optimizers) > 1 else ""
+            logs[f"learning_rate{suffix}"] = read_learning_rate(optimizer)
+
+    def _optimizers(self) -> list[Any]:
+        optimizer = self.model.optimizer
+        return list(getattr(optimizer, "optimizers", None) or [optimizer])
+
+    def _update(self, optimizer: Any, step: int, moment: str) -> None:
+        old = (read_learning_rate(optimizer),) if self._takes_rate else ()
+        rate = _finite_rate(self.schedule(step, *old), step)
+        optimizer.learning_rate = rate
+        if self.verbose:
+            print(f"{moment}: {optimizer.name} learning rate set to {rate:.6g}.")
+
+
+def _takes_rate(schedule: Any) -> bool:
+    """Whether to call `schedule(step, rate)`, not `schedule(step)`."""
+    if not callable(schedule):
+        raise TypeError(
+            "`schedule` must be a LearningRateSchedule or a function of (step) or "
+            f"(step, learning_rate). Received: {schedule!r} of type "
+            f"{type(schedule).__name__}"
+        )
+    signature = inspect.signature(schedule)
+    for arguments in ((0, 0.0), (0,)):
+        try:
+            signature.bind(*arguments)
+        except TypeError:
+            continue
+        return len(arguments) == 2
+    raise TypeError(
+        "`schedule` must take (step) or (step, learning_rate). "
+        f"Received: a function of {signature}"
+    )
+
+
+def _check_settable(optimizer: Any) -> None:
+    """Raise unless the learning rate is a variable that can be assigned."""
+    try:
+        optimizer.learning_rate = read_learning_rate(optimizer)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            "LearningRateScheduler needs an optimizer whose learning rate is a number. "
+            f"Received: {type(optimizer).__name__} which has no learning rate or holds "
+            "a schedule of its own. Give the optimizer a float, and the schedule to "
+            "this callback."
+        ) from error
+
+
+def _finite_rate(value: Any, step: int) -> float:
+    """Return `value` as a float, or say what the schedule returned."""
+    try:
+        rate = float(ops.convert_to_numpy(value))
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(
+            "`schedule` must return a finite, non-negative number. "
+            f"Received: {value!r} at step {step}. The learning rate was not changed."
+        )
+    return rate
