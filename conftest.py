@@ -12,5 +12,5 @@ import pytest
 @pytest.fixture(autouse=True)
 def _clean_keras():
     """Start every test from the same seed and without leftovers of the last one."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1234)

@@ -1,6 +1,6 @@
 """What a step is: a Keras model whose training step is there to be overridden."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -201,9 +201,11 @@ class Trainer(WrappedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
-        self.make_train_function()
-        batch = keras.tree.map_structure(_as_tensor, data)
-        return StepLogs(self.train_function(iter((batch,))))
+        # `compile` forgets the stock function; ours is as old as that one.
+        if self.train_function is None:
+            self.make_train_function()
+            self._step = self._compile_step()
+        return StepLogs(self._step(keras.tree.map_structure(_as_tensor, data)))
 
     def fit(
         self,
@@ -259,7 +261,7 @@ class Trainer(WrappedModel):
             self,
             epochs=epochs,
             initial_epoch=initial_epoch,
-            steps=source.num_batches,
+            steps=source.num_batches or None,
             callbacks=callbacks,
             verbose=verbose,
             seed=seed,
@@ -287,9 +289,36 @@ class Trainer(WrappedModel):
 
     def _trace_again_if_trainable_changed(self) -> None:
         now = [id(variable) for variable in self.trainable_variables]
-        if self._traced_variables not in (None, [], now):
-            self.make_train_function(force=True)
+        if self._traced_variables != now:
+            self.train_function = None
         self._traced_variables = now
+
+    def _compile_step(self) -> Callable[[Any], dict[str, Tensor]]:
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync > 1:
+            raise NotImplementedError(
+                "Trainer.step and Trainer.fit run on one replica. Received: "
+                f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} "
+                "replicas. Use `keras.Model.fit(trainer, ...)` there."
+            )
+        if self.run_eagerly:
+            return self.train_step
+        compiled = tf.function(
+            self.train_step,
+            autograph=False,
+            reduce_retracing=True,
+            jit_compile=self.jit_compile,
+        )
+
+        def step(batch: Any) -> dict[str, Tensor]:
+            if not compiled.experimental_get_tracing_count():
+                # Traced once, for batches of every size.
+                compiled.get_concrete_function(
+                    keras.tree.map_structure(_spec_of_any_batch, batch)
+                )
+            return compiled(batch)
+
+        return step
 
 
 def _as_tensor(leaf: Any) -> Any:
@@ -297,6 +326,13 @@ def _as_tensor(leaf: Any) -> Any:
     if leaf is None or tf.is_tensor(leaf):
         return leaf
     return tf.convert_to_tensor(leaf)
+
+
+def _spec_of_any_batch(leaf: Any) -> Any:
+    """Return the type of `leaf` with its first axis left open."""
+    if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
+        return leaf
+    return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
 
 
 def _first_leaf(structure: Any) -> Tensor:

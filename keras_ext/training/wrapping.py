@@ -1,6 +1,7 @@
 """A model around a model: what `Trainer` accepts, takes over and passes on."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -156,7 +157,10 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
     Raises:
         ValueError: If the metrics of `model` can't be made a second time.
     """
-    config = dict(model.get_compile_config())
+    with warnings.catch_warnings():
+        # About a loss that is a lambda; the loss itself is taken, not its config.
+        warnings.simplefilter("ignore", UserWarning)
+        config = dict(model.get_compile_config())
     del config["loss"]
     try:
         arguments = keras.saving.deserialize_keras_object(config)
