@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import keras
+from keras import ops
+
 
 def positive_int(name: str, value: Any) -> int:
     """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
@@ -19,6 +22,14 @@ def non_negative_int(name: str, value: Any) -> int:
     raise ValueError(
         f"`{name}` must be a non-negative integer. Received: {name}={value!r}"
     )
+
+
+def integer(name: str, value: Any, *, low: int | None = None) -> int:
+    """Return `value` if it is an integer, of at least `low`, else raise."""
+    if _is_int(value) and (low is None or value >= low):
+        return int(value)
+    bound = "" if low is None else f" of at least {low}"
+    raise ValueError(f"`{name}` must be an integer{bound}. Received: {name}={value!r}")
 
 
 def int_or_pair(name: str, value: Any) -> int | tuple[int, int]:
@@ -70,6 +81,13 @@ def number(
     )
 
 
+def number_or_list(name: str, value: Any, **interval: Any) -> float | list[float]:
+    """Return a number, or a list of numbers, each in `number`'s interval."""
+    if isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1:
+        return [number(f"{name}[{i}]", v, **interval) for i, v in enumerate(value)]
+    return number(name, value, **interval)
+
+
 def one_of(name: str, value: Any, choices: Sequence[Any]) -> Any:
     """Return `value` if it is one of `choices`, else raise `ValueError`."""
     if any(value is choice or value == choice for choice in choices):
@@ -97,6 +115,30 @@ def known_channels(layer: str, shape: Sequence[int | None], axis: int) -> int:
             "whose channel axis is a number."
         )
     return channels
+
+
+def shapes_agree(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:
+    """Return whether two static shapes can be the same at run time."""
+    return len(shape) == len(expected) and all(
+        size is None or other is None or size == other
+        for size, other in zip(shape, expected, strict=True)
+    )
+
+
+def first_offender(values: Any, valid: Any) -> Any | None:
+    """Return the first of `values` that is not `valid`, as a Python value.
+
+    Values can be seen only in eager execution. `None` if all are valid, or if the
+    code is being traced and nobody can tell.
+    """
+    if isinstance(valid, keras.KerasTensor):
+        return None
+    try:
+        offends = ~ops.convert_to_numpy(valid)
+        offenders = ops.convert_to_numpy(values)[offends]
+    except (NotImplementedError, TypeError):  # as TensorFlow and JAX refuse in a trace
+        return None
+    return offenders[0].tolist() if len(offenders) else None
 
 
 def _is_int(value: Any) -> bool:

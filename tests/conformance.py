@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_ext import layers
+from keras_ext import callbacks, layers, losses, metrics, schedules
 
 _rng = np.random.default_rng(7)
 
@@ -61,13 +62,175 @@ LAYERS = [
         _image(4, 6, 5, 8),
         id="SqueezeExcite-filters",
     ),
+    LayerCase(
+        lambda: layers.ConvNormAct(6, 3, strides=2),
+        _image(4, 6, 5, 8),
+        id="ConvNormAct",
+    ),
+    LayerCase(
+        lambda: layers.ConvNormAct(
+            6, (1, 3), strides=(2, 1), activation="silu", normalization=None
+        ),
+        _image(4, 6, 5, 8),
+        id="ConvNormAct-bias",
+    ),
+    LayerCase(
+        lambda: layers.InceptionModule(2, (3, 4), (2, 3), 5),
+        _image(4, 6, 5, 8),
+        id="InceptionModule",
+    ),
+    LayerCase(
+        lambda: layers.InceptionModule(2, 3, 4, None, normalization="batch"),
+        _image(4, 6, 5, 8),
+        id="InceptionModule-naive",
+    ),
+    LayerCase(
+        lambda: layers.InvertedResidual(8, kernel_regularizer="l2"),
+        _image(4, 6, 5, 8),
+        id="InvertedResidual",
+    ),
+    LayerCase(
+        lambda: layers.InvertedResidual(
+            8, expansion=1, strides=2, activation="relu", normalization=None
+        ),
+        _image(4, 6, 5, 8),
+        id="InvertedResidual-strided",
+    ),
+    LayerCase(
+        lambda: layers.InvertedResidual(
+            8,
+            expansion=2.5,
+            kernel_size=5,
+            activation="hard_silu",
+            squeeze_excite=layers.SqueezeExcite(0.25, gate_activation="hard_sigmoid"),
+            drop_rate=0.2,
+        ),
+        _image(4, 6, 5, 8),
+        random=True,
+        id="InvertedResidual-squeezed",
+    ),
+    LayerCase(
+        lambda: layers.StochasticDepth(0.5, seed=3),
+        _image(4, 6, 5, 8),
+        random=True,
+        id="StochasticDepth",
+    ),
+    LayerCase(
+        lambda: layers.StochasticDepth(0.2),
+        _image(4, 3),
+        dynamic_axes=(0,),
+        random=True,
+        id="StochasticDepth-vectors",
+    ),
 ]
 
-LOSSES: list[PairCase] = []
+_labels = _rng.integers(0, 4, size=12, dtype="int32")
+_logits = _image(12, 4) + 2 * np.eye(4, dtype="float32")[_labels]
+_probabilities = np.exp(_logits) / np.exp(_logits).sum(axis=-1, keepdims=True)
 
-METRICS: list[PairCase] = []
+LOSSES = [
+    PairCase(
+        lambda: losses.Pinball(tau=0.9), _image(12, 3), _image(12, 3), id="Pinball"
+    ),
+    PairCase(
+        lambda: losses.Pinball(tau=[0.1, 0.5, 0.9]),
+        _image(12, 1),
+        _image(12, 3),
+        id="Pinball-quantiles",
+    ),
+    PairCase(
+        losses.SparseCategoricalFocalCrossentropy,
+        _labels,
+        _probabilities,
+        id="SparseCategoricalFocalCrossentropy",
+    ),
+    PairCase(
+        lambda: losses.SparseCategoricalFocalCrossentropy(
+            alpha=[0.5, 1.0, 2.0, 1.0], gamma=0.5, from_logits=True
+        ),
+        _labels[:, None],
+        _logits,
+        id="SparseCategoricalFocalCrossentropy-logits",
+    ),
+]
 
-SCHEDULES: list[ScheduleCase] = []
+METRICS = [
+    PairCase(lambda: metrics.CohenKappa(4), _labels, _logits, id="CohenKappa"),
+    PairCase(
+        lambda: metrics.CohenKappa(4, weights="quadratic", sparse_y_true=False),
+        np.eye(4, dtype="float32")[_labels],
+        _probabilities,
+        id="CohenKappa-quadratic",
+    ),
+    PairCase(
+        lambda: metrics.CohenKappa(4, weights="linear", sparse_y_pred=True),
+        _labels[:, None],
+        _rng.integers(0, 4, size=(12, 1), dtype="int32"),
+        id="CohenKappa-sparse",
+    ),
+    PairCase(
+        lambda: metrics.CohenKappa(2),
+        _labels[:, None] % 2,
+        _probabilities[:, :1],
+        id="CohenKappa-binary",
+    ),
+    PairCase(
+        metrics.ExpectedCalibrationError,
+        _labels,
+        _probabilities,
+        id="ExpectedCalibrationError",
+    ),
+    PairCase(
+        lambda: metrics.ExpectedCalibrationError(num_bins=5),
+        _labels[:, None] % 2,
+        _probabilities[:, :1],
+        id="ExpectedCalibrationError-binary",
+    ),
+]
 
-CALLBACKS: dict[str, Callable[[Any], Any]] = {}
+SCHEDULES = [
+    ScheduleCase(lambda: schedules.Cyclical(0.01, 0.1, step_size=5), id="Cyclical"),
+    ScheduleCase(
+        lambda: schedules.Cyclical(0.01, 0.1, step_size=5, mode="triangular2"),
+        id="Cyclical-triangular2",
+    ),
+    ScheduleCase(
+        lambda: schedules.Cyclical(
+            0.01, 0.1, step_size=5, mode="exp_range", gamma=0.99
+        ),
+        id="Cyclical-exp_range",
+    ),
+    ScheduleCase(lambda: schedules.OneCycle(0.1, total_steps=50), id="OneCycle"),
+    ScheduleCase(
+        lambda: schedules.OneCycle(
+            0.1,
+            total_steps=50,
+            warmup_fraction=0.25,
+            initial_learning_rate=0.02,
+            final_learning_rate=0.0,
+            anneal="linear",
+        ),
+        id="OneCycle-linear",
+    ),
+    ScheduleCase(lambda: schedules.Warmup(0.1, warmup_steps=10), id="Warmup"),
+    ScheduleCase(
+        lambda: schedules.Warmup(
+            keras.optimizers.schedules.CosineDecay(0.1, decay_steps=40),
+            warmup_steps=10,
+            initial_learning_rate=0.01,
+        ),
+        id="Warmup-schedule",
+    ),
+    ScheduleCase(
+        lambda: schedules.Warmup(schedules.OneCycle(0.1, total_steps=40), 10),
+        id="Warmup-OneCycle",
+    ),
+]
+
+CALLBACKS: dict[str, Callable[[Any], Any]] = {
+    "CSVLogger": lambda folder: callbacks.CSVLogger(folder / "log.csv"),
+    "LearningRateScheduler": lambda folder: callbacks.LearningRateScheduler(
+        lambda epoch, rate: rate / 2
+    ),
+}
 """Callback name -> constructor that takes a temporary directory."""

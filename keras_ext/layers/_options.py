@@ -1,9 +1,16 @@
 """What the layers' constructors share: reading options that Keras leaves open."""
 
+from typing import Any
+
 import keras
 
 from keras_ext import _checks
-from keras_ext._types import DataFormat, Initializer
+from keras_ext._types import DataFormat, Initializer, Normalization, Shape
+
+
+def resolve_normalization(normalization: Normalization) -> Normalization:
+    """Return `normalization`, or raise if there is none of that name."""
+    return _checks.one_of("normalization", normalization, ("batch", None))
 
 
 def resolve_data_format(data_format: DataFormat | None) -> DataFormat:
@@ -18,6 +25,59 @@ def resolve_data_format(data_format: DataFormat | None) -> DataFormat:
 def channel_axis(data_format: DataFormat) -> int:
     """Return the axis that holds the channels of a batch of images."""
     return 1 if data_format == "channels_first" else -1
+
+
+def spatial_axes(data_format: DataFormat) -> tuple[int, int]:
+    """Return the axes that hold the height and the width of a batch of images."""
+    return (2, 3) if data_format == "channels_first" else (1, 2)
+
+
+def image_channels(layer: str, shape: Shape, data_format: DataFormat) -> int:
+    """Return the number of channels, or raise if `shape` is not that of images."""
+    axes = {
+        "channels_first": "(batch, channels, height, width)",
+        "channels_last": "(batch, height, width, channels)",
+    }
+    _checks.rank(layer, shape, 4, axes[data_format])
+    return _checks.known_channels(layer, shape, channel_axis(data_format))
+
+
+def image_spec(channels: int, data_format: DataFormat) -> keras.InputSpec:
+    """Return the `input_spec` of a layer that was built for `channels` channels."""
+    return keras.InputSpec(ndim=4, axes={channel_axis(data_format): channels})
+
+
+def image_shape_after(
+    shape: Shape, filters: int, strides: int | tuple[int, int], data_format: DataFormat
+) -> Shape:
+    """Return the output shape of a convolution with `"same"` padding."""
+    pair = (strides, strides) if isinstance(strides, int) else strides
+    output = list(shape)
+    for axis, stride in zip(spatial_axes(data_format), pair, strict=True):
+        size = output[axis]
+        output[axis] = None if size is None else -(-size // stride)
+    output[channel_axis(data_format)] = filters
+    return tuple(output)
+
+
+def sublayer_options(layer: keras.Layer) -> dict[str, Any]:
+    """Return what a block hands down to the layers that it creates in `build`.
+
+    Keras hands `trainable` down when it is set, to the layers that exist by then.
+    A block that is made, or loaded, frozen has none yet.
+    """
+    return {"dtype": layer.dtype_policy, "trainable": layer.trainable}
+
+
+def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | None:
+    """Return the normalisation that `block.normalization` asks for, or `None`."""
+    if block.normalization is None:
+        return None
+    norm = keras.layers.BatchNormalization(
+        axis=channel_axis(block.data_format), name=name, **sublayer_options(block)
+    )
+    norm.build(shape)
+    return norm
 
 
 def fresh_initializer(initializer: Initializer) -> Initializer:

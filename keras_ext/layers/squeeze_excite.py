@@ -6,9 +6,12 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
-    channel_axis,
     fresh_initializer,
+    image_channels,
+    image_spec,
     resolve_data_format,
+    spatial_axes,
+    sublayer_options,
 )
 
 
@@ -90,9 +93,8 @@ class SqueezeExcite(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Create the two dense maps for the input's number of channels."""
-        _checks.rank(self.name, input_shape, 4, "(batch, height, width, channels)")
-        axis = channel_axis(self.data_format)
-        channels = _checks.known_channels(self.name, input_shape, axis)
+        channels = image_channels(self.name, input_shape, self.data_format)
+        self.input_spec = image_spec(channels, self.data_format)
         squeezed = self.filters or max(1, int(channels * self.ratio))
         self.reduce = self._dense(squeezed, self.activation, "reduce")
         self.expand = self._dense(channels, self.gate_activation, "expand")
@@ -101,7 +103,7 @@ class SqueezeExcite(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return `inputs` with every channel multiplied by its gate."""
-        spatial = (2, 3) if self.data_format == "channels_first" else (1, 2)
+        spatial = spatial_axes(self.data_format)
         gates = self.expand(self.reduce(ops.mean(inputs, axis=spatial)))
         return inputs * ops.expand_dims(gates, axis=spatial)
 
@@ -126,6 +128,6 @@ class SqueezeExcite(keras.layers.Layer):
             units,
             activation=activation,
             kernel_initializer=fresh_initializer(self.kernel_initializer),
-            dtype=self.dtype_policy,
             name=name,
+            **sublayer_options(self),
         )

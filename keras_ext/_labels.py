@@ -1,0 +1,107 @@
+"""Class labels as integers: which shape they come in, and which of them are none."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Shape, Tensor
+
+_LARGEST_EXACT = {"float16": 2048, "bfloat16": 256}
+
+
+def without_class_axis(
+    owner: str, y_true: Tensor, y_pred_shape: Shape, axis: int = -1
+) -> Tensor:
+    """Return the labels with `y_pred`'s shape, less its class axis.
+
+    Args:
+        owner: Who asks, for the message.
+        y_true: Labels, with or without a class axis of size 1.
+        y_pred_shape: Shape of the predictions, with a class axis.
+        axis: Where the class axis is.
+
+    Raises:
+        ValueError: If there is not one label for each prediction.
+    """
+    y_true = ops.convert_to_tensor(y_true)
+    shape = tuple(y_pred_shape)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(
+            f"{owner} expects classes on axis {axis} of y_pred. "
+            f"Received: y_pred.shape={shape}, which has no such axis."
+        )
+    expected = shape[: axis % len(shape)] + shape[axis % len(shape) + 1 :]
+    if len(y_true.shape) == len(shape) and y_true.shape[axis] == 1:
+        y_true = ops.squeeze(y_true, axis=axis)
+    if not _checks.shapes_agree(y_true.shape, expected):
+        raise ValueError(
+            f"{owner} expects one integer label for each prediction: y_pred of shape "
+            f"{shape} goes with y_true of shape {expected}. "
+            f"Received: y_true.shape={tuple(y_true.shape)}"
+        )
+    return y_true
+
+
+def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
+    """Return where `labels` holds a whole number from 0 to `num_classes - 1`.
+
+    Raises:
+        ValueError: If the dtype of `labels` cannot tell the classes apart.
+    """
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if num_classes - 1 > _LARGEST_EXACT.get(dtype, num_classes):
+        raise ValueError(
+            f"{owner} expects labels of a dtype that tells {num_classes} classes "
+            f"apart. Received: labels of dtype {dtype}, which holds whole numbers "
+            f"exactly only up to {_LARGEST_EXACT[dtype]}. Pass integers; a loss that "
+            'casts its inputs needs `dtype="float32"`.'
+        )
+    # float32 cannot wrap around as narrow integers do, and holds every class exactly.
+    labels = ops.cast(labels, "float32")
+    whole = ops.equal(ops.floor(labels), labels)
+    return whole & (labels >= 0) & (labels < num_classes)
+
+
+def check(
+    owner: str, name: str, labels: Tensor, valid: Tensor, num_classes: int, hint: str
+) -> None:
+    """Raise `ValueError` if a label is known not to be `valid`.
+
+    Values are known only in eager execution. Compiled code cannot raise; there the
+    caller turns such a label into NaN.
+    """
+    label = _checks.first_offender(labels, valid)
+    if label is not None:
+        raise ValueError(
+            f"{owner} expects `{name}` to hold class labels, whole numbers from 0 to "
+            f"{num_classes - 1}. Received: {name} with a label {label:.10g}. {hint}"
+        )
+
+
+def weights_like(
+    owner: str, sample_weight: Tensor | None, labels: Tensor, dtype: str
+) -> Tensor:
+    """Return one weight for each label.
+
+    A weight may stand for a whole sample: `(batch,)` beside labels
+    `(batch, height, width)` gives all labels of a sample its weight.
+
+    Raises:
+        ValueError: If the shapes do not match.
+    """
+    if sample_weight is None:
+        return ops.ones_like(labels, dtype=dtype)
+    weights = ops.cast(sample_weight, dtype)
+    received, rank = tuple(weights.shape), len(labels.shape)
+    if len(received) == rank + 1 and received[-1] == 1:
+        weights = ops.squeeze(weights, axis=-1)
+    if 0 < len(received) < rank:
+        weights = ops.expand_dims(weights, tuple(range(len(received), rank)))
+    shape = [None if size == 1 else size for size in weights.shape]
+    if shape and not _checks.shapes_agree(shape, labels.shape):
+        raise ValueError(
+            f"{owner} expects `sample_weight` to hold one weight for each label or for "
+            f"each sample, the labels being of shape {tuple(labels.shape)}. "
+            f"Received: sample_weight.shape={received}"
+        )
+    return ops.broadcast_to(weights, ops.shape(labels))

@@ -1,0 +1,305 @@
+"""Inverted residuals: the block of MobileNetV2, MobileNetV3 and EfficientNet."""
+
+import weakref
+from typing import Any
+
+import keras
+
+from keras_ext import _checks
+from keras_ext._types import (
+    Activation,
+    Config,
+    DataFormat,
+    Initializer,
+    Normalization,
+    Regularizer,
+    Shape,
+    Tensor,
+)
+from keras_ext.layers._options import (
+    built_norm,
+    fresh_initializer,
+    image_channels,
+    image_shape_after,
+    image_spec,
+    resolve_data_format,
+    resolve_normalization,
+    sublayer_options,
+)
+from keras_ext.layers.conv_norm_act import ConvNormAct
+from keras_ext.layers.stochastic_depth import StochasticDepth
+
+_CLAIMED: weakref.WeakSet[Any] = weakref.WeakSet()
+"""The `squeeze_excite` layers that a block has built; it keeps none of them alive."""
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class InvertedResidual(keras.layers.Layer):
+    """Expands the channels, filters each by itself, projects back, adds the input.
+
+    The mobile networks' block: wide inside, where a depthwise convolution is cheap,
+    and narrow outside, where the residual connection runs. The projection has no
+    activation, since one would destroy information in so few channels.
+
+    `output = project(se(act(depthwise(act(expand(x))))))`
+
+    plus `x`, if `strides` is 1 and the input has `filters` channels. Each of the
+    three convolutions is normalised; `expand` is left out where `expansion` is 1.
+
+    Reference: M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L. Chen, "MobileNetV2:
+    Inverted Residuals and Linear Bottlenecks", 2018,
+    https://arxiv.org/abs/1801.04381. With squeeze-and-excitation: A. Howard et al.,
+    "Searching for MobileNetV3", 2019, https://arxiv.org/abs/1905.02244; M. Tan, Q.
+    Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+    2019, https://arxiv.org/abs/1905.11946.
+
+    Args:
+        filters: Positive integer. Number of output channels.
+        expansion: Float of at least 1. The block is `round(expansion * channels)`
+            channels wide inside. Default: 6.
+        kernel_size: Positive integer. Size of the depthwise kernel. Default: 3.
+        strides: Positive integer, of the depthwise convolution. Default: 1.
+        activation: Activation behind the first two convolutions.
+            Default: `"relu6"`.
+        normalization: `"batch"`, or `None`, with which the convolutions have
+            biases. Default: `"batch"`.
+        squeeze_excite: Layer that is applied to the expanded channels before the
+            projection and keeps their shape, such as `SqueezeExcite`. Each block
+            needs a layer of its own. It keeps its own `dtype`. Default: `None`.
+        drop_rate: Float in [0, 1). Rate of the `StochasticDepth` before the
+            addition; without an addition nothing is dropped. Default: 0.
+        data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
+            means `keras.config.image_data_format()`.
+        kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
+        kernel_regularizer: Regularizer of the kernels. Default: `None`.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Float tensor, a batch of images of any size.
+        training: Boolean, for batch normalisation and stochastic depth. Default:
+            `None`, which follows the layer or model that calls.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)`
+        with `data_format="channels_first"`. `channels` must be known.
+
+    Output shape:
+        `(batch, ceil(height / strides), ceil(width / strides), filters)`, or with
+        the channels first.
+
+    Raises:
+        TypeError: If `squeeze_excite` is not a Keras layer.
+        ValueError: If an argument is out of its range; on build, if the input is
+            not of rank 4 or its number of channels is unknown, or if
+            `squeeze_excite` is another block's or does not keep the shape.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.layers import InvertedResidual, SqueezeExcite
+    >>> x = np.ones((2, 8, 8, 24), "float32")
+    >>> tuple(InvertedResidual(32, strides=2)(x).shape)
+    (2, 4, 4, 32)
+
+    A block of MobileNetV3 has the gates `"hard_sigmoid"`; it squeezes to a quarter
+    of the expanded channels, rounded to a multiple of 8, here 240 to 64:
+
+    >>> x = np.ones((2, 8, 8, 40), "float32")
+    >>> block = InvertedResidual(
+    ...     40,
+    ...     expansion=6,
+    ...     kernel_size=5,
+    ...     activation="hard_silu",
+    ...     squeeze_excite=SqueezeExcite(filters=64, gate_activation="hard_sigmoid"),
+    ... )
+    >>> tuple(block(x).shape)
+    (2, 8, 8, 40)
+
+    A block of EfficientNet has the activation `"silu"` throughout and stochastic
+    depth; it squeezes to a quarter of the block's input channels, here 40 to 10:
+
+    >>> block = InvertedResidual(
+    ...     40,
+    ...     expansion=6,
+    ...     kernel_size=5,
+    ...     activation="silu",
+    ...     squeeze_excite=SqueezeExcite(filters=10, activation="silu"),
+    ...     drop_rate=0.05,
+    ... )
+    >>> tuple(block(x).shape)
+    (2, 8, 8, 40)
+
+    Masks are not used. Under a mixed precision policy the convolutions compute in
+    the compute dtype, and batch normalisation takes its moments in float32.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        *,
+        expansion: float = 6,
+        kernel_size: int = 3,
+        strides: int = 1,
+        activation: Activation = "relu6",
+        normalization: Normalization = "batch",
+        squeeze_excite: keras.layers.Layer | None = None,
+        drop_rate: float = 0.0,
+        data_format: DataFormat | None = None,
+        kernel_initializer: Initializer = "glorot_uniform",
+        kernel_regularizer: Regularizer = None,
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.filters = _checks.positive_int("filters", filters)
+        self.expansion = _checks.number("expansion", expansion, low=1)
+        self.kernel_size = _checks.positive_int("kernel_size", kernel_size)
+        self.strides = _checks.positive_int("strides", strides)
+        self.activation = keras.activations.get(activation)
+        self.normalization = resolve_normalization(normalization)
+        self.drop_rate = _checks.number(
+            "drop_rate", drop_rate, low=0, high=1, open_high=True
+        )
+        self.data_format = resolve_data_format(data_format)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.squeeze_excite = _checked_layer(squeeze_excite, self.data_format)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create the three convolutions and what stands between them."""
+        channels = image_channels(self.name, input_shape, self.data_format)
+        self.input_spec = image_spec(channels, self.data_format)
+        expanded = round(self.expansion * channels)
+        shape = image_shape_after(input_shape, expanded, 1, self.data_format)
+        self.expand = None
+        if self.expansion != 1:
+            self.expand = self._pointwise(expanded, self.activation, "expand")
+            self.expand.build(input_shape)
+        self.depthwise = self._depthwise()
+        self.depthwise.build(shape)
+        shape = image_shape_after(shape, expanded, self.strides, self.data_format)
+        self.depthwise_norm = built_norm(self, shape, "depthwise_norm")
+        if self.squeeze_excite is not None:
+            self._build_squeeze_excite(shape)
+        self.project = self._pointwise(self.filters, None, "project")
+        self.project.build(shape)
+        self.is_residual = self.strides == 1 and channels == self.filters
+        self.drop = None
+        if self.is_residual and self.drop_rate > 0:
+            self.drop = StochasticDepth(
+                self.drop_rate, name="drop", **sublayer_options(self)
+            )
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        """Return the projection, plus `inputs` where the shapes agree."""
+        x = inputs
+        if self.expand is not None:
+            x = self.expand(x, training=training)
+        x = self.depthwise(x)
+        if self.depthwise_norm is not None:
+            x = self.depthwise_norm(x, training=training)
+        x = self.activation(x)
+        if self.squeeze_excite is not None:
+            # Keras tells it whether it is training: not every layer has the argument.
+            x = self.squeeze_excite(x)
+        x = self.project(x, training=training)
+        if self.drop is not None:
+            x = self.drop(x, training=training)
+        return inputs + x if self.is_residual else x
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the shape of a strided convolution with `filters` channels."""
+        return image_shape_after(
+            input_shape, self.filters, self.strides, self.data_format
+        )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "expansion": self.expansion,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "activation": keras.activations.serialize(self.activation),
+            "normalization": self.normalization,
+            "squeeze_excite": self._squeeze_excite_config(),
+            "drop_rate": self.drop_rate,
+            "data_format": self.data_format,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "InvertedResidual":
+        """Return the block of a config, with a `squeeze_excite` layer of its own."""
+        layer = keras.saving.deserialize_keras_object(config.get("squeeze_excite"))
+        return super().from_config({**config, "squeeze_excite": layer})
+
+    def _squeeze_excite_config(self) -> Config | None:
+        config = keras.saving.serialize_keras_object(self.squeeze_excite)
+        if config is not None:
+            # Keras would build the layer from it, ahead of the block.
+            config.pop("build_config", None)
+        return config
+
+    def _pointwise(
+        self, filters: int, activation: Activation, name: str
+    ) -> ConvNormAct:
+        return ConvNormAct(
+            filters,
+            activation=activation,
+            normalization=self.normalization,
+            data_format=self.data_format,
+            kernel_initializer=fresh_initializer(self.kernel_initializer),
+            kernel_regularizer=self.kernel_regularizer,
+            name=name,
+            **sublayer_options(self),
+        )
+
+    def _depthwise(self) -> keras.Layer:
+        return keras.layers.DepthwiseConv2D(
+            self.kernel_size,
+            strides=self.strides,
+            padding="same",
+            data_format=self.data_format,
+            use_bias=self.normalization is None,
+            depthwise_initializer=fresh_initializer(self.kernel_initializer),
+            depthwise_regularizer=self.kernel_regularizer,
+            name="depthwise",
+            **sublayer_options(self),
+        )
+
+    def _build_squeeze_excite(self, shape: Shape) -> None:
+        layer = self.squeeze_excite
+        if layer in _CLAIMED:
+            raise ValueError(
+                f"{self.name} cannot use the `squeeze_excite` layer {layer.name!r}: "
+                "another block has built it, and the two would share its weights. "
+                "Give each block a layer of its own."
+            )
+        output = layer(keras.KerasTensor(shape, dtype=self.compute_dtype))
+        if tuple(output.shape) != shape:
+            raise ValueError(
+                f"`squeeze_excite` must keep the shape of its input. Received: "
+                f"{layer.name!r}, which makes {tuple(output.shape)} of {shape}"
+            )
+        if not self.trainable:
+            layer.trainable = False
+        _CLAIMED.add(layer)
+
+
+def _checked_layer(layer: Any, data_format: DataFormat) -> Any:
+    """Return `layer` if it can be a `squeeze_excite`, else raise."""
+    if layer is None:
+        return None
+    if not isinstance(layer, keras.layers.Layer):
+        raise TypeError(
+            "`squeeze_excite` must be a Keras layer, such as "
+            f"keras_ext.layers.SqueezeExcite(), or None. Received: {layer!r}"
+        )
+    if getattr(layer, "data_format", data_format) != data_format:
+        raise ValueError(
+            f"`squeeze_excite` must have the block's data format {data_format!r}. "
+            f"Received: {layer.name!r} with data_format={layer.data_format!r}"
+        )
+    return layer

@@ -1,0 +1,32 @@
+"""Sums that stay exact over many more batches than float32 can count."""
+
+import keras
+
+from keras_ext._types import Tensor
+
+
+def sum_dtype(dtype: str) -> str:
+    """Return the dtype that a metric of dtype `dtype` should sum in."""
+    return keras.backend.result_type(dtype, "float32")
+
+
+def add(total: Tensor, rest: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the new total, and what rounding has cut off it so far.
+
+    A float32 counts to 2**24 and then stands still, since adding 1 is rounded away.
+    What is rounded away is itself a float32 ("two-sum", D. E. Knuth, The Art of
+    Computer Programming, volume 2, section 4.2.2); kept in `rest`, it lets the pair
+    count to 2**48.
+    """
+    added = total + values
+    back = added - total
+    rest = rest + ((total - (added - back)) + (values - back))
+    new_total = added + rest
+    return new_total, rest - (new_total - added)
+
+
+def accumulate(total: keras.Variable, rest: keras.Variable, values: Tensor) -> None:
+    """Add `values` to the sum that the pair of variables holds."""
+    new_total, new_rest = add(total.value, rest.value, values)
+    total.assign(new_total)
+    rest.assign(new_rest)

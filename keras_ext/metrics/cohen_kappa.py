@@ -1,0 +1,220 @@
+"""Cohen's kappa: agreement of two raters, beyond what chance would give them."""
+
+from typing import Literal, TypeAlias
+
+import keras
+from keras import ops
+
+from keras_ext import _checks, _labels
+from keras_ext._types import Config, Tensor
+from keras_ext.metrics import _running_sum
+
+Weights: TypeAlias = Literal["linear", "quadratic"] | None
+"""The cost of a wrong class; `None` means that all wrong classes cost the same."""
+
+_HINT = "Give samples without a class a `sample_weight` of 0."
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class CohenKappa(keras.metrics.Metric):
+    """Agreement of predicted and true classes, beyond what chance would give them.
+
+    For classes of unequal frequency, where accuracy flatters: a model that always
+    predicts the most frequent class has kappa 0. Perfect agreement is 1; less
+    agreement than chance is negative. With `weights`, for classes that have an order,
+    such as grades, a prediction costs more the further it is off. With
+    `observed[i, j]` the share of samples of class `i` predicted as `j`, and
+    `expected[i, j]` that share if the predictions were dealt out at random:
+
+    `kappa = 1 - sum(cost * observed) / sum(cost * expected)`
+
+    where `cost[i, j]` is 1 off the diagonal, or `|i - j|`, or `(i - j)^2`.
+
+    Reference: J. Cohen, "A Coefficient of Agreement for Nominal Scales", 1960,
+    https://doi.org/10.1177/001316446002000104; with weights, J. Cohen, "Weighted
+    Kappa", 1968, https://doi.org/10.1037/h0026256.
+
+    Args:
+        num_classes: Integer of at least 2. Number of classes.
+        weights: `None`, `"linear"` or `"quadratic"`. Cost of a wrong class. Default:
+            `None`, all wrong classes cost the same.
+        sparse_y_true: Whether targets are class labels. Otherwise they are one-hot.
+            Default: `True`.
+        sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
+            of the classes, as a model returns them, and the class of the largest is
+            predicted. Default: `False`.
+        name: Name of the metric.
+        dtype: Dtype of the result. Default: `None`, which means
+            `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Class labels, or one-hot targets.
+        y_pred: Probabilities or logits, or class labels.
+        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+
+    Input shape:
+        `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
+        the probability of class 1, which is predicted if that is above 0.5; with
+        `sparse_y_pred=True`, `(batch, ...)` or `(batch, ..., 1)`. `y_true`:
+        `(batch, ...)` or `(batch, ..., 1)`; with `sparse_y_true=False`,
+        `(batch, ..., num_classes)`. `sample_weight`: `(batch, ...)` or `(batch,)`.
+
+    Output shape:
+        A scalar.
+
+    Raises:
+        ValueError: If an argument is out of its range; on update, if shapes do not
+            match or, in eager execution, a label is not one of the classes. Compiled
+            code cannot raise: there such a label makes the result NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.metrics import CohenKappa
+    >>> metric = CohenKappa(num_classes=3)
+    >>> scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.7, 0.1], [0.1, 0.8, 0.1]])
+    >>> float(metric(np.array([0, 1, 2]), scores))
+    0.5
+    >>> grades = CohenKappa(num_classes=3, weights="quadratic", sparse_y_pred=True)
+    >>> float(grades(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])))
+    0.8
+
+    Where targets and predictions know the same one class only, or nothing was seen
+    yet, kappa is 0 / 0. The result is then 0: no agreement beyond chance was shown.
+    (scikit-learn returns NaN, which is kept for wrong labels here.)
+
+    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
+    float32, under half precision too, and are exact up to 2**48, where no single
+    batch counts more than 2**24.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        weights: Weights = None,
+        sparse_y_true: bool = True,
+        sparse_y_pred: bool = False,
+        name: str | None = "cohen_kappa",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.num_classes = _checks.integer("num_classes", num_classes, low=2)
+        self.weights = _checks.one_of("weights", weights, (None, "linear", "quadratic"))
+        self.sparse_y_true = sparse_y_true
+        self.sparse_y_pred = sparse_y_pred
+        shape = (self.num_classes, self.num_classes)
+        dtype = _running_sum.sum_dtype(self.dtype)
+        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
+        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
+        """Add a batch to the confusion matrix."""
+        predicted = self._classes("y_pred", y_pred, self.sparse_y_pred)
+        true = ops.convert_to_tensor(y_true)
+        if not self.sparse_y_true:
+            true = self._classes("y_true", true, sparse=False)
+        true = _labels.without_class_axis("CohenKappa", true, (*predicted.shape, 1))
+        batch = confusion_matrix(
+            true, predicted, self.num_classes, sample_weight, self.total.dtype
+        )
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def result(self) -> Tensor:
+        """Return the kappa of all samples since the last reset."""
+        return ops.cast(cohen_kappa(self.total + self.rest, self.weights), self.dtype)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "weights": self.weights,
+            "sparse_y_true": self.sparse_y_true,
+            "sparse_y_pred": self.sparse_y_pred,
+        }
+
+    def _classes(self, name: str, values: Tensor, sparse: bool) -> Tensor:
+        """Return the class labels that `values` holds or scores."""
+        values = ops.convert_to_tensor(values)
+        rank, size = len(values.shape), values.shape[-1] if values.shape else None
+        if sparse:
+            return ops.squeeze(values, axis=-1) if rank > 1 and size == 1 else values
+        if rank > 1 and size == 1 and self.num_classes == 2:
+            return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
+        if rank > 1 and size == self.num_classes:
+            return ops.argmax(values, axis=-1)
+        raise ValueError(
+            f"CohenKappa expects `{name}` of shape (batch, ..., {self.num_classes}), "
+            f"a score for each class. Received: {name}.shape={tuple(values.shape)}. "
+            f"If these are class labels, pass `sparse_{name}=True`."
+        )
+
+
+def confusion_matrix(
+    y_true: Tensor,
+    y_pred: Tensor,
+    num_classes: int,
+    sample_weight: Tensor | None = None,
+    dtype: str = "float32",
+) -> Tensor:
+    """Return the summed weights of every pair of classes: rows are true classes.
+
+    Args:
+        y_true: Class labels.
+        y_pred: Class labels, of the same shape.
+        num_classes: Number of classes.
+        sample_weight: Weights of the labels. Default: `None`, all are 1.
+        dtype: Dtype of the weights.
+
+    Returns:
+        Tensor `(num_classes, num_classes)`, with a NaN if a label is no class.
+
+    Raises:
+        ValueError: In eager execution, if a label is no class.
+    """
+    weights = _labels.weights_like("CohenKappa", sample_weight, y_true, dtype)
+    absent = ops.equal(weights, 0)
+    valid = True
+    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
+        inside = _labels.in_range("CohenKappa", labels, num_classes)
+        _labels.check("CohenKappa", name, labels, inside | absent, num_classes, _HINT)
+        valid = valid & inside
+    cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")
+    sums = ops.segment_sum(
+        ops.reshape(ops.where(valid | absent, weights, float("nan")), (-1,)),
+        ops.reshape(ops.where(valid, cell, 0), (-1,)),
+        num_segments=num_classes * num_classes,
+    )
+    return ops.reshape(sums, (num_classes, num_classes))
+
+
+def cohen_kappa(matrix: Tensor, weights: Weights = None) -> Tensor:
+    """Return the kappa of a confusion matrix; 0 where kappa is 0 / 0.
+
+    Args:
+        matrix: Float tensor `(num_classes, num_classes)`; rows are true classes.
+        weights: `None`, `"linear"` or `"quadratic"`, the cost of a wrong class.
+
+    Returns:
+        A scalar; NaN if `matrix` has a NaN.
+    """
+    shares = ops.divide_no_nan(matrix, ops.sum(matrix))
+    true = ops.sum(shares, axis=1, keepdims=True)
+    predicted = ops.sum(shares, axis=0, keepdims=True)
+    cost = _cost(matrix.shape[0], weights, matrix.dtype)
+    by_chance = ops.sum(cost * true * predicted)
+    undefined = ops.equal(by_chance, 0)
+    kappa = 1 - ops.sum(cost * shares) / ops.where(undefined, 1.0, by_chance)
+    return ops.where(undefined, 0.0, kappa)
+
+
+def _cost(num_classes: int, weights: Weights, dtype: str) -> Tensor:
+    """Return what it costs to take a class (row) for another (column)."""
+    classes = ops.arange(num_classes, dtype=dtype)
+    distance = ops.absolute(ops.expand_dims(classes, 1) - classes)
+    if weights is None:
+        return ops.minimum(distance, 1)
+    return distance if weights == "linear" else ops.square(distance)

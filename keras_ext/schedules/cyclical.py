@@ -1,0 +1,127 @@
+"""Cyclical learning rate: a triangle wave between two rates."""
+
+import math
+from typing import Literal
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Tensor
+from keras_ext.schedules import _steps
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
+    """Learning rate that rises and falls again and again, as a triangle wave.
+
+    Varying the rate between two bounds spares the search for the one best rate; the
+    paper sets `step_size` to the steps of 2 to 10 epochs. A cycle takes
+    `2 * step_size` steps. With `height` going linearly from 0 to 1 and back to 0 in
+    every cycle:
+
+    `rate = initial + (maximum - initial) * height * scale`
+
+    where `scale` is 1 for `mode="triangular"`, `0.5^(cycles done)` for
+    `"triangular2"` and `gamma^step` for `"exp_range"`.
+
+    Reference: L. N. Smith, "Cyclical Learning Rates for Training Neural Networks",
+    2017, https://arxiv.org/abs/1506.01186.
+
+    Args:
+        initial_learning_rate: Float in [0, `max_learning_rate`]. The lower bound, where
+            every cycle begins.
+        max_learning_rate: Positive float. The upper bound.
+        step_size: Positive integer. Number of steps in half a cycle.
+        mode: `"triangular"`, `"triangular2"` or `"exp_range"`. How the height of the
+            cycles falls. Default: `"triangular"`, not at all.
+        gamma: Float in (0, 1]. Decay per step of `"exp_range"`; must be left at 1 in
+            the other modes. Default: 1.
+        name: Name of the schedule.
+
+    Call arguments:
+        step: Integer, or integer tensor of any shape.
+
+    Output shape:
+        `step`'s, of dtype float32.
+
+    Raises:
+        ValueError: If an argument is out of its range, or `gamma` is given with a
+            mode that has no use for it; on call, if `step` is not an integer.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ext.schedules import Cyclical
+    >>> schedule = Cyclical(0.0, 1.0, step_size=10, mode="triangular2")
+    >>> [float(schedule(step)) for step in (0, 5, 10, 15, 20, 30)]
+    [0.0, 0.5, 1.0, 0.5, 0.0, 0.5]
+    >>> optimizer = keras.optimizers.SGD(Cyclical(0.001, 0.006, step_size=2000))
+
+    Under mixed precision, too, rates are computed in float32. Steps are counted in
+    integers, so no step is too large.
+    """
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        max_learning_rate: float,
+        step_size: int,
+        *,
+        mode: Literal["triangular", "triangular2", "exp_range"] = "triangular",
+        gamma: float = 1.0,
+        name: str = "Cyclical",
+    ) -> None:
+        super().__init__()
+        self.max_learning_rate = _checks.number(
+            "max_learning_rate", max_learning_rate, low=0, open_low=True
+        )
+        self.initial_learning_rate = _checks.number(
+            "initial_learning_rate",
+            initial_learning_rate,
+            low=0,
+            high=max_learning_rate,
+        )
+        self.step_size = _checks.positive_int("step_size", step_size)
+        self.mode = _checks.one_of(
+            "mode", mode, ("triangular", "triangular2", "exp_range")
+        )
+        self.gamma = _checks.number("gamma", gamma, low=0, high=1, open_low=True)
+        if self.gamma != 1 and mode != "exp_range":
+            raise ValueError(
+                f"`gamma` is used by mode='exp_range' only. Received: mode={mode!r}, "
+                f"gamma={gamma!r}. Leave `gamma` out or change the mode."
+            )
+        self.name = name
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Return the learning rate at `step`."""
+        with keras.name_scope(self.name):
+            step = _steps.as_integer("Cyclical", step)
+            cycle = ops.floor_divide(step, 2 * self.step_size)
+            into_cycle = step - cycle * (2 * self.step_size)
+            from_end = self.step_size - ops.absolute(into_cycle - self.step_size)
+            height = _steps.ratio(from_end, self.step_size) * self._scale(step, cycle)
+            return _steps.between(
+                self.initial_learning_rate, self.max_learning_rate, height
+            )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            "initial_learning_rate": self.initial_learning_rate,
+            "max_learning_rate": self.max_learning_rate,
+            "step_size": self.step_size,
+            "mode": self.mode,
+            "gamma": self.gamma,
+            "name": self.name,
+        }
+
+    def _scale(self, step: Tensor, cycle: Tensor) -> Tensor | float:
+        """Return what is left of the height of the first cycle."""
+        if self.mode == "triangular2":
+            return ops.power(0.5, ops.cast(cycle, "float32"))
+        if self.mode == "exp_range":
+            # float32 holds log(gamma) well, but hardly a gamma just below 1.
+            return ops.exp(math.log(self.gamma) * ops.cast(step, "float32"))
+        return 1.0

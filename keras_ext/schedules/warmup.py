@@ -1,0 +1,119 @@
+"""Warm-up: a linear rise to where another schedule begins."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Tensor
+from keras_ext.schedules import _steps
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear rise of the learning rate, and then any schedule.
+
+    A large learning rate harms a network whose weights are still random, most of all
+    with large batches. Put `Warmup` around the schedule, or the constant rate, that
+    is meant for the time after:
+
+    `rate = initial + (schedule(0) - initial) * step / warmup_steps` at first,
+
+    `rate = schedule(step - warmup_steps)` from step `warmup_steps` on.
+
+    Reference: P. Goyal et al., "Accurate, Large Minibatch SGD: Training ImageNet in 1
+    Hour", 2017, https://arxiv.org/abs/1706.02677.
+
+    Args:
+        schedule: `keras.optimizers.schedules.LearningRateSchedule`, or a float of at
+            least 0 for a constant rate. It starts, at its step 0, when the warm-up is
+            over.
+        warmup_steps: Positive integer. Number of steps of the rise.
+        initial_learning_rate: Float of at least 0. Rate at step 0. Default: 0.
+        name: Name of the schedule.
+
+    Call arguments:
+        step: Integer, or integer tensor; of any shape, if `schedule` takes it.
+
+    Output shape:
+        `step`'s, of dtype float32.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if `step` is not an
+            integer.
+
+    Example:
+
+    >>> import keras
+    >>> from keras_ext.schedules import Warmup
+    >>> decay = keras.optimizers.schedules.CosineDecay(1.0, decay_steps=100)
+    >>> schedule = Warmup(decay, warmup_steps=10)
+    >>> [round(float(schedule(step)), 6) for step in (0, 5, 10, 60, 110)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    >>> optimizer = keras.optimizers.SGD(Warmup(0.1, warmup_steps=500))
+
+    Under mixed precision, too, the rise is computed in float32. Steps are counted in
+    integers, so no step is too large.
+    """
+
+    def __init__(
+        self,
+        schedule: keras.optimizers.schedules.LearningRateSchedule | float,
+        warmup_steps: int,
+        *,
+        initial_learning_rate: float = 0.0,
+        name: str = "Warmup",
+    ) -> None:
+        super().__init__()
+        self.schedule = _schedule_or_rate(schedule)
+        self.warmup_steps = _checks.positive_int("warmup_steps", warmup_steps)
+        self.initial_learning_rate = _checks.number(
+            "initial_learning_rate", initial_learning_rate, low=0
+        )
+        self.name = name
+
+    def __call__(self, step: Tensor) -> Tensor:
+        """Return the learning rate at `step`."""
+        with keras.name_scope(self.name):
+            step = _steps.as_integer("Warmup", step)
+            share = _steps.ratio(
+                ops.minimum(step, self.warmup_steps), self.warmup_steps
+            )
+            rise = _steps.between(self.initial_learning_rate, self._after(0), share)
+            after = self._after(ops.maximum(step - self.warmup_steps, 0))
+            return ops.where(step < self.warmup_steps, rise, after)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "warmup_steps": self.warmup_steps,
+            "initial_learning_rate": self.initial_learning_rate,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Warmup":
+        """Return the schedule that `get_config` describes."""
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(**{**config, "schedule": schedule})
+
+    def _after(self, step: Any) -> Tensor:
+        """Return the rate `step` steps after the warm-up."""
+        if isinstance(self.schedule, float):
+            return self.schedule
+        return ops.cast(self.schedule(step), "float32")
+
+
+def _schedule_or_rate(schedule: Any) -> Any:
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return schedule
+    try:
+        return _checks.number("schedule", schedule, low=0)
+    except ValueError as error:
+        raise ValueError(
+            "`schedule` must be a `keras.optimizers.schedules.LearningRateSchedule`, "
+            "or a finite number of at least 0 for a constant learning rate. "
+            f"Received: schedule={schedule!r}"
+        ) from error
