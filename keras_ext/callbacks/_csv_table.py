@@ -1,7 +1,11 @@
 """A CSV file that grows by rows and, when it must, by columns."""
 
+import contextlib
 import csv
+import math
 import os
+import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from typing import IO, Any
 
@@ -23,7 +27,8 @@ class CSVTable:
 
     Raises:
         OSError: If the path can't be written.
-        ValueError: If the file to append to is not a table with the first column.
+        ValueError: If the file to append to is no table with the first column, or could
+            not be kept cell by cell.
     """
 
     def __init__(
@@ -32,20 +37,17 @@ class CSVTable:
         self._path = os.path.realpath(filename)
         self._separator = separator
         self.columns: list[str] = []
-        if os.path.exists(self._path) and not os.path.isfile(self._path):
-            raise OSError("not a regular file")
+        _check_writable(self._path)
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
         rows: list[dict[str, str]] = []
-        if append and os.path.exists(self._path):
-            self.columns, rows = self._read()
-            self._check_readable(rows, columns[0])
-        self.last_row = rows[-1] if rows else {}
+        if append:
+            self.columns, rows = self._read_table(columns[0])
         self._add_columns(columns)
         self._rewrite(rows)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; names that are no columns yet become columns."""
-        if self._add_columns(row):
+        if self._add_columns(row) or not os.path.exists(self._path):
             self._rewrite([*self._read()[1], row])
             return
         with open(self._path, "a", newline="", encoding="utf-8") as file:
@@ -57,44 +59,91 @@ class CSVTable:
         self._add_columns(row)
         self._rewrite([*self._read()[1][:-1], row])
 
+    def largest(self, column: str) -> float:
+        """Return the largest number in a column, 0 if there is none."""
+        return max((_number(row.get(column)) for row in self._read()[1]), default=0.0)
+
     def _add_columns(self, names: Iterable[str]) -> bool:
         new = [name for name in names if name not in self.columns]
         self.columns += new
         return bool(new)
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        with open(self._path, newline="", encoding="utf-8") as file:
+        """Return columns and rows; none if the file is not, or no longer, there."""
+        if not os.path.exists(self._path):
+            return [], []
+        # Spreadsheets put a byte order mark in front, which is no part of a name.
+        with open(self._path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter=self._separator, restval=MISSING)
             return list(reader.fieldnames or []), list(reader)
 
-    def _check_readable(self, rows: list[dict[str, str]], expected: str) -> None:
-        if self.columns and expected not in self.columns:
+    def _read_table(self, expected: str) -> tuple[list[str], list[dict[str, str]]]:
+        """Read a file of unknown origin, of which no cell may get lost."""
+        try:
+            columns, rows = self._read()
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f"{self._path!r} is no log to append to: {error}. Choose another "
+                "file, or append=False to replace it."
+            ) from error
+        if columns and expected not in columns:
             raise ValueError(
                 f"{self._path!r} is no log to append to: expected a column "
                 f"{expected!r}, separated by {self._separator!r}. Received: columns "
-                f"{self.columns}. Choose another file, or append=False."
+                f"{columns}. Choose another file, or append=False to replace it."
+            )
+        if len(set(columns)) < len(columns):
+            raise ValueError(
+                f"{self._path!r} can't be appended to: expected a header that names "
+                f"every column once. Received: {columns}. Repair it, or choose another "
+                "file."
             )
         for number, row in enumerate(rows, start=2):
             if None in row:
                 raise ValueError(
                     f"{self._path!r} can't be appended to: line {number} has more "
-                    f"cells than the header, which names {self.columns}. Repair it, "
-                    "or choose another file."
+                    f"cells than the header, which names {columns}. Repair it, or "
+                    "choose another file."
                 )
+        return columns, rows
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        beside = f"{self._path}.new"
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            writer = self._writer(file)
-            writer.writeheader()
-            writer.writerows(rows)
-            _sync(file)
-        os.replace(beside, self._path)
+        beside = f"{self._path}.{secrets.token_hex(4)}.new"
+        try:
+            with open(beside, "x", newline="", encoding="utf-8") as file:
+                writer = self._writer(file)
+                writer.writeheader()
+                writer.writerows(rows)
+                _sync(file)
+            if os.path.exists(self._path):
+                shutil.copymode(self._path, beside)
+            os.replace(beside, self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.remove(beside)
+            raise
 
     def _writer(self, file: IO[str]) -> "csv.DictWriter[str]":
         return csv.DictWriter(
             file, self.columns, restval=MISSING, delimiter=self._separator
         )
+
+
+def _check_writable(path: str) -> None:
+    """Raise unless a file can be, or need not be, replaced at `path`."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError("not a regular file")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise PermissionError("the file is write-protected")
+
+
+def _number(cell: str | None) -> float:
+    """Return the number in a cell, 0 where there is none."""
+    try:
+        number = float(cell or 0)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def _sync(file: IO[str]) -> None:

@@ -1,11 +1,40 @@
-"""Reading an optimizer's learning rate."""
+"""Reading an optimizer's learning rate, and the step that it belongs to."""
 
 from typing import Any
 
 from keras import ops
 
 
+def single_optimizers(optimizer: Any) -> list[Any]:
+    """Return the optimizers that have a rate each: it, or those it is made of.
+
+    A `LossScaleOptimizer` stands for the optimizer inside; a `MultiOptimizer` for its
+    parts, of which there may be none before it is built.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(getattr(inner, "optimizers", [inner]))
+
+
 def read_learning_rate(optimizer: Any) -> float:
-    """Return the rate that the optimizer would use now."""
+    """Return the rate that a single optimizer would use now."""
     rate = ops.convert_to_tensor(optimizer.learning_rate)
     return float(ops.convert_to_numpy(rate))
+
+
+def read_learning_rates(optimizer: Any) -> dict[str, float]:
+    """Return all rates under the names that Keras's callbacks log them by."""
+    singles = single_optimizers(optimizer)
+    if hasattr(getattr(optimizer, "inner_optimizer", optimizer), "optimizers"):
+        return {f"learning_rate_{one.name}": read_learning_rate(one) for one in singles}
+    if getattr(singles[0], "learning_rate", None) is None:
+        return {}
+    return {"learning_rate": read_learning_rate(singles[0])}
+
+
+def read_step(optimizer: Any) -> int:
+    """Return the step for which a single optimizer would ask its schedule now."""
+    counter = optimizer.iterations
+    if optimizer.gradient_accumulation_steps:
+        # `iterations` counts the updates, but a schedule is asked for the batch.
+        counter = next(v for v in optimizer.variables if v.name == "iteration")
+    return int(ops.convert_to_numpy(ops.convert_to_tensor(counter)))

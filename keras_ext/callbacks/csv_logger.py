@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_ext import _checks
 from keras_ext.callbacks._csv_table import MISSING, CSVTable
-from keras_ext.callbacks._learning_rate import read_learning_rate
+from keras_ext.callbacks._learning_rate import read_learning_rates
 
 _COLUMNS = ["epoch", "step", "seconds", "learning_rate"]
 
@@ -26,11 +26,13 @@ class CSVLogger(keras.callbacks.Callback):
     training began; `learning_rate` of the optimizer; then everything in the logs,
     training before validation, each in alphabetical order, and what comes later behind.
     A cell without a value holds `NA`. A logged quantity that is itself called `epoch`,
-    `step` or `seconds` gets the column `logged_epoch` and so on.
+    `step` or `seconds` gets the column `logged_epoch` and so on. A `MultiOptimizer` has
+    a column `learning_rate_<name>` for each of its optimizers.
 
     Args:
-        filename: Path of the file; missing folders are made.
-        separator: One character between the cells. Default: `","`.
+        filename: Path of a local file; missing folders are made.
+        separator: One character between the cells, no quotation mark and no line
+            break. Default: `","`.
         append: `True` continues a file that exists, its `step` and `seconds` included;
             `False` replaces it. Default: `False`.
         update_freq: `"epoch"` writes one row per epoch. A positive integer writes one
@@ -61,8 +63,9 @@ class CSVLogger(keras.callbacks.Callback):
     1,4,...,0.5,0.0
 
     With `steps_per_execution > 1` in `Model.fit`, a row comes with the first call that
-    reaches or passes a multiple of `update_freq`. An optimizer that holds a schedule
-    reports the rate of the step to come.
+    reaches or passes a multiple of `update_freq`; and if nobody knows how many batches
+    an epoch has (a generator), its last call counts as a full one. An optimizer that
+    holds a schedule reports the rate of the step to come.
     """
 
     def __init__(
@@ -74,16 +77,10 @@ class CSVLogger(keras.callbacks.Callback):
         update_freq: Literal["epoch"] | int = "epoch",
     ) -> None:
         super().__init__()
-        if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(
-                f"`separator` must be one character. Received: separator={separator!r}"
-            )
-        if update_freq != "epoch":
-            update_freq = _checks.positive_int("update_freq", update_freq)
-        self.filename = os.fspath(filename)
-        self.separator = separator
+        self.filename = _local_path(filename)
+        self.separator = _one_character(separator)
         self.append = append
-        self.update_freq = update_freq
+        self.update_freq = _epoch_or_steps(update_freq)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file, so that a path that can't be written is known at once."""
@@ -96,9 +93,8 @@ class CSVLogger(keras.callbacks.Callback):
                 f"CSVLogger cannot write {self.filename!r}: {error}. Expected the path "
                 "of a file that may be created or replaced."
             ) from error
-        last = self._table.last_row
-        self._step = self._epoch_start = int(_number(last.get("step")))
-        self._begin = time.perf_counter() - _number(last.get("seconds"))
+        self._step = self._epoch_start = int(self._table.largest("step"))
+        self._begin = time.perf_counter() - self._table.largest("seconds")
         self._epoch = 0
         self._written: int | None = None
 
@@ -106,6 +102,7 @@ class CSVLogger(keras.callbacks.Callback):
         """Note where the epoch begins."""
         self._epoch = epoch
         self._epoch_start = self._step
+        self._written = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the steps, and write a row if one is due."""
@@ -127,41 +124,66 @@ class CSVLogger(keras.callbacks.Callback):
             self._table.replace_last(self._row(logs))
         else:
             self._table.write(self._row(logs))
-        self._written = self._step
 
     def _row(self, logs: Any) -> dict[str, Any]:
-        logs = dict(logs or {})
-        rate = logs.pop("learning_rate", None)
+        rates = read_learning_rates(getattr(self.model, "optimizer", None))
+        values = {**rates, **(logs or {})}
         row = {
             "epoch": self._epoch,
             "step": self._step,
             "seconds": f"{time.perf_counter() - self._begin:.3f}",
-            "learning_rate": self._learning_rate() if rate is None else _cell(rate),
+            "learning_rate": _cell(values.pop("learning_rate", MISSING)),
         }
-        for name in sorted(logs, key=lambda name: (name.startswith("val_"), name)):
-            column = f"logged_{name}" if name in row else name
-            row[column] = _cell(logs[name])
+        for name in sorted(values, key=lambda name: (name.startswith("val_"), name)):
+            column = name
+            while column in row:
+                column = f"logged_{column}"
+            row[column] = _cell(values[name])
         return row
 
-    def _learning_rate(self) -> Any:
-        optimizer = getattr(self.model, "optimizer", None)
-        if getattr(optimizer, "learning_rate", None) is None:
-            return MISSING
-        return read_learning_rate(optimizer)
+
+def _local_path(filename: str | os.PathLike[str]) -> str:
+    """Return `filename` as a string, or raise if it is an address."""
+    path = os.fsdecode(filename)
+    if "://" in path:
+        raise ValueError(
+            "`filename` must be a path in the local file system, where rows can be "
+            f"added one by one. Received: filename={path!r}. Log to a local file and "
+            "copy it."
+        )
+    return path
 
 
-def _number(cell: str | None) -> float:
-    """Return the number in a cell of an earlier row, 0 where there is none."""
+def _one_character(separator: str) -> str:
+    """Return `separator` if a cell can be told from the next by it, else raise."""
+    valid = isinstance(separator, str) and len(separator) == 1
+    if not valid or separator in '"\r\n\0':
+        raise ValueError(
+            "`separator` must be one character, no quotation mark and no line break. "
+            f"Received: separator={separator!r}"
+        )
+    return separator
+
+
+def _epoch_or_steps(update_freq: Any) -> Any:
+    """Return `update_freq` if it is `"epoch"` or a number of steps, else raise."""
+    if isinstance(update_freq, str) and update_freq == "epoch":
+        return update_freq
     try:
-        return float(cell or 0)
+        return _checks.positive_int("update_freq", update_freq)
     except ValueError:
-        return 0.0
+        raise ValueError(
+            "`update_freq` must be 'epoch' or a positive integer, the number of steps "
+            f"between two rows. Received: update_freq={update_freq!r}"
+        ) from None
 
 
 def _cell(value: Any) -> Any:
     """Return a number as it is and an array as `[a, b, ...]`."""
-    if isinstance(value, np.ndarray) and value.ndim:
+    if keras.ops.is_tensor(value):
+        value = keras.ops.convert_to_numpy(value)
+    if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, Iterable) and not isinstance(value, (str, np.ndarray)):
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{', '.join(map(str, value))}]"
     return value

@@ -1,5 +1,6 @@
 """A schedule or function applied to the optimizer, per epoch or per batch."""
 
+import contextlib
 import inspect
 import math
 from collections.abc import Callable
@@ -9,7 +10,12 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext.callbacks._learning_rate import read_learning_rate
+from keras_ext.callbacks._learning_rate import (
+    read_learning_rate,
+    read_learning_rates,
+    read_step,
+    single_optimizers,
+)
 
 
 class LearningRateScheduler(keras.callbacks.Callback):
@@ -26,16 +32,18 @@ class LearningRateScheduler(keras.callbacks.Callback):
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`, or a function
             `f(step)` or `f(step, learning_rate)` that returns the new rate. `step` is
             the epoch's number (from 0) with `update_freq="epoch"`, and
-            `optimizer.iterations` with `"batch"`.
+            `optimizer.iterations` with `"batch"` (the number of batches, as in Keras,
+            if the optimizer accumulates gradients).
         verbose: 0 is silent, 1 prints every update. Default: 0.
         update_freq: `"epoch"` or `"batch"`. Default: `"epoch"`.
 
     Raises:
         TypeError: If `schedule` cannot be called with one or two arguments.
         ValueError: If `verbose` or `update_freq` is unknown; when training begins, if
-            the optimizer already holds a schedule, or `update_freq="batch"` meets
-            `Model.fit` with `steps_per_execution > 1`; when the schedule returns
-            something else than a finite, non-negative number.
+            the optimizer already holds a schedule, is a `MultiOptimizer` without
+            optimizers yet, or `update_freq="batch"` meets `Model.fit` with
+            `steps_per_execution > 1`; when the schedule returns something else than a
+            finite, non-negative number.
 
     Example:
 
@@ -52,7 +60,8 @@ class LearningRateScheduler(keras.callbacks.Callback):
     [0.5, 0.25, 0.125]
 
     In a `keras_ext.Loop` and in `keras_ext.Trainer.fit` the batch hook runs before
-    every step, whatever the model was compiled with.
+    every step, whatever the model was compiled with. Each optimizer of a
+    `MultiOptimizer` gets a rate of its own, logged as `learning_rate_` and its name.
     """
 
     def __init__(
@@ -72,11 +81,17 @@ class LearningRateScheduler(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that rates can be set, and set as often as asked."""
-        for optimizer in self._optimizers():
+        optimizers = single_optimizers(self.model.optimizer)
+        if not optimizers:
+            raise ValueError(
+                "LearningRateScheduler needs to know all optimizers of a "
+                "MultiOptimizer before the first step. Received: one that is not "
+                "built. Call `optimizer.build(model.trainable_variables)` first."
+            )
+        for optimizer in optimizers:
             _check_settable(optimizer)
-        steps = self.params.get("steps_per_execution")
-        if steps is None:
-            steps = getattr(self.model, "steps_per_execution", 1)
+        compiled = getattr(self.model, "steps_per_execution", 1)
+        steps = (self.params or {}).get("steps_per_execution", compiled)
         if self.update_freq == "batch" and steps > 1:
             raise ValueError(
                 "LearningRateScheduler(update_freq='batch') must see every batch, and "
@@ -88,36 +103,36 @@ class LearningRateScheduler(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the rate for the epoch."""
         if self.update_freq == "epoch":
-            for optimizer in self._optimizers():
-                self._update(optimizer, epoch, f"Epoch {epoch + 1}")
+            optimizers = single_optimizers(self.model.optimizer)
+            self._update([(one, epoch) for one in optimizers], f"Epoch {epoch + 1}")
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Set the rate for the batch."""
         if self.update_freq == "batch":
-            for optimizer in self._optimizers():
-                iterations = ops.convert_to_tensor(optimizer.iterations)
-                step = int(ops.convert_to_numpy(iterations))
-                self._update(optimizer, step, f"Step {step}")
+            optimizers = single_optimizers(self.model.optimizer)
+            steps = [(one, read_step(one)) for one in optimizers]
+            # The progress bar has left the cursor at the end of its line.
+            self._update(steps, f"\nStep {steps[0][1]}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add the rate to the logs."""
         if logs is None:
             return
-        optimizers = self._optimizers()
-        for optimizer in optimizers:
-            suffix = f"_{optimizer.name}" if len(optimizers) > 1 else ""
-            logs[f"learning_rate{suffix}"] = read_learning_rate(optimizer)
+        for name, rate in read_learning_rates(self.model.optimizer).items():
+            # A callback that logged the rate before may have lowered it since.
+            logs.setdefault(name, rate)
 
-    def _optimizers(self) -> list[Any]:
-        optimizer = self.model.optimizer
-        return list(getattr(optimizer, "optimizers", None) or [optimizer])
+    def _update(self, steps: list[tuple[Any, int]], moment: str) -> None:
+        # All rates before any is set: after an error, none has changed.
+        rates = [self._rate(optimizer, step) for optimizer, step in steps]
+        for (optimizer, _), rate in zip(steps, rates, strict=True):
+            optimizer.learning_rate = rate
+            if self.verbose:
+                print(f"{moment}: {optimizer.name} learning rate set to {rate:.6g}.")
 
-    def _update(self, optimizer: Any, step: int, moment: str) -> None:
+    def _rate(self, optimizer: Any, step: int) -> float:
         old = (read_learning_rate(optimizer),) if self._takes_rate else ()
-        rate = _finite_rate(self.schedule(step, *old), step)
-        optimizer.learning_rate = rate
-        if self.verbose:
-            print(f"{moment}: {optimizer.name} learning rate set to {rate:.6g}.")
+        return _finite_rate(self.schedule(step, *old), step)
 
 
 def _takes_rate(schedule: Any) -> bool:
@@ -128,7 +143,12 @@ def _takes_rate(schedule: Any) -> bool:
             f"(step, learning_rate). Received: {schedule!r} of type "
             f"{type(schedule).__name__}"
         )
-    signature = inspect.signature(schedule)
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return False
+    try:
+        signature = inspect.signature(schedule)
+    except ValueError:  # some built-in functions do not tell
+        return False
     for arguments in ((0, 0.0), (0,)):
         try:
             signature.bind(*arguments)
@@ -156,10 +176,11 @@ def _check_settable(optimizer: Any) -> None:
 
 def _finite_rate(value: Any, step: int) -> float:
     """Return `value` as a float, or say what the schedule returned."""
-    try:
-        rate = float(ops.convert_to_numpy(value))
-    except (TypeError, ValueError):
-        rate = math.nan
+    rate = math.nan
+    if not isinstance(value, str):
+        with contextlib.suppress(TypeError, ValueError):
+            array = ops.convert_to_numpy(value)
+            rate = float(array) if array.ndim == 0 else math.nan
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(
             "`schedule` must return a finite, non-negative number. "
