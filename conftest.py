@@ -1,4 +1,4 @@
-"""What the whole test run shares: one seed per test, the Markdown files as tests."""
+"""What the whole test run shares: one seed per test, and the README as a test."""
 
 import os
 
@@ -7,6 +7,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import keras
 import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser()], patterns=["README.md"], fixtures=["in_a_folder"]
+).pytest()
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +20,12 @@ def _clean_keras():
     """Start every test from the same seed and without leftovers of the last one."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1234)
+
+
+@pytest.fixture(scope="module")
+def in_a_folder(tmp_path_factory):
+    """Run the code blocks of a document in an empty folder."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("document"))
+    yield
+    os.chdir(before)

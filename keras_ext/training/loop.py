@@ -242,7 +242,11 @@ class Loop:
             optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _make_callbacks(self, callbacks: Any) -> keras.callbacks.CallbackList:
+        # What a callback that must see every step can rely on, whatever the model was
+        # compiled with.
+        one_step = {"steps_per_execution": 1}
         if isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks.set_params({**(callbacks.params or {}), **one_step})
             return callbacks
         return keras.callbacks.CallbackList(
             callbacks,
@@ -252,9 +256,7 @@ class Loop:
             verbose=self.verbose,
             epochs=self.epochs,
             steps=self._steps,
-            # What a callback that must see every step can rely on, whatever the
-            # model was compiled with.
-            steps_per_execution=1,
+            **one_step,
         )
 
 

@@ -1,0 +1,156 @@
+"""The borders and habits of the house, read off the source."""
+
+import ast
+import inspect
+import pathlib
+import re
+
+import pytest
+
+import keras_ext
+
+PACKAGE = pathlib.Path(keras_ext.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = ["callbacks", "layers", "losses", "metrics", "schedules"]
+SECTIONS = [
+    "Reference:",
+    "Args:",
+    "Attributes:",
+    "Call arguments:",
+    "Input shape:",
+    "Output shape:",
+    "Returns:",
+    "Raises:",
+    "Example:",
+]
+
+
+def _trees(room=""):
+    for file in FILES:
+        if room in ("", file.relative_to(PACKAGE).parts[0]):
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            yield file.relative_to(PACKAGE), tree
+
+
+def _imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _own_names():
+    """Every private name that the package itself defines."""
+    names = set()
+    for _, tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                names.add(node.attr)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+    return names
+
+
+def _public(room):
+    return [(name, getattr(room, name)) for name in room.__all__]
+
+
+PUBLIC = [
+    pytest.param(thing, id=f"{room}.{name}")
+    for room in ROOMS
+    for name, thing in _public(getattr(keras_ext, room))
+]
+
+
+def test_only_public_keras():
+    for file, tree in _trees():
+        for name in _imports(tree):
+            assert not name.startswith("keras.src"), (
+                f"{file} imports {name}: use what `keras` exports"
+            )
+        assert "keras.src" not in ast.unparse(tree).replace('"', ""), file
+
+
+def test_no_private_names_of_others():
+    own = _own_names()
+    for file, tree in _trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+                assert node.attr in own, (
+                    f"{file}:{node.lineno} uses `{node.attr}`, which keras_ext does "
+                    "not define: find a public way"
+                )
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_components_know_neither_tensorflow_nor_the_training_room(room):
+    for file, tree in _trees(room):
+        for name in _imports(tree):
+            assert name.split(".")[0] != "tensorflow", (
+                f"{file}: use keras.ops, or move what needs TensorFlow to training/"
+            )
+            assert not name.startswith("keras_ext.training"), (
+                f"{file}: components never import training/"
+            )
+
+
+def test_no_assert_and_nothing_postponed():
+    for file, tree in _trees():
+        for node in ast.walk(tree):
+            assert not isinstance(node, ast.Assert), f"{file}:{node.lineno}: raise"
+        text = (PACKAGE / file).read_text(encoding="utf-8")
+        assert not re.search(r"\b(TODO|FIXME|XXX)\b", text), file
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_one_public_class_per_file_named_after_it(room):
+    for name, thing in _public(getattr(keras_ext, room)):
+        file = pathlib.Path(inspect.getfile(thing)).stem
+        expected = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+        if inspect.isclass(thing):
+            assert file == expected.lower()
+        else:
+            assert file == name, "a function stands in the file of its class"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_all_is_sorted(room):
+    names = getattr(keras_ext, room).__all__
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize(
+    "thing", [*PUBLIC, keras_ext.Trainer, keras_ext.Loop, keras_ext.training.Epoch]
+)
+def test_docstring_has_its_sections_in_order(thing):
+    lines = [line.strip() for line in inspect.getdoc(thing).splitlines()]
+    assert lines[0].endswith("."), "the summary is one line and a sentence"
+    assert lines[1] == ""
+    found = [
+        section
+        for line in lines
+        for section in SECTIONS
+        if line == section or (section == "Reference:" and line.startswith(section))
+    ]
+    assert found == sorted(found, key=SECTIONS.index)
+    assert "Args:" in found
+    assert "Example:" in found
+    assert any(line.startswith(">>>") for line in lines)
+    if inspect.isclass(thing):
+        assert thing.__init__.__doc__ is None or "__init__" not in vars(thing)
+
+
+@pytest.mark.parametrize("thing", PUBLIC)
+def test_every_argument_is_documented(thing):
+    parameters = inspect.signature(thing).parameters.values()
+    documentation = inspect.getdoc(thing)
+    for parameter in parameters:
+        name = parameter.name
+        if parameter.kind is parameter.VAR_KEYWORD:
+            name = f"**{name}"
+        assert re.search(rf"^ +(\w+, )*{re.escape(name)}[:,]", documentation, re.M), (
+            name
+        )
