@@ -1,7 +1,6 @@
 """What an epoch is: callbacks, progress and History around any training step."""
 
 import random
-import sys
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, Literal
@@ -12,9 +11,8 @@ from keras_ext import _checks
 from keras_ext.training.epoch import Epoch
 from keras_ext.training.logs import reset
 from keras_ext.training.model_view import ModelView
+from keras_ext.training.progress import Verbose, resolve_verbose
 from keras_ext.training.sources import Shuffle, Source, SteppedSource, make_source
-
-Verbose = Literal["auto", 0, 1, 2]
 
 
 class Loop:
@@ -110,7 +108,7 @@ class Loop:
         self.initial_epoch = _checks.non_negative_int("initial_epoch", initial_epoch)
         if steps is not None:
             steps = _checks.positive_int("steps", steps)
-        self.verbose = _resolve_verbose(verbose)
+        self.verbose = resolve_verbose(verbose)
         self.seed = (
             draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
         )
@@ -263,12 +261,3 @@ class Loop:
 def draw_seed() -> int:
     """Return a seed that `keras.utils.set_random_seed` determines."""
     return random.randrange(2**31)
-
-
-def _resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
-    """Turn `"auto"` into a bar for people and one line per epoch for files."""
-    _checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
-    if verbose != "auto":
-        return int(verbose)  # type: ignore[return-value]
-    interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return 1 if interactive else 2

@@ -11,7 +11,8 @@ from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
 from keras_ext.training.fit_data import fit_source, split_validation
 from keras_ext.training.logs import StepLogs
-from keras_ext.training.loop import Loop, Verbose, draw_seed
+from keras_ext.training.loop import Loop, draw_seed
+from keras_ext.training.progress import Verbose, resolve_verbose
 from keras_ext.training.sources import Shuffle
 from keras_ext.training.wrapping import WrappedModel, accepted_config
 
@@ -279,6 +280,54 @@ class Trainer(WrappedModel):
                         steps=validation_steps,
                     )
         return loop.history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluate the model; arguments and result are `keras.Model.evaluate`'s.
+
+        Different from it, `verbose="auto"` prints one line into a file.
+        """
+        return super().evaluate(
+            x,
+            y,
+            batch_size=batch_size,
+            verbose=resolve_verbose(verbose),
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+            **kwargs,
+        )
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return predictions; arguments and result are `keras.Model.predict`'s.
+
+        Different from it, `verbose="auto"` prints one line into a file.
+        """
+        return super().predict(
+            x,
+            batch_size=batch_size,
+            verbose=resolve_verbose(verbose),
+            steps=steps,
+            callbacks=callbacks,
+        )
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:

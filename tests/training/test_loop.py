@@ -487,6 +487,16 @@ class TestProgress:
     def test_silence(self, monkeypatch):
         assert self.output(monkeypatch, terminal=True, verbose=0) == ""
 
+    def test_evaluate_and_predict_in_a_file(self, monkeypatch):
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stdout", stream)
+        trainer = Trainer(line())
+        trainer.compile("sgd", loss="mse")
+        trainer.evaluate(X, TARGETS)
+        trainer.predict(X)
+        assert "\b" not in stream.getvalue()
+        assert [text[:3] for text in stream.getvalue().splitlines()] == ["3/3", "3/3"]
+
     def test_same_lines_as_stock_with_verbose_2(self, monkeypatch):
         def run(fit):
             stream = io.StringIO()
