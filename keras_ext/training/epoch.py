@@ -217,7 +217,7 @@ def _size(batch: Any) -> float:
     """Return the number of samples: the first axis of the first array."""
     for leaf in keras.tree.flatten(batch):
         shape = getattr(leaf, "shape", None)
-        if shape is not None and len(shape):
+        if shape is not None and len(shape) and shape[0] is not None:
             return float(shape[0])
     return 1.0
 

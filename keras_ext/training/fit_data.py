@@ -36,6 +36,7 @@ def fit_source(
     _check_weights(class_weight, sample_weight)
     if not are_arrays((x, y, sample_weight)):
         _check_alone(x, y=y, sample_weight=sample_weight)
+        _check_no_structure(x)
         source = make_source(x, batch_size, shuffle=shuffle, seed=seed, steps=steps)
         return source if class_weight is None else ClassWeighted(source, class_weight)
     if class_weight is not None:
@@ -136,6 +137,15 @@ def _check_weights(class_weight: Any, sample_weight: Tensor | None) -> None:
         raise ValueError(
             "`class_weight` and `sample_weight` cannot both be given. Multiply the "
             "class weights into `sample_weight`."
+        )
+
+
+def _check_no_structure(x: Any) -> None:
+    if isinstance(x, (list, tuple, dict)):
+        raise TypeError(
+            f"`x` is a {type(x).__name__} that contains something else than arrays. "
+            "Convert Python numbers with `np.asarray`; wrap several batches in a "
+            "generator or a `tf.data.Dataset`."
         )
 
 

@@ -495,6 +495,12 @@ class TestErrors:
         with pytest.raises(ValueError, match=message):
             compiled().fit(**{"verbose": 0, **arguments})
 
+    def test_python_numbers(self):
+        with pytest.raises(
+            TypeError, match=r"Convert Python numbers with `np\.asarray"
+        ):
+            compiled().fit([[1.0, 2.0], [3.0, 4.0]], verbose=0)
+
     def test_data_of_an_unknown_kind(self):
         with pytest.raises(TypeError, match="Received: 3 of type int"):
             compiled().fit(3, verbose=0)
