@@ -47,16 +47,8 @@ html_show_copyright = False
 html_copy_source = False
 
 
-class _InWords(ast.NodeTransformer):
-    """Replaces private constants by their values and takes quotes off types."""
-
-    def __init__(self, names: dict[str, object]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        if node.id.startswith("_"):
-            return ast.Constant(self.names[node.id])
-        return node
+class _Unquoted(ast.NodeTransformer):
+    """Takes the quotes off types."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         if isinstance(node.annotation, ast.Constant) and node.annotation.value:
@@ -78,7 +70,7 @@ def write_signature(
     if what not in ("class", "function", "method") or not inspect.isfunction(function):
         return None
     node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    arguments = _InWords(function.__globals__).visit(node.args)
+    arguments = _Unquoted().visit(node.args)
     if what != "function":
         del arguments.args[0]
     if what == "class":
@@ -96,9 +88,6 @@ def write_rest(
     text = re.sub(r"`([^`]+)`(s?)", _code, "\n".join(lines))
     # A heading over text that is not indented.
     text = re.sub(r"(?m)^Example:$", ".. rubric:: Example", text)
-    if what == "property":
-        # Before a colon napoleon expects the property's type.
-        text = text.replace(": ", " -- ")
     lines[:] = text.split("\n")
 
 

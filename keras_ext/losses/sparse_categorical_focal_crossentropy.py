@@ -86,7 +86,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         ignore_class: int | None = None,
         axis: int = -1,
         reduction: Reduction | None = "sum_over_batch_size",
-        name: str | None = _NAME,
+        name: str | None = "sparse_categorical_focal_crossentropy",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)

@@ -105,7 +105,8 @@ class Epoch:
         begins.
 
         Args:
-            logs: Dict from names to numbers, scalar tensors or `keras.Metric`s.
+            logs: Dict from names to numbers, scalar tensors or metrics
+                (`keras.Metric`).
 
         Raises:
             RuntimeError: If there is no batch to report, or it was reported already.
@@ -129,7 +130,8 @@ class Epoch:
         """Add results under `val_` names to what `on_epoch_end` receives.
 
         Args:
-            logs: Dict from names (without `val_`) to numbers or `keras.Metric`s.
+            logs: Dict from names (without `val_`) to numbers or metrics
+                (`keras.Metric`).
 
         Raises:
             TypeError: If `logs` is not a dict.

@@ -126,7 +126,7 @@ class Loop:
 
     @property
     def history(self) -> keras.callbacks.History:
-        """The `History` callback: `history.history` and `history.epoch`."""
+        """The `History` callback, with the epochs so far."""
         return next(
             callback
             for callback in self.callbacks.callbacks

@@ -233,12 +233,16 @@ class Trainer(WrappedModel):
         every batch, `evaluate` after every epoch. Different from `keras.Model.fit`:
         arrays come in an order that `seed` and the epoch's number determine;
         `verbose="auto"` prints one line per epoch where the output goes to a file;
-        callbacks hear of every step, whatever `steps_per_execution` says; callbacks
-        are closed (`on_train_end`) also when an exception ends the training; and a
-        change of `trainable` since the last `fit` takes effect.
+        callbacks hear of every step, whatever `steps_per_execution` says, and are
+        closed (`on_train_end`) also when an exception ends the training; a layer
+        frozen since the last `fit` is frozen without another `compile`, which
+        unfreezing needs; an epoch without data is an error; the `workers` of a
+        `PyDataset` are not used.
 
         Raises:
             RuntimeError: If the Trainer is not compiled.
+            NotImplementedError: If it was made under a strategy of several replicas.
+            TypeError: If the data is of an unknown kind.
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")

@@ -41,7 +41,7 @@ class WrappedModel(keras.Model):
 
     @property
     def model(self) -> keras.Model:
-        """The model to save and export: the wrapped one, else the Trainer itself."""
+        """The model to save and export; the Trainer itself, if it wraps none."""
         return self if self._wrapped is None else self._wrapped
 
     @property
