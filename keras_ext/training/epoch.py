@@ -46,6 +46,7 @@ class Epoch:
         self._validation: dict[str, Any] = {}
         self._open_weight: float | None = None
         self._iterating = False
+        self._ended = False
 
     @property
     def logs(self) -> dict[str, Any]:
@@ -81,6 +82,7 @@ class Epoch:
                 in structure, rank or dtype.
             RuntimeError: If a batch was not logged, or two iterations overlap.
         """
+        self._check_running()
         if self._iterating:
             raise RuntimeError(
                 "`epoch.batches` was called while another iteration over "
@@ -129,6 +131,9 @@ class Epoch:
     def log_validation(self, logs: Logs) -> None:
         """Add results under `val_` names to what `on_epoch_end` receives.
 
+        A metric that is used in training too would count those batches as well; use
+        another one here.
+
         Args:
             logs: Dict from names (without `val_`) to numbers or metrics
                 (`keras.Metric`).
@@ -137,6 +142,7 @@ class Epoch:
             TypeError: If `logs` is not a dict.
             ValueError: If a value is not a single number.
         """
+        self._check_running()
         results = EpochLogs()
         results.add(logs, 1.0)
         self._loop._reset_next_epoch(results.metrics)
@@ -158,6 +164,7 @@ class Epoch:
         Raises:
             RuntimeError: If the model is not compiled.
         """
+        self._check_running()
         model = self._loop.model
         if not model.compiled:
             raise RuntimeError(
@@ -179,6 +186,7 @@ class Epoch:
     def _end(self) -> None:
         """Tell the callbacks that the epoch is over; the loop calls this."""
         self._check_logged()
+        self._ended = True
         self._loop._reset_next_epoch(self._logs.metrics)
         self._loop.callbacks.on_epoch_end(self.index, self.logs)
 
@@ -189,8 +197,8 @@ class Epoch:
             signature = _signature(batch)
             first = signature if first is None else first
             _check_same(first, signature, self.step)
-            if count == 0:
-                self._loop._set_steps(source.num_batches)
+            if count == 0 and source.num_batches is not None:
+                self._loop._set_steps(self.step + source.num_batches)
             self._loop.callbacks.on_train_batch_begin(self.step)
             self._open_weight = _size(batch)
             self.step += 1
@@ -204,6 +212,13 @@ class Epoch:
                 "Pass something that can be iterated over again, or `steps=`."
             )
         self._check_logged()
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise RuntimeError(
+                f"Epoch {self.index} is over: its callbacks have run. Use the epoch "
+                "that the loop has yielded last."
+            )
 
     def _check_logged(self) -> None:
         if self._open_weight is not None:

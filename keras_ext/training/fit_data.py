@@ -1,5 +1,7 @@
 """The data arguments of `fit`, turned into a source as stock Keras reads them."""
 
+import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,8 +37,8 @@ def fit_source(
     """
     _check_weights(class_weight, sample_weight)
     if not are_arrays((x, y, sample_weight)):
+        _check_no_structure(x, y, sample_weight)
         _check_alone(x, y=y, sample_weight=sample_weight)
-        _check_no_structure(x)
         source = make_source(x, batch_size, shuffle=shuffle, seed=seed, steps=steps)
         return source if class_weight is None else ClassWeighted(source, class_weight)
     if class_weight is not None:
@@ -66,7 +68,7 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
             "`validation_data`."
         )
     leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
-    samples = len(leaves[0])
+    samples = leaves[0].shape[0]
     at = int(samples * (1.0 - fraction))
     if not 0 < at < samples:
         raise ValueError(
@@ -82,6 +84,25 @@ def _rows(arrays: Any, rows: slice) -> Any:
         return None if array is None else getattr(array, "iloc", array)[rows]
 
     return keras.tree.map_structure(cut, arrays)
+
+
+def next_batches(data: Any, steps: int | None) -> Any:
+    """Return what one validation takes of `data`.
+
+    Keras reads ahead in a generator, so each validation gets one of its own, which
+    ends after `steps` batches and leaves the others to the next.
+    """
+    if isinstance(data, Iterator) and steps is not None:
+        return (batch for batch in itertools.islice(data, steps))
+    return data
+
+
+def debugging_limit(name: str, value: int | None, limit: int | None) -> int | None:
+    """Return `value`, or the lower `limit` that is set in `keras.config`."""
+    if limit is None or (value is not None and value <= limit):
+        return value
+    warnings.warn(f"Limiting {name} to {limit}, as keras.config says.", stacklevel=3)
+    return limit
 
 
 def class_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
@@ -140,13 +161,14 @@ def _check_weights(class_weight: Any, sample_weight: Tensor | None) -> None:
         )
 
 
-def _check_no_structure(x: Any) -> None:
-    if isinstance(x, (list, tuple, dict)):
-        raise TypeError(
-            f"`x` is a {type(x).__name__} that contains something else than arrays. "
-            "Convert Python numbers with `np.asarray`; wrap several batches in a "
-            "generator or a `tf.data.Dataset`."
-        )
+def _check_no_structure(*arguments: Any) -> None:
+    for name, value in zip(("x", "y", "sample_weight"), arguments, strict=True):
+        if isinstance(value, (list, tuple, dict)) and not are_arrays(value):
+            raise TypeError(
+                f"`{name}` is a {type(value).__name__} that contains something else "
+                "than arrays. Convert Python numbers with `np.asarray`; wrap several "
+                "batches in a generator or a `tf.data.Dataset`."
+            )
 
 
 def _check_alone(x: Any, **others: Any) -> None:

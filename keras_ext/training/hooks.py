@@ -18,7 +18,7 @@ def check_spelling(cls: type) -> None:
     Such a method would never be called, and the default would run in its place.
     """
     for name, value in vars(cls).items():
-        if not callable(value) or name in HOOKS:
+        if not callable(value) or name in HOOKS or name.startswith("_"):
             continue
         for hook in HOOKS:
             if _one_slip_apart(name, hook):

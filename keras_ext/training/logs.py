@@ -1,6 +1,6 @@
 """What a step reports, and what an epoch makes of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
@@ -19,9 +19,22 @@ class StepLogs(dict[str, Any]):
     Example:
 
     >>> from keras_ext.training import StepLogs
-    >>> StepLogs(loss=0.5)["loss"]
-    0.5
+    >>> logs = StepLogs(loss=0.5) | {"rate": 0.1}
+    >>> type(logs).__name__, logs
+    ('StepLogs', {'loss': 0.5, 'rate': 0.1})
+
+    Add to it with `|`; `{**logs}` makes an ordinary dict of it.
     """
+
+    def __or__(self, other: Mapping[str, Any]) -> "StepLogs":  # type: ignore[override]
+        return StepLogs({**self, **other})
+
+    def __ror__(self, other: Mapping[str, Any]) -> "StepLogs":  # type: ignore[override]
+        return StepLogs({**other, **self})
+
+    def copy(self) -> "StepLogs":
+        """Return a copy that is `StepLogs` too."""
+        return StepLogs(self)
 
 
 class EpochLogs:
@@ -59,10 +72,11 @@ class EpochLogs:
             if not any(value is known for known in self.metrics):
                 self.metrics.append(value)
             return value.result()
+        number = scalar(name, value)
         total, seen = self._totals.get(name, (0.0, 0.0))
-        total += weight * scalar(name, value)
-        self._totals[name] = (total, seen + weight)
-        return total / (seen + weight)
+        total, seen = total + weight * number, seen + weight
+        self._totals[name] = (total, seen)
+        return total / seen if seen else number
 
 
 def scalar(name: str, value: Any) -> float:
@@ -75,7 +89,7 @@ def scalar(name: str, value: Any) -> float:
         )
     try:
         return float(tf.reshape(value, ())) if shape else float(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"The logged value {name!r} must be a number or a `keras.Metric`. "
             f"Received: {value!r} of type {type(value).__name__}"

@@ -81,9 +81,12 @@ class Loop:
     `break`, an exception and Ctrl-C in the body close the callbacks (`on_train_end`
     is called once). An exception in `on_train_end` after a `break` reaches the caller
     only if the loop is also used as a context manager (`with loop: for epoch in loop:
-    ...`); Python cannot raise it otherwise and prints it. At the end of the last
-    epoch, or after `stop_training`, moving averages of an optimizer with `use_ema`
-    are written into the model, as `Model.fit` does.
+    ...`); Python cannot raise it otherwise and prints it.
+
+    At the end of the last epoch, or after `stop_training`, moving averages of a
+    compiled model's optimizer with `use_ema` are written into the model, as `Model.fit`
+    does. With an `optimizer` passed here that is for the caller to do:
+    `optimizer.finalize_variable_values(variables)`.
     """
 
     def __init__(
@@ -116,10 +119,12 @@ class Loop:
             self._seen_model: Any = model
         else:
             self._seen_model = ModelView(model, optimizer)
-        self._seen_model.stop_training = False
+        self.stop_training = False
         self._steps = steps
         self.callbacks = self._make_callbacks(callbacks)
-        self._streams: dict[int, Source] = {}
+        self._streams: dict[tuple[Any, ...], Source] = {}
+        self._streams_in_use: dict[tuple[Any, ...], Source] = {}
+        self._managed = False
         self._to_reset: list[keras.Metric] = []
         self._last_logs: dict[str, Any] | None = None
         self._state: Literal["new", "running", "ended"] = "new"
@@ -141,28 +146,41 @@ class Loop:
     @property
     def stop_training(self) -> bool:
         """Whether a callback, or the body of the loop, asked for the end."""
-        return bool(self._seen_model.stop_training)
+        # A callback that holds on to the model itself says it there.
+        said = getattr(self.model, "stop_training", False)
+        return bool(self._seen_model.stop_training or said)
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self._seen_model.stop_training = value
+        if hasattr(self.model, "stop_training"):
+            self.model.stop_training = value
 
     def __iter__(self) -> Iterator[Epoch]:
         """Yield the epochs."""
         self._begin()
+        left = False
         try:
             for index in range(self.initial_epoch, self.epochs):
                 epoch = self._begin_epoch(index)
                 yield epoch
+                if self._state == "ended":
+                    return
                 epoch._end()
                 self._last_logs = epoch.logs
                 if self.stop_training:
                     break
             self._finalize_variables()
+        except GeneratorExit:
+            left = True
+            raise
         finally:
-            self.close()
+            # An error raised in here is only printed; `__exit__` can raise it.
+            if not (left and self._managed):
+                self.close()
 
     def __enter__(self) -> "Loop":
+        self._managed = True
         return self
 
     def __exit__(
@@ -194,18 +212,19 @@ class Loop:
         """
         if isinstance(data, Source):
             return data
-        if id(data) in self._streams:
-            return self._streams[id(data)]
-        source = make_source(
-            data, batch_size, shuffle=shuffle, seed=self.seed, steps=steps
-        )
+        key = (id(data), batch_size, shuffle, steps)
+        source = self._streams.get(key)
+        if source is None:
+            source = make_source(
+                data, batch_size, shuffle=shuffle, seed=self.seed, steps=steps
+            )
         if isinstance(source, SteppedSource):
-            self._streams[id(data)] = source
+            self._streams_in_use[key] = source
         return source
 
-    def _set_steps(self, steps: int | None) -> None:
+    def _set_steps(self, steps: int) -> None:
         """Let callbacks and progress bar know how many batches an epoch has."""
-        if steps is None or steps == self._steps:
+        if steps == self._steps:
             return
         self._steps = steps
         self.callbacks.set_params({**self.callbacks.params, "steps": steps})
@@ -231,31 +250,44 @@ class Loop:
             self.model.reset_metrics()
         reset(self._to_reset)
         self._to_reset.clear()
+        # What was not used in the last epoch is let go.
+        self._streams, self._streams_in_use = self._streams_in_use, {}
         self.callbacks.on_epoch_begin(index)
         return Epoch(self, index)
 
     def _finalize_variables(self) -> None:
-        optimizer = self.optimizer
-        if isinstance(optimizer, keras.optimizers.Optimizer) and self.epochs:
+        if self._seen_model is not self.model:
+            return
+        optimizer = self.model.optimizer
+        if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
             optimizer.finalize_variable_values(self.model.trainable_variables)
 
     def _make_callbacks(self, callbacks: Any) -> keras.callbacks.CallbackList:
-        # What a callback that must see every step can rely on, whatever the model was
-        # compiled with.
-        one_step = {"steps_per_execution": 1}
+        add_progbar = self.verbose != 0
         if isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks.set_params({**(callbacks.params or {}), **one_step})
-            return callbacks
-        return keras.callbacks.CallbackList(
+            # Whoever made the list has decided on a progress bar.
+            callbacks, add_progbar = callbacks.callbacks, False
+        callbacks = keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
-            add_progbar=self.verbose != 0,
+            add_progbar=add_progbar,
             model=self._seen_model,
             verbose=self.verbose,
             epochs=self.epochs,
             steps=self._steps,
-            **one_step,
+            # What a callback that must see every step can rely on, whatever the model
+            # was compiled with.
+            steps_per_execution=1,
         )
+        for callback in callbacks.callbacks:
+            if isinstance(callback, keras.callbacks.BackupAndRestore):
+                raise ValueError(
+                    "keras.callbacks.BackupAndRestore works under keras.Model.fit "
+                    "only: it tells no other loop where to continue. Save with "
+                    "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
+                    "`keras.Model.fit(trainer, ...)`."
+                )
+        return callbacks
 
 
 def draw_seed() -> int:

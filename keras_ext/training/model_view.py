@@ -10,20 +10,29 @@ class ModelView:
 
     Callbacks read `model.optimizer` and set `model.stop_training`, which a model that
     was not compiled does not have. Everything else is read from, and written to, the
-    model itself.
+    model itself; it can be called, and is an instance of the model's class.
     """
 
     _own = ("_model", "optimizer", "stop_training", "history")
 
     def __init__(
-        self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None
+        self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None = None
     ) -> None:
         self._model = model
         if optimizer is not None:
             self.optimizer = optimizer
         self.stop_training = False
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(self._model)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._model(*args, **kwargs)
+
     def __getattr__(self, name: str) -> Any:
+        if name == "_model":
+            raise AttributeError(name)
         if name == "optimizer" and not self._model.compiled:
             raise AttributeError(
                 "A callback asked for `model.optimizer`, and this Loop has none. Pass "
@@ -36,3 +45,6 @@ class ModelView:
             object.__setattr__(self, name, value)
         else:
             setattr(self._model, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ModelView, (self._model, vars(self).get("optimizer"))

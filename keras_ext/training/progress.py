@@ -13,5 +13,5 @@ def resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
     _checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
     if verbose != "auto":
         return int(verbose)  # type: ignore[return-value]
-    interactive = sys.stdout.isatty() or "ipykernel" in sys.modules
+    interactive = getattr(sys.stdout, "isatty", bool)() or "ipykernel" in sys.modules
     return 1 if interactive else 2

@@ -49,7 +49,8 @@ class ArraySource(Source):
         if batch_size is None:
             batch_size = math.ceil(self.num_samples / steps) if steps else 32
         self.batch_size = _checks.positive_int("batch_size", batch_size)
-        self._shuffle = _checks.one_of("shuffle", shuffle, (True, False, "batch"))
+        shuffle = _checks.one_of("shuffle", shuffle, (True, False, "batch"))
+        self._shuffle = shuffle if shuffle == "batch" else bool(shuffle)
         self._seed = seed
         self._batches_per_pass = math.ceil(self.num_samples / self.batch_size)
         self._steps = steps or self._batches_per_pass
@@ -167,6 +168,12 @@ class SteppedSource(Source):
 
 def is_array(leaf: Any) -> bool:
     """Whether `leaf` is something that can be cut along its first axis."""
+    if isinstance(leaf, tf.SparseTensor) or hasattr(leaf, "tocsr"):
+        raise TypeError(
+            f"Sparse data cannot be cut into batches. Received: {type(leaf).__name__}. "
+            "Pass `tf.data.Dataset.from_tensor_slices(sparse_tensor).batch(...)`, or "
+            "make it dense."
+        )
     return isinstance(leaf, (tf.Tensor, tf.RaggedTensor)) or hasattr(leaf, "__array__")
 
 
@@ -215,6 +222,12 @@ def make_source(
             f"Received: batch_size={batch_size!r} with data of type "
             f"{type(data).__name__}. Leave it out, or batch the data itself."
         )
+    if isinstance(data, (tuple, dict, str)):
+        kinds = sorted({type(leaf).__name__ for leaf in keras.tree.flatten(data)})
+        raise TypeError(
+            f"A {type(data).__name__} of data must contain arrays, and nothing else. "
+            f"Received: {', '.join(kinds)}. Convert Python numbers with `np.asarray`."
+        )
     if isinstance(data, keras.utils.PyDataset):
         source: Source = PyDatasetSource(data, shuffle=shuffle, seed=seed)
     elif hasattr(data, "__iter__"):
@@ -235,7 +248,7 @@ def _to_tensor(array: Any) -> Any:
     if hasattr(array, "iloc"):  # pandas: a column is one feature, shaped (n, 1)
         array = array.to_numpy()
         array = array[:, None] if array.ndim == 1 else array
-    if getattr(array, "dtype", None) == np.dtype("O"):
+    if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
         array = tf.convert_to_tensor(array.tolist())
     tensor = array if tf.is_tensor(array) else tf.convert_to_tensor(np.asarray(array))
     if tensor.dtype.is_floating:

@@ -1,6 +1,7 @@
 """What a step is: a Keras model whose training step is there to be overridden."""
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,7 +10,13 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
-from keras_ext.training.fit_data import fit_source, split_validation
+from keras_ext.training.compiled_step import CompiledStep
+from keras_ext.training.fit_data import (
+    debugging_limit,
+    fit_source,
+    next_batches,
+    split_validation,
+)
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose, resolve_verbose
@@ -104,7 +111,22 @@ class Trainer(WrappedModel):
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = None if seed is None else _checks.non_negative_int("seed", seed)
-        self._traced_variables: list[int] | None = None
+        self._compiled_step: CompiledStep | None = None
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure the training; arguments of `keras.Model.compile`."""
+        super().compile(*args, **kwargs)
+        self._compiled_step = None
+
+    def compile_from_config(self, config: Config) -> None:
+        """Compile as a saved Trainer was; Keras calls this when it loads one."""
+        if type(self).compile is not Trainer.compile:
+            # Keras says what such a subclass has to override.
+            super().compile_from_config(config)
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def get_config(self) -> Config:
         """Return the constructor arguments that were given."""
@@ -127,7 +149,10 @@ class Trainer(WrappedModel):
             y_pred = self.forward(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
         self.track_loss(loss, x)
-        self.apply_gradients(self.compute_gradients(tape, loss))
+        if self.trainable_variables:
+            self.apply_gradients(self.compute_gradients(tape, loss))
+        else:
+            warnings.warn("The model has no trainable variables.", stacklevel=2)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def forward(self, x: Any, training: bool) -> Any:
@@ -202,11 +227,9 @@ class Trainer(WrappedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
-        # `compile` forgets the stock function; ours is as old as that one.
-        if self.train_function is None:
-            self.make_train_function()
-            self._step = self._compile_step()
-        return StepLogs(self._step(keras.tree.map_structure(_as_tensor, data)))
+        if self._compiled_step is None:
+            self._compiled_step = CompiledStep(self)
+        return StepLogs(self._compiled_step(data))
 
     def fit(
         self,
@@ -246,7 +269,8 @@ class Trainer(WrappedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
-        self._trace_again_if_trainable_changed()
+        if self._compiled_step is not None and self._compiled_step.is_stale():
+            self._compiled_step = None
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
@@ -258,13 +282,15 @@ class Trainer(WrappedModel):
             sample_weight,
             class_weight=class_weight,
             batch_size=batch_size,
-            steps=steps_per_epoch,
+            steps=debugging_limit(
+                "steps_per_epoch", steps_per_epoch, keras.config.max_steps_per_epoch()
+            ),
             shuffle=shuffle,
             seed=seed,
         )
         loop = Loop(
             self,
-            epochs=epochs,
+            epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
             initial_epoch=initial_epoch,
             steps=source.num_batches or None,
             callbacks=callbacks,
@@ -279,7 +305,7 @@ class Trainer(WrappedModel):
                     validation_freq, epoch.index
                 ):
                     epoch.evaluate(
-                        validation_data,
+                        next_batches(validation_data, validation_steps),
                         batch_size=validation_batch_size or batch_size,
                         steps=validation_steps,
                     )
@@ -339,53 +365,6 @@ class Trainer(WrappedModel):
                 f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
                 "`compile(optimizer=..., loss=...)` first."
             )
-
-    def _trace_again_if_trainable_changed(self) -> None:
-        now = [id(variable) for variable in self.trainable_variables]
-        if self._traced_variables != now:
-            self.train_function = None
-        self._traced_variables = now
-
-    def _compile_step(self) -> Callable[[Any], dict[str, Tensor]]:
-        strategy = self.distribute_strategy
-        if strategy.num_replicas_in_sync > 1:
-            raise NotImplementedError(
-                "Trainer.step and Trainer.fit run on one replica. Received: "
-                f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} "
-                "replicas. Use `keras.Model.fit(trainer, ...)` there."
-            )
-        if self.run_eagerly:
-            return self.train_step
-        compiled = tf.function(
-            self.train_step,
-            autograph=False,
-            reduce_retracing=True,
-            jit_compile=self.jit_compile,
-        )
-
-        def step(batch: Any) -> dict[str, Tensor]:
-            if not compiled.experimental_get_tracing_count():
-                # Traced once, for batches of every size.
-                compiled.get_concrete_function(
-                    keras.tree.map_structure(_spec_of_any_batch, batch)
-                )
-            return compiled(batch)
-
-        return step
-
-
-def _as_tensor(leaf: Any) -> Any:
-    """Return `leaf` as a tensor; `None` and tensors of all kinds stay."""
-    if leaf is None or tf.is_tensor(leaf):
-        return leaf
-    return tf.convert_to_tensor(leaf)
-
-
-def _spec_of_any_batch(leaf: Any) -> Any:
-    """Return the type of `leaf` with its first axis left open."""
-    if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
-        return leaf
-    return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
 
 
 def _first_leaf(structure: Any) -> Tensor:

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 
 from keras_ext._types import Config
+from keras_ext.training.adoption import adopt_compilation
+from keras_ext.training.hooks import HOOKS
 
 _STEPS = (
     "train_step",
@@ -32,10 +34,16 @@ class WrappedModel(keras.Model):
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         check_wrapped(model, more, kwargs)
+        if model is not None:
+            # What to cast, and whether to scale the loss, is for the model to say.
+            kwargs = {"dtype": model.dtype_policy, "autocast": False, **kwargs}
         super().__init__(**kwargs)
         self._wrapped = model
         if model is not None:
             self.built = model.built
+            self._hands_down_training = (
+                "training" in inspect.signature(model.call).parameters
+            )
             if model.compiled:
                 adopt_compilation(self, model)
 
@@ -43,6 +51,27 @@ class WrappedModel(keras.Model):
     def model(self) -> keras.Model:
         """The model to save and export; the Trainer itself, if it wraps none."""
         return self if self._wrapped is None else self._wrapped
+
+    @model.setter
+    def model(self, value: Any) -> None:
+        raise AttributeError(
+            f"`{type(self).__name__}.model` is the wrapped model and is set once. Pass "
+            "it on: `super().__init__(model)`; give other models other names."
+        )
+
+    def __dir__(self) -> list[str]:
+        # Keras saves and loads what it finds here, and would follow a Trainer that is
+        # its own `model` in circles.
+        own = self._wrapped is None
+        return [name for name in super().__dir__() if not (own and name == "model")]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in HOOKS and isinstance(value, keras.layers.Layer):
+            raise AttributeError(
+                f"`{name}` is a hook of Trainer, which a layer of that name would "
+                "replace. Give the layer another name."
+            )
+        super().__setattr__(name, value)
 
     @property
     def output_names(self) -> list[str]:
@@ -57,8 +86,10 @@ class WrappedModel(keras.Model):
         """The own metrics and those that belong to the wrapped model."""
         metrics = super().metrics
         if self._wrapped is not None:
-            names = {metric.name for metric in metrics}
-            metrics += [m for m in self._wrapped.metrics if m.name not in names]
+            # Not those that the wrapped model may itself be compiled with.
+            wrapped = keras.layers.Layer.metrics.fget(self._wrapped)
+            known = {id(metric) for metric in metrics}
+            metrics += [metric for metric in wrapped if id(metric) not in known]
         return metrics
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -68,8 +99,8 @@ class WrappedModel(keras.Model):
                 f"{type(self).__name__} has no model to call. Wrap one, "
                 "Trainer(model), or define `call` in the subclass."
             )
-        # Keras hands `training` down from this call to every layer inside; a model
-        # whose `call` does not take it could not be given it here.
+        if self._hands_down_training:
+            return self._wrapped(inputs, training=training)
         return self._wrapped(inputs)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
@@ -87,10 +118,16 @@ class WrappedModel(keras.Model):
             self._wrapped.export(filepath, *args, **kwargs)
 
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
-        """Save the wrapped model's weights; see `keras.Model.save_weights`."""
+        """Save the wrapped model's weights; see `keras.Model.save_weights`.
+
+        The file is that of the bare model that is not compiled: without the state of
+        the optimizer and without variables that the Trainer itself may have, about
+        which it warns. `save` keeps both.
+        """
         if self._wrapped is None:
             super().save_weights(filepath, *args, **kwargs)
         else:
+            self._warn_of_own_variables()
             self._wrapped.save_weights(filepath, *args, **kwargs)
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
@@ -108,6 +145,16 @@ class WrappedModel(keras.Model):
             # The Trainer's own compilation is the one to restore.
             config["model"].pop("compile_config", None)
         return config
+
+    def _warn_of_own_variables(self) -> None:
+        saved = {id(variable) for variable in self.model.variables}
+        left_out = [v.path for v in self.trainable_variables if id(v) not in saved]
+        if left_out:
+            warnings.warn(
+                f"`save_weights` saves the wrapped model only, without {left_out}. Use "
+                "`save` to keep everything.",
+                stacklevel=3,
+            )
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> "WrappedModel":
@@ -151,35 +198,6 @@ def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -
             )
 
 
-def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
-    """Compile `trainer` as `model` is compiled, with a copy of its optimizer.
-
-    Raises:
-        ValueError: If the metrics of `model` can't be made a second time.
-    """
-    with warnings.catch_warnings():
-        # About a loss that is a lambda; the loss itself is taken, not its config.
-        warnings.simplefilter("ignore", UserWarning)
-        config = dict(model.get_compile_config())
-    del config["loss"]
-    try:
-        arguments = keras.saving.deserialize_keras_object(config)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"The model {model.name!r} is compiled with metrics or an optimizer that "
-            "can't be made a second time for the Trainer. Register their classes and "
-            "functions with `keras.saving.register_keras_serializable`, or wrap a "
-            "model that is not compiled and compile the Trainer. Keras says: "
-            f"{error}"
-        ) from error
-    trainer.compile(loss=model.loss, **arguments)
-    if model.optimizer is not None and model.optimizer.built:
-        trainer.optimizer.build(model.trainable_variables)
-        pairs = zip(trainer.optimizer.variables, model.optimizer.variables, strict=True)
-        for own, lent in pairs:
-            own.assign(lent)
-
-
 def accepted_config(cls: type, base: type, config: Config) -> Config:
     """Return what `cls.__init__` accepts of the config that `base` made for it.
 
@@ -187,18 +205,14 @@ def accepted_config(cls: type, base: type, config: Config) -> Config:
     One that does not is checked here, when it is saved, rather than when it is loaded.
 
     Raises:
-        NotImplementedError: If `cls.__init__` has arguments that `config` misses.
+        NotImplementedError: If `cls.__init__` has arguments of its own.
     """
     if cls.get_config is not base.get_config:  # type: ignore[attr-defined]
         return config
     parameters = inspect.signature(cls).parameters.values()
     named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-    required = {
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    if not required <= set(config) or ("model" in config and "model" not in named):
+    unknown = named - set(config) - {"model", "more", "seed", "name"}
+    if unknown or ("model" in config and "model" not in named):
         raise NotImplementedError(
             f"{cls.__name__} cannot be saved: its __init__ takes "
             f"({', '.join(p.name for p in parameters)}), and it does not override "

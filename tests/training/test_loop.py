@@ -1,5 +1,6 @@
 """`Loop`: the hooks of stock `fit`, honest averages, and a clean end in every case."""
 
+import copy
 import io
 import sys
 
@@ -170,6 +171,48 @@ class TestHooks:
         with pytest.raises(AttributeError, match="this Loop has none"):
             list(loop)
 
+    def test_a_callback_can_call_the_model_and_know_its_class(self):
+        seen = []
+
+        class Look(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                seen.append(isinstance(self.model, keras.Sequential))
+                seen.append(tuple(self.model(X).shape))
+
+        _, loop = train([Look()], epochs=1)
+        assert seen == [True, (70, 1)]
+        assert copy.deepcopy(loop.history).history == loop.history.history
+
+    def test_a_callback_that_holds_the_model_itself(self):
+        model = line()
+
+        def stop(epoch, logs):
+            model.stop_training = True
+
+        callback = keras.callbacks.LambdaCallback(on_epoch_end=stop)
+        for _ in range(2):
+            loop = Loop(model, epochs=5, callbacks=callback, verbose=0)
+            for epoch in loop:
+                for _ in epoch.batches([1.0]):
+                    epoch.log({})
+            assert loop.history.epoch == [0]
+
+    def test_a_callback_list(self):
+        recorder = Recorder()
+        stop = keras.callbacks.EarlyStopping(monitor="loss", min_delta=1e9)
+        model = line()
+        callbacks = keras.callbacks.CallbackList([stop, recorder], model=model)
+        loop = Loop(model, epochs=9, callbacks=callbacks)
+        for epoch in loop:
+            for _ in epoch.batches([1.0]):
+                epoch.log({"loss": 1.0})
+        assert loop.history.epoch == [0, 1]
+        assert recorder.params["steps_per_execution"] == 1
+
+    def test_backup_and_restore_is_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"works under keras\.Model\.fit only"):
+            Loop(line(), callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
+
     def test_stop_training_set_in_the_body(self):
         loop = Loop(line(), epochs=5, verbose=0)
         for epoch in loop:
@@ -236,12 +279,24 @@ class TestEnd:
             def on_train_end(self, logs=None):
                 raise OSError("disk full")
 
-        loop = Loop(line(), epochs=3, callbacks=[Bad()], verbose=0)
-        epochs = iter(loop)
-        next(epochs)
-        with pytest.raises(OSError, match="disk full"), loop:
-            pass
-        epochs.close()
+        def body(loop):
+            with loop:
+                for epoch in loop:
+                    for _ in epoch.batches([1.0]):
+                        epoch.log({})
+                    break
+
+        with pytest.raises(OSError, match="disk full"):
+            body(Loop(line(), epochs=3, callbacks=[Bad()], verbose=0))
+
+    def test_a_context_manager_closes_once(self):
+        recorder = Recorder()
+        loop = Loop(line(), epochs=3, callbacks=[recorder], verbose=0)
+        with loop:
+            epochs = iter(loop)
+            next(epochs)
+        assert list(epochs) == []
+        assert recorder.names == ["train begin", "epoch begin", "train end"]
 
     def test_break_after_a_batch_ends_the_epoch(self):
         recorder = Recorder()
@@ -254,19 +309,35 @@ class TestEnd:
         assert recorder.names.count("batch end") == 6
         assert loop.history.epoch == [0, 1]
 
-    def test_ema_is_written_into_the_model_at_the_end(self):
-        optimizer = keras.optimizers.SGD(
-            0.1, use_ema=True, ema_overwrite_frequency=None
-        )
-        model, _ = train(optimizer=optimizer)
-        expected = line()
-        expected.compile(
-            keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=None),
-            loss="mse",
-        )
-        expected.fit(X, TARGETS, epochs=3, shuffle=False, verbose=0)
-        for a, b in zip(model.get_weights(), expected.get_weights(), strict=True):
+    def ema(self):
+        return keras.optimizers.SGD(0.1, use_ema=True, ema_overwrite_frequency=None)
+
+    def test_ema_of_a_compiled_model_is_written_into_it_at_the_end(self):
+        stock_model, trainer = line(), Trainer(line())
+        for model in (stock_model, trainer):
+            model.compile(self.ema(), loss="mse")
+        stock_model.fit(X, TARGETS, epochs=3, shuffle=False, verbose=0)
+        loop = Loop(trainer, epochs=3, verbose=0)
+        for epoch in loop:
+            for batch in epoch.batches((X, TARGETS), shuffle=False):
+                epoch.log(trainer.step(batch))
+        for a, b in zip(trainer.get_weights(), stock_model.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-5)
+
+    def test_ema_of_an_own_optimizer_is_left_to_its_owner(self):
+        plain, _ = train()
+        averaged, loop = train(optimizer=self.ema())
+        for a, b in zip(averaged.get_weights(), plain.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+        loop.optimizer.finalize_variable_values(averaged.trainable_variables)
+        assert not np.array_equal(averaged.get_weights()[0], plain.get_weights()[0])
+
+    def test_an_optimizer_that_was_never_used(self):
+        model = line()
+        model.compile(self.ema(), loss="mse")
+        for epoch in Loop(model, epochs=1, verbose=0):
+            for _ in epoch.batches([1.0]):
+                epoch.log({})
 
     def test_no_epochs(self):
         recorder = Recorder()
@@ -297,6 +368,17 @@ class TestLogs:
     def test_step_logs_are_read_as_they_are(self):
         history = self.one_epoch([1, 2, 3], lambda x: StepLogs(x=x))
         assert history["x"] == [3.0]
+
+    def test_step_logs_stay_what_they_are_with_more_beside_them(self):
+        def more(x):
+            return {"a": 1.0} | (StepLogs(x=x) | {"b": 2.0}).copy()
+
+        history = self.one_epoch([1, 2, 3], more)
+        assert history == {"a": [1.0], "x": [3.0], "b": [2.0]}
+
+    def test_an_empty_batch(self):
+        history = self.one_epoch([X[:0], X[:4]], lambda x: {"n": float(len(x))})
+        assert history["n"] == [4.0]
 
     def test_metrics_are_read_and_reset(self):
         metric = keras.metrics.Sum()
@@ -337,6 +419,7 @@ class TestLogs:
                     epoch.log({"x": value})
         begun = [call[1] for call in recorder.calls if call[0] == "batch begin"]
         assert begun == [0, 1, 2]
+        assert recorder.params["steps"] == 3
         assert loop.history.history["x"] == [3.0]
 
 
@@ -401,8 +484,9 @@ class TestErrors:
             self.body(lambda epoch, batch: epoch.log({"x": tf.zeros(2)}))
 
     def test_a_value_that_is_no_number(self):
-        with pytest.raises(ValueError, match="'x' must be a number or a"):
-            self.body(lambda epoch, batch: epoch.log({"x": object()}))
+        for value in (object(), "abc"):
+            with pytest.raises(ValueError, match="'x' must be a number or a"):
+                self.body(lambda epoch, batch, v=value: epoch.log({"x": v}))
 
     @pytest.mark.parametrize(
         "second",
@@ -434,6 +518,28 @@ class TestErrors:
         loop = Loop(line(), epochs=1, verbose=0)
         with pytest.raises(RuntimeError, match="needs a compiled model"):
             next(iter(loop)).evaluate((X, TARGETS))
+
+    def test_an_epoch_that_is_over(self):
+        loop = Loop(line(), epochs=2, verbose=0)
+        epochs = iter(loop)
+        first = next(epochs)
+        for _ in first.batches([1.0]):
+            first.log({})
+        next(epochs)
+        for use in (
+            lambda: next(first.batches([1.0])),
+            lambda: first.log_validation({}),
+            lambda: first.evaluate((X, TARGETS)),
+        ):
+            with pytest.raises(RuntimeError, match="Epoch 0 is over"):
+                use()
+
+    def test_numbers_in_a_tuple(self):
+        loop = Loop(line(), epochs=1, verbose=0)
+        with pytest.raises(
+            TypeError, match=r"Convert Python numbers with `np\.asarray"
+        ):
+            next(next(iter(loop)).batches((X, [1, 2, 3])))
 
     def test_a_second_iteration(self):
         loop = Loop(line(), epochs=0, verbose=0)

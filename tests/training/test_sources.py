@@ -70,6 +70,11 @@ class TestArrays:
         source = ArraySource(np.arange(10), shuffle=False, steps=3)
         assert [len(batch) for batch in source.epoch(0)] == [4, 4, 2]
 
+    @pytest.mark.parametrize("shuffle", [True, np.True_, 1])
+    def test_every_kind_of_true(self, shuffle):
+        batches = list(ArraySource(np.arange(50), 8, shuffle=shuffle).epoch(0))
+        assert sorted(np.asarray(batches[0])) != list(range(8))
+
     def test_scalars_have_no_samples(self):
         with pytest.raises(ValueError, match="must have a first axis of samples"):
             ArraySource(np.float32(1))

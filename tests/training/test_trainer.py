@@ -1,5 +1,7 @@
 """What `Trainer` adds to a Keras model, and what it must leave as it was."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -37,6 +39,17 @@ class Clipped(Trainer):
         gradients = super().compute_gradients(tape, loss)
         clipped, _ = tf.clip_by_global_norm(gradients, 0.01)
         return clipped
+
+
+class Line(Trainer):
+    """A model written with `call` on top of Trainer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(inputs)
 
 
 class GAN(Trainer):
@@ -182,20 +195,23 @@ class TestOverriding:
         trainer.predict(X, verbose=0, batch_size=70)
         assert calls == [("forward", False)]
 
-    def test_a_subclass_may_define_call(self):
-        class Line(Trainer):
-            def __init__(self, **kwargs):
-                super().__init__(**kwargs)
-                self.dense = keras.layers.Dense(1)
-
-            def call(self, inputs):
-                return self.dense(inputs)
-
+    def test_a_subclass_may_define_call(self, tmp_path):
         trainer = Line()
-        trainer.compile("sgd", loss="mse")
+        trainer.compile(keras.optimizers.Adam(0.01), loss="mse")
         assert trainer.model is trainer
         trainer.fit(X, TARGETS, verbose=0)
-        assert trainer.predict(X, verbose=0).shape == (70, 1)
+        expected = trainer.predict(X, verbose=0)
+        trainer.save(tmp_path / "line.keras")
+        loaded = keras.models.load_model(
+            tmp_path / "line.keras", custom_objects={"Line": Line}
+        )
+        trainer.save_weights(tmp_path / "line.weights.h5")
+        fresh = Line()
+        fresh(X)
+        fresh.load_weights(tmp_path / "line.weights.h5")
+        for other in (loaded, fresh, copy.deepcopy(trainer)):
+            np.testing.assert_array_equal(other.predict(X, verbose=0), expected)
+        assert int(loaded.optimizer.iterations) == 3
 
     def test_data_reaches_train_step_as_stock_fit_gives_it(self):
         seen = []
@@ -337,6 +353,128 @@ class TestModel:
             trainer.fit(X[:rows], LABELS[:rows], verbose=0)
         assert int(trainer.optimizer.iterations) == 3 + 2 + 3
 
+    @pytest.mark.parametrize(
+        "use",
+        [
+            lambda t: t.train_on_batch(X, LABELS),
+            lambda t: keras.Model.fit(t, X, LABELS, verbose=0),
+        ],
+    )
+    def test_step_beside_stock_methods(self, use):
+        trainer = compiled()
+        use(trainer)
+        trainer.step((X, LABELS))
+        trainer.compile(keras.optimizers.SGD(0.0), **CLASSIFY)
+        use(trainer)
+        before = trainer.get_weights()[0]
+        trainer.step((X, LABELS))
+        np.testing.assert_array_equal(trainer.get_weights()[0], before)
+
+    def test_the_policy_is_the_models(self):
+        keras.utils.set_random_seed(1)
+        half = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+        inputs = np.full((2, 6), 70001.0, "float32")
+        expected = half(inputs)
+        keras.config.set_dtype_policy("mixed_float16")
+        try:
+            np.testing.assert_array_equal(Trainer(half)(inputs), expected)
+            mixed = classifier()
+        finally:
+            keras.config.set_dtype_policy("float32")
+        trainer = compiled(mixed)
+        assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+        trainer.fit(X, LABELS, verbose=0)
+
+    def test_a_model_whose_call_requires_training(self):
+        class Strict(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.dense = keras.layers.Dense(3, activation="softmax")
+
+            def call(self, inputs, training):
+                return self.dense(inputs) if training else -self.dense(inputs)
+
+        trainer = compiled(Strict())
+        trainer.fit(X, LABELS, verbose=0)
+        assert (trainer.predict(X, verbose=0) < 0).all()
+
+    def test_a_model_compiled_after_it_was_wrapped(self):
+        model = classifier()
+        trainer = Trainer(model)
+        trainer.compile("sgd", loss="sparse_categorical_crossentropy")
+        model.compile(metrics=["accuracy"])
+        assert list(trainer.fit(X, LABELS, verbose=0).history) == ["loss"]
+
+    def test_nothing_to_train(self):
+        model = classifier()
+        model.trainable = False
+        trainer = Trainer(model)
+        trainer.compile(None, **CLASSIFY)
+        with pytest.warns(UserWarning, match="no trainable variables"):
+            trainer.fit(X, LABELS, verbose=0)
+
+    def test_functions_run_eagerly(self):
+        seen = []
+
+        class Eager(Trainer):
+            def train_step(self, data):
+                logs = super().train_step(data)
+                seen.append(float(logs["loss"]))
+                return logs
+
+        trainer = Eager(classifier())
+        trainer.compile("sgd", **CLASSIFY)
+        tf.config.run_functions_eagerly(True)
+        try:
+            trainer.fit(X, LABELS, verbose=0)
+        finally:
+            tf.config.run_functions_eagerly(False)
+        assert len(seen) == 3
+
+    def test_a_strategy_of_one_replica(self):
+        with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
+            trainer = compiled()
+        trainer.fit(X, LABELS, verbose=0)
+        assert int(trainer.optimizer.iterations) == 3
+
+    def test_limits_for_debugging(self):
+        trainer = compiled()
+        keras.config.set_max_epochs(2)
+        keras.config.set_max_steps_per_epoch(1)
+        try:
+            with pytest.warns(UserWarning, match="Limiting"):
+                trainer.fit(X, LABELS, batch_size=8, epochs=5, verbose=0)
+        finally:
+            keras.config.set_max_epochs(None)
+            keras.config.set_max_steps_per_epoch(None)
+        assert int(trainer.optimizer.iterations) == 2
+
+    def test_validation_from_a_generator(self):
+        def batches():
+            for at in range(0, 60, 10):
+                yield X[at : at + 10], LABELS[at : at + 10]
+
+        history = compiled().fit(
+            X,
+            LABELS,
+            epochs=3,
+            verbose=0,
+            validation_data=batches(),
+            validation_steps=2,
+        )
+        assert len(history.history["val_loss"]) == 3
+
+    def test_strings_and_ragged_rows(self):
+        keras.utils.set_random_seed(1)
+        lookup = keras.layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot")
+        words = keras.Sequential(
+            [keras.Input((), dtype="string"), lookup, keras.layers.Dense(1)]
+        )
+        trainer = Trainer(words)
+        trainer.compile("sgd", loss="mse")
+        for x in (tf.constant(["a", "b", "a"]), np.array(["a", "b", "a"], object)):
+            trainer.fit(x, np.ones((3, 1)), verbose=0)
+
     def test_traces_are_few(self):
         traces = []
 
@@ -347,6 +485,7 @@ class TestModel:
 
         trainer = Counting(classifier())
         trainer.compile("sgd", **CLASSIFY)
+        trainer.step((X, LABELS))
         for size in (32, 16, 7, 13):
             trainer.fit(X, LABELS, batch_size=size, epochs=2, verbose=0)
         assert len(traces) <= 2
@@ -395,6 +534,14 @@ class TestAdoption:
         ):
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
+    def test_trainable_changed_since_the_model_was_compiled(self):
+        model = classifier()
+        model.compile("adam", **CLASSIFY)
+        model.fit(X, LABELS, verbose=0)
+        model.layers[0].trainable = False
+        with pytest.raises(ValueError, match="Compile the model again"):
+            Trainer(model)
+
     def test_an_own_loss_function_is_taken_as_it_is(self):
         model = classifier()
         model.compile("sgd", loss=lambda y, p: keras.ops.mean(p, axis=-1))
@@ -439,7 +586,7 @@ class TestErrors:
         with pytest.raises(TypeError, match=f"{name} looks like a misspelling"):
             type("Mine", (Trainer,), {name: lambda self: None})
 
-    @pytest.mark.parametrize("name", ["generator_step", "train_step_a", "forwards_to"])
+    @pytest.mark.parametrize("name", ["generator_step", "train_step_a", "_forward"])
     def test_own_methods_are_no_misspellings(self, name):
         type("Mine", (Trainer,), {name: lambda self: None})
 
@@ -504,6 +651,49 @@ class TestErrors:
     def test_data_of_an_unknown_kind(self):
         with pytest.raises(TypeError, match="Received: 3 of type int"):
             compiled().fit(3, verbose=0)
+
+    def test_an_argument_that_get_config_does_not_know(self):
+        class Weighted(Trainer):
+            def __init__(self, model, alpha=1.0, **kwargs):
+                super().__init__(model, **kwargs)
+                self.alpha = alpha
+
+        with pytest.raises(NotImplementedError, match=r"\(model, alpha, kwargs\)"):
+            Weighted(classifier(), alpha=5.0).get_config()
+
+    def test_variables_that_save_weights_leaves_out(self, tmp_path):
+        class Scaled(Trainer):
+            def __init__(self, model):
+                super().__init__(model)
+                self.scale = self.add_weight(name="scale")
+
+        with pytest.warns(UserWarning, match=r"without \['scaled/scale'\]"):
+            Scaled(classifier()).save_weights(tmp_path / "a.weights.h5")
+
+    def test_a_layer_named_like_a_hook(self):
+        trainer = Trainer(classifier())
+        with pytest.raises(AttributeError, match="`forward` is a hook of Trainer"):
+            trainer.forward = keras.layers.Dense(1)
+
+    def test_model_is_set_once(self):
+        with pytest.raises(AttributeError, match=r"super\(\).__init__\(model\)"):
+            Trainer().model = classifier()
+
+    @pytest.mark.parametrize("eager", [False, True])
+    def test_train_step_that_returns_nothing(self, eager):
+        class Silent(Trainer):
+            def train_step(self, data):
+                return None
+
+        trainer = Silent(classifier())
+        trainer.compile("sgd", loss="mse", run_eagerly=eager)
+        with pytest.raises(TypeError, match=r"Silent\.train_step` must return a dict"):
+            trainer.step((X, LABELS))
+
+    def test_sparse_arrays(self):
+        sparse = tf.sparse.from_dense(X)
+        with pytest.raises(TypeError, match="Sparse data cannot be cut"):
+            compiled().fit(sparse, LABELS, verbose=0)
 
     def test_a_subclass_that_cannot_be_saved_says_so_when_saved(self):
         trainer, _ = gan()
