@@ -41,6 +41,7 @@ class Clipped(Trainer):
         return clipped
 
 
+@keras.saving.register_keras_serializable(package="tests")
 class Line(Trainer):
     """A model written with `call` on top of Trainer."""
 
@@ -202,9 +203,7 @@ class TestOverriding:
         trainer.fit(X, TARGETS, verbose=0)
         expected = trainer.predict(X, verbose=0)
         trainer.save(tmp_path / "line.keras")
-        loaded = keras.models.load_model(
-            tmp_path / "line.keras", custom_objects={"Line": Line}
-        )
+        loaded = keras.models.load_model(tmp_path / "line.keras")
         trainer.save_weights(tmp_path / "line.weights.h5")
         fresh = Line()
         fresh(X)
