@@ -1,6 +1,5 @@
 """A `train_step` as one compiled function."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -31,7 +30,7 @@ class CompiledStep:
                 f"{type(self._strategy).__name__} with {replicas} replicas. Use "
                 "`keras.Model.fit(trainer, ...)` there."
             )
-        self._function: Callable[[Any], Any] = self._run
+        self._function: Any = self._run
         self._traced = trainer.run_eagerly or tf.config.functions_run_eagerly()
         if not self._traced:
             self._function = tf.function(
@@ -46,7 +45,7 @@ class CompiledStep:
         """Make the step on one batch and return the logs."""
         batch = keras.tree.map_structure(_as_tensor, data)
         if not self._traced:
-            self._function.get_concrete_function(  # type: ignore[attr-defined]
+            self._function.get_concrete_function(
                 keras.tree.map_structure(_spec_of_any_batch, batch)
             )
             self._traced = True

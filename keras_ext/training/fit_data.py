@@ -135,7 +135,7 @@ class ClassWeighted(Source):
         self._class_weight = class_weight
 
     @property
-    def num_batches(self) -> int | None:  # type: ignore[override]
+    def num_batches(self) -> int | None:
         """The other source's."""
         return self._source.num_batches
 

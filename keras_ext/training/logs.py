@@ -26,6 +26,7 @@ class StepLogs(dict[str, Any]):
     Add to it with `|`; `{**logs}` makes an ordinary dict of it.
     """
 
+    # mypy: `dict` declares more forms of `|` than these two need.
     def __or__(self, other: Mapping[str, Any]) -> "StepLogs":  # type: ignore[override]
         return StepLogs({**self, **other})
 

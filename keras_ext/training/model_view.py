@@ -23,6 +23,7 @@ class ModelView:
             self.optimizer = optimizer
         self.stop_training = False
 
+    # mypy: a class is not meant to claim another class, which is the point here.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return type(self._model)

@@ -22,10 +22,12 @@ Shuffle = bool | Literal["batch"]
 
 
 class Source(abc.ABC):
-    """Batches, epoch by epoch. Subclasses implement `epoch`."""
+    """Batches, epoch by epoch. Subclasses implement both members."""
 
-    num_batches: int | None = None
-    """Batches per epoch; `None` while that is not known."""
+    @property
+    @abc.abstractmethod
+    def num_batches(self) -> int | None:
+        """Batches per epoch; `None` while that is not known."""
 
     @abc.abstractmethod
     def epoch(self, index: int) -> Iterator[Any]:
@@ -44,6 +46,8 @@ class ArraySource(Source):
         seed: int = 0,
         steps: int | None = None,
     ) -> None:
+        if steps is not None:
+            _checks.positive_int("steps", steps)
         self._arrays = keras.tree.map_structure(_to_tensor, arrays)
         self.num_samples = _common_length(self._arrays)
         if batch_size is None:
@@ -54,7 +58,11 @@ class ArraySource(Source):
         self._seed = seed
         self._batches_per_pass = math.ceil(self.num_samples / self.batch_size)
         self._steps = steps or self._batches_per_pass
-        self.num_batches = self._steps
+
+    @property
+    def num_batches(self) -> int:
+        """The number of steps that was asked for, or what one pass has."""
+        return self._steps
 
     def epoch(self, index: int) -> Iterator[Any]:
         """Yield the batches of epoch `index`; passes over the data follow on."""
@@ -103,7 +111,7 @@ class PyDatasetSource(Source):
         self._seed = seed
 
     @property
-    def num_batches(self) -> int | None:  # type: ignore[override]
+    def num_batches(self) -> int | None:
         """What the dataset says now: `on_epoch_end` may change it."""
         return self._dataset.num_batches
 
@@ -128,7 +136,11 @@ class IterableSource(Source):
 
     def __init__(self, iterable: Any) -> None:
         self._iterable = iterable
-        self.num_batches = _length(iterable)
+
+    @property
+    def num_batches(self) -> int | None:
+        """What the iterable says of its length."""
+        return _length(self._iterable)
 
     def epoch(self, index: int) -> Iterator[Any]:
         """Yield what the iterable yields; an iterator goes on where it stood."""
@@ -142,8 +154,12 @@ class SteppedSource(Source):
     def __init__(self, source: Source, steps: int) -> None:
         self._source = source
         self._running: Iterator[Any] | None = None
-        self._steps = steps
-        self.num_batches = steps
+        self._steps = _checks.positive_int("steps", steps)
+
+    @property
+    def num_batches(self) -> int:
+        """The number of steps that was asked for."""
+        return self._steps
 
     def epoch(self, index: int) -> Iterator[Any]:
         """Yield the next batches, and begin anew where the data has ended."""
@@ -212,8 +228,6 @@ def make_source(
             an argument is out of range.
         TypeError: If `data` is none of the above.
     """
-    if steps is not None:
-        steps = _checks.positive_int("steps", steps)
     if not isinstance(data, list) and are_arrays(data):
         return ArraySource(data, batch_size, shuffle=shuffle, seed=seed, steps=steps)
     if batch_size is not None:

@@ -198,7 +198,7 @@ def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -
             )
 
 
-def accepted_config(cls: type, base: type, config: Config) -> Config:
+def accepted_config(cls: Any, base: Any, config: Config) -> Config:
     """Return what `cls.__init__` accepts of the config that `base` made for it.
 
     A subclass that overrides `get_config` knows its own arguments and gets everything.
@@ -207,7 +207,7 @@ def accepted_config(cls: type, base: type, config: Config) -> Config:
     Raises:
         NotImplementedError: If `cls.__init__` has arguments of its own.
     """
-    if cls.get_config is not base.get_config:  # type: ignore[attr-defined]
+    if cls.get_config is not base.get_config:
         return config
     parameters = inspect.signature(cls).parameters.values()
     named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}

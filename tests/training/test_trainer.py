@@ -610,6 +610,8 @@ class TestErrors:
             ({"x": X[:0], "y": LABELS[:0]}, "The data is empty"),
             ({"x": X, "y": LABELS[:3]}, "same number of samples"),
             ({"x": X, "y": LABELS, "batch_size": 0}, "`batch_size` must be a positive"),
+            ({"x": X, "y": LABELS, "steps_per_epoch": 0}, "`steps` must be a positive"),
+            ({"x": tf.data.Dataset.range(3), "steps_per_epoch": 0}, "`steps` must be"),
             ({"x": X, "y": LABELS, "epochs": -1}, "`epochs` must be a non-negative"),
             ({"x": X, "y": LABELS, "shuffle": "rows"}, "`shuffle` must be one of"),
             ({"x": X, "y": LABELS, "verbose": 3}, "`verbose` must be one of"),
