@@ -62,6 +62,13 @@ def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
     return whole & (labels >= 0) & (labels < num_classes)
 
 
+def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:
+    """Return where `labels` holds the label of samples to leave out."""
+    if ignore_class is None:
+        return ops.zeros_like(labels, dtype="bool")
+    return ops.equal(ops.cast(labels, "float32"), float(ignore_class))
+
+
 def check(
     owner: str, name: str, labels: Tensor, valid: Tensor, num_classes: int, hint: str
 ) -> None:
@@ -79,9 +86,13 @@ def check(
 
 
 def weights_like(
-    owner: str, sample_weight: Tensor | None, labels: Tensor, dtype: str
+    owner: str,
+    sample_weight: Tensor | None,
+    labels: Tensor,
+    dtype: str,
+    ignore_class: int | None = None,
 ) -> Tensor:
-    """Return one weight for each label.
+    """Return one weight for each label, 0 for those of `ignore_class`.
 
     A weight may stand for a whole sample: `(batch,)` beside labels
     `(batch, height, width)` gives all labels of a sample its weight.
@@ -89,8 +100,9 @@ def weights_like(
     Raises:
         ValueError: If the shapes do not match.
     """
+    counted = ops.cast(~is_ignored(labels, ignore_class), dtype)
     if sample_weight is None:
-        return ops.ones_like(labels, dtype=dtype)
+        return counted
     weights = ops.cast(sample_weight, dtype)
     received, rank = tuple(weights.shape), len(labels.shape)
     if len(received) == rank + 1 and received[-1] == 1:
@@ -104,4 +116,4 @@ def weights_like(
             f"each sample, the labels being of shape {tuple(labels.shape)}. "
             f"Received: sample_weight.shape={received}"
         )
-    return ops.broadcast_to(weights, ops.shape(labels))
+    return weights * counted

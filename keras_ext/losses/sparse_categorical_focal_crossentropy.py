@@ -19,7 +19,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
     For classification with many easy samples and few hard ones, such as the
     background of dense detection and segmentation. Keras has
     `CategoricalFocalCrossentropy` for one-hot targets; this one takes integer labels
-    and gives the same values, without memory for one-hot targets. With `p` the
+    and gives the same values, without one-hot targets to build. With `p` the
     probability of a sample's own class `t`:
 
     `loss = -alpha[t] * (1 - p)^gamma * log(p)`
@@ -114,7 +114,9 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         )
         if self.ignore_class is None:
             return values
-        ignored = _is_ignored(ops.reshape(y_true, ops.shape(values)), self.ignore_class)
+        ignored = _labels.is_ignored(
+            ops.reshape(y_true, ops.shape(values)), self.ignore_class
+        )
         return self._masked(values, mask=~ignored)
 
     def get_config(self) -> Config:
@@ -171,7 +173,7 @@ def sparse_categorical_focal_crossentropy(
     labels = _labels.without_class_axis(_NAME, y_true, y_pred.shape, axis)
     axis %= len(y_pred.shape)
     num_classes = _num_classes(y_pred.shape[axis])
-    ignored = _is_ignored(labels, ignore_class)
+    ignored = _labels.is_ignored(labels, ignore_class)
     valid = _labels.in_range(_NAME, labels, num_classes) | ignored
     _labels.check(_NAME, "y_true", labels, valid, num_classes, _hint(ignore_class))
     index = ops.cast(ops.where(valid & ~ignored, labels, 0), "int32")
@@ -201,12 +203,6 @@ def _hint(ignore_class: int | None) -> str:
     if ignore_class is None:
         return "If it marks samples to leave out, pass it as `ignore_class`."
     return f"Samples to leave out carry the label `ignore_class={ignore_class}`."
-
-
-def _is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:
-    if ignore_class is None:
-        return ops.zeros_like(labels, dtype="bool")
-    return ops.equal(ops.cast(labels, "float32"), float(ignore_class))
 
 
 def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int) -> Tensor:

@@ -43,13 +43,16 @@ class CohenKappa(keras.metrics.Metric):
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
             of the classes, as a model returns them, and the class of the largest is
             predicted. Default: `False`.
+        ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
+            `None`.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
 
     Call arguments:
         y_true: Class labels, or one-hot targets.
-        y_pred: Probabilities or logits, or class labels.
+        y_pred: Probabilities or logits of the classes, or class labels. A single
+            column for two classes holds probabilities, not logits.
         sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
 
     Input shape:
@@ -95,6 +98,7 @@ class CohenKappa(keras.metrics.Metric):
         weights: Weights = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = False,
+        ignore_class: int | None = None,
         name: str | None = "cohen_kappa",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
@@ -103,6 +107,11 @@ class CohenKappa(keras.metrics.Metric):
         self.weights = _checks.one_of("weights", weights, (None, "linear", "quadratic"))
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
+        self.ignore_class = (
+            None
+            if ignore_class is None
+            else _checks.integer("ignore_class", ignore_class)
+        )
         shape = (self.num_classes, self.num_classes)
         dtype = _running_sum.sum_dtype(self.dtype)
         self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
@@ -118,7 +127,12 @@ class CohenKappa(keras.metrics.Metric):
             true = self._classes("y_true", true, sparse=False)
         true = _labels.without_class_axis("CohenKappa", true, (*predicted.shape, 1))
         batch = confusion_matrix(
-            true, predicted, self.num_classes, sample_weight, self.total.dtype
+            true,
+            predicted,
+            self.num_classes,
+            sample_weight,
+            self.ignore_class,
+            self.total.dtype,
         )
         _running_sum.accumulate(self.total, self.rest, batch)
 
@@ -134,6 +148,7 @@ class CohenKappa(keras.metrics.Metric):
             "weights": self.weights,
             "sparse_y_true": self.sparse_y_true,
             "sparse_y_pred": self.sparse_y_pred,
+            "ignore_class": self.ignore_class,
         }
 
     def _classes(self, name: str, values: Tensor, sparse: bool) -> Tensor:
@@ -158,6 +173,7 @@ def confusion_matrix(
     y_pred: Tensor,
     num_classes: int,
     sample_weight: Tensor | None = None,
+    ignore_class: int | None = None,
     dtype: str = "float32",
 ) -> Tensor:
     """Return the summed weights of every pair of classes: rows are true classes.
@@ -167,6 +183,7 @@ def confusion_matrix(
         y_pred: Class labels, of the same shape.
         num_classes: Number of classes.
         sample_weight: Weights of the labels. Default: `None`, all are 1.
+        ignore_class: Label in `y_true` of samples to leave out. Default: `None`.
         dtype: Dtype of the weights.
 
     Returns:
@@ -175,7 +192,9 @@ def confusion_matrix(
     Raises:
         ValueError: In eager execution, if a label is no class.
     """
-    weights = _labels.weights_like("CohenKappa", sample_weight, y_true, dtype)
+    weights = _labels.weights_like(
+        "CohenKappa", sample_weight, y_true, dtype, ignore_class
+    )
     absent = ops.equal(weights, 0)
     valid = True
     for name, labels in (("y_true", y_true), ("y_pred", y_pred)):

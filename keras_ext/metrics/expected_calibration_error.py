@@ -34,6 +34,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     Args:
         num_bins: Positive integer. Number of bins. Default: 15, as in the paper.
+        ignore_class: Integer, the label of samples to leave out. Default: `None`.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
@@ -76,11 +77,17 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         self,
         num_bins: int = 15,
         *,
+        ignore_class: int | None = None,
         name: str | None = "expected_calibration_error",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.num_bins = _checks.positive_int("num_bins", num_bins)
+        self.ignore_class = (
+            None
+            if ignore_class is None
+            else _checks.integer("ignore_class", ignore_class)
+        )
         shape, dtype = (self.num_bins, 3), _running_sum.sum_dtype(self.dtype)
         self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
         self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
@@ -95,7 +102,9 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         labels = _labels.without_class_axis(_NAME, y_true, y_pred.shape)
         if y_pred.shape[-1] == 1:
             y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
-        batch = calibration_bins(labels, y_pred, self.num_bins, sample_weight)
+        batch = calibration_bins(
+            labels, y_pred, self.num_bins, sample_weight, self.ignore_class
+        )
         _running_sum.accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:
@@ -104,7 +113,11 @@ class ExpectedCalibrationError(keras.metrics.Metric):
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
-        return {**super().get_config(), "num_bins": self.num_bins}
+        return {
+            **super().get_config(),
+            "num_bins": self.num_bins,
+            "ignore_class": self.ignore_class,
+        }
 
 
 def calibration_bins(
@@ -112,6 +125,7 @@ def calibration_bins(
     probabilities: Tensor,
     num_bins: int,
     sample_weight: Tensor | None = None,
+    ignore_class: int | None = None,
 ) -> Tensor:
     """Return the sums of every bin: weight, confidence, correctness.
 
@@ -120,6 +134,7 @@ def calibration_bins(
         probabilities: Probabilities, `(batch, ..., classes)`.
         num_bins: Number of bins of confidence.
         sample_weight: Weights of the labels. Default: `None`, all are 1.
+        ignore_class: Label of samples to leave out. Default: `None`.
 
     Returns:
         Tensor `(num_bins, 3)`, of the dtype of `probabilities`, with a NaN if
@@ -128,7 +143,9 @@ def calibration_bins(
     Raises:
         ValueError: In eager execution, if a label or a probability is none.
     """
-    weights = _labels.weights_like(_NAME, sample_weight, labels, probabilities.dtype)
+    weights = _labels.weights_like(
+        _NAME, sample_weight, labels, probabilities.dtype, ignore_class
+    )
     absent = ops.equal(weights, 0)
     valid = _are_labels(labels, absent, probabilities.shape[-1])
     valid = valid & _are_probabilities(probabilities, absent)

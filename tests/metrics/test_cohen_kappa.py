@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 from sklearn.metrics import cohen_kappa_score
 
+import keras_ext
 from keras_ext.metrics import CohenKappa
 from tests.reference import metrics as reference
 
@@ -237,7 +238,9 @@ def test_bad_shapes(y_true, y_pred, weight, options, match):
 
 
 def test_config_keeps_every_argument():
-    metric = CohenKappa(3, weights="linear", sparse_y_true=False, sparse_y_pred=True)
+    metric = CohenKappa(
+        3, weights="linear", sparse_y_true=False, sparse_y_pred=True, ignore_class=9
+    )
     assert metric.get_config() == {
         "name": "cohen_kappa",
         "dtype": "float32",
@@ -245,4 +248,34 @@ def test_config_keeps_every_argument():
         "weights": "linear",
         "sparse_y_true": False,
         "sparse_y_pred": True,
+        "ignore_class": 9,
     }
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ignored_class_is_absent(weighted):
+    y_true = np.array([0, 1, 255, 2, 255, 1], "int32")
+    y_pred = np.array([0, 1, 1, 1, 2, 0], "int32")
+    weights = np.arange(1.0, 7.0) if weighted else None
+    kept = y_true != 255
+    metric = CohenKappa(3, sparse_y_pred=True, ignore_class=255)
+    metric.update_state(y_true, y_pred, sample_weight=weights)
+    expected = reference.cohen_kappa(
+        y_true[kept], y_pred[kept], 3, sample_weight=weights[kept] if weighted else None
+    )
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_ignored_class_in_fit_beside_a_loss_that_ignores_it():
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "softmax")])
+    model.compile(
+        "sgd",
+        keras_ext.losses.SparseCategoricalFocalCrossentropy(ignore_class=255),
+        metrics=[
+            CohenKappa(3, ignore_class=255),
+            keras_ext.metrics.ExpectedCalibrationError(ignore_class=255),
+        ],
+    )
+    labels = np.array([0, 1, 2, 255] * 2, "int32")
+    history = model.fit(np.ones((8, 4)), labels, verbose=0)
+    assert all(np.isfinite(values).all() for values in history.history.values())

@@ -224,4 +224,20 @@ def test_bad_shapes(y_true, y_pred, weight, match):
 
 def test_config_keeps_every_argument():
     metric = ExpectedCalibrationError(10, name="ece", dtype="float16")
-    assert metric.get_config() == {"name": "ece", "dtype": "float16", "num_bins": 10}
+    assert metric.get_config() == {
+        "name": "ece",
+        "dtype": "float16",
+        "num_bins": 10,
+        "ignore_class": None,
+    }
+
+
+def test_ignored_class_is_absent():
+    rng = np.random.default_rng(3)
+    probabilities = rng.dirichlet(np.ones(3), size=40)
+    labels = rng.integers(0, 3, size=40).astype("int32")
+    expected = reference.expected_calibration_error(labels[10:], probabilities[10:], 5)
+    labels[:10] = -1
+    metric = ExpectedCalibrationError(5, ignore_class=-1)
+    metric.update_state(labels, probabilities)
+    assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
