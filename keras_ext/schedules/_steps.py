@@ -1,4 +1,4 @@
-"""Steps as integers, so that no step is too large to be told from the next."""
+"""Steps as wide integers, so that none is too large to be told from the next."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from keras import ops
 from keras_ext._types import Tensor
 
 
-def as_integer(name: str, step: Any) -> Tensor:
-    """Return `step` as a tensor of the backend's widest usual integers.
+def as_number(name: str, step: Any) -> Tensor:
+    """Return integers as the backend's widest usual ones, and floats as float32.
 
     Raises:
-        ValueError: If `step` is not an integer.
+        ValueError: If `step` is neither.
     """
-    if isinstance(step, int):
+    if isinstance(step, int) and not isinstance(step, bool):
         return ops.convert_to_tensor(step, "int")
     step = ops.convert_to_tensor(step)
-    if not keras.backend.is_int_dtype(step.dtype):
+    dtype = keras.backend.standardize_dtype(step.dtype)
+    if dtype == "bool":
         raise ValueError(
-            f"{name} expects `step` to be an integer or a tensor of integers, such as "
-            f"`optimizer.iterations`. Received: step of dtype "
-            f"{keras.backend.standardize_dtype(step.dtype)}"
+            f"{name} expects `step` to be a number or a tensor of numbers, such as "
+            f"`optimizer.iterations`. Received: step of dtype {dtype}"
         )
-    return ops.cast(step, "int")
+    return ops.cast(step, "int" if keras.backend.is_int_dtype(dtype) else "float32")
 
 
 def ratio(part: Tensor, whole: float) -> Tensor:

@@ -59,7 +59,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     >>> optimizer = keras.optimizers.SGD(Cyclical(0.001, 0.006, step_size=2000))
 
     Under mixed precision, too, rates are computed in float32. Steps are counted in
-    integers, so no step is too large.
+    integers, so no step is too large; float steps are taken as float32.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Tensor) -> Tensor:
         """Return the learning rate at `step`."""
         with keras.name_scope(self.name):
-            step = _steps.as_integer("Cyclical", step)
+            step = _steps.as_number("Cyclical", step)
             cycle = ops.floor_divide(step, 2 * self.step_size)
             into_cycle = step - cycle * (2 * self.step_size)
             from_end = self.step_size - ops.absolute(into_cycle - self.step_size)

@@ -64,7 +64,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     >>> optimizer = keras.optimizers.SGD(OneCycle(0.1, total_steps=5000))
 
     Under mixed precision, too, rates are computed in float32. Steps are counted in
-    integers, so no step is too large.
+    integers, so no step is too large; float steps are taken as float32.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Tensor) -> Tensor:
         """Return the learning rate at `step`."""
         with keras.name_scope(self.name):
-            step = _steps.as_integer("OneCycle", step)
+            step = _steps.as_number("OneCycle", step)
             peak = self.warmup_fraction * self.total_steps
             left = ops.maximum(self.total_steps - step, 0)
             # Each ratio is below 1 on its own side of the peak, and above behind it.

@@ -54,7 +54,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     >>> optimizer = keras.optimizers.SGD(Warmup(0.1, warmup_steps=500))
 
     Under mixed precision, too, the rise is computed in float32. Steps are counted in
-    integers, so no step is too large.
+    integers, so no step is too large; float steps are taken as float32.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step: Tensor) -> Tensor:
         """Return the learning rate at `step`."""
         with keras.name_scope(self.name):
-            step = _steps.as_integer("Warmup", step)
+            step = _steps.as_number("Warmup", step)
             share = _steps.ratio(
                 ops.minimum(step, self.warmup_steps), self.warmup_steps
             )

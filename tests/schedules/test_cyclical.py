@@ -68,9 +68,18 @@ def test_drives_optimizers_of_every_dtype(dtype):
     assert float(ops.cast(variable, "float32")[0]) == -(0.25 + 0.375 + 0.5 + 0.375)
 
 
-def test_steps_must_be_integers():
-    with pytest.raises(ValueError, match="Cyclical expects `step` to be an integer"):
-        Cyclical(0.1, 0.2, 10)(2.5)
+@pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range"])
+@pytest.mark.parametrize("step", [2.5, 10.0, 27.25])
+def test_float_steps(mode, step):
+    gamma = 0.9 if mode == "exp_range" else 1.0
+    rate = Cyclical(0.1, 0.2, 10, mode=mode, gamma=gamma)(step)
+    expected = reference.cyclical(step, 0.1, 0.2, 10, mode=mode, gamma=gamma)
+    assert float(rate) == pytest.approx(expected, rel=1e-5)
+
+
+def test_steps_must_be_numbers():
+    with pytest.raises(ValueError, match="Cyclical expects `step` to be a number"):
+        Cyclical(0.1, 0.2, 10)(True)
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,15 @@ def test_rate_is_float32_whatever_floatx_is():
     assert float(rate) == pytest.approx(reference.one_cycle(1, 0.1, 1000), rel=1e-6)
 
 
-@pytest.mark.parametrize("step", [1.0, np.float32(3), np.array([0.5])])
-def test_steps_must_be_integers(step):
-    with pytest.raises(ValueError, match="OneCycle expects `step` to be an integer"):
+@pytest.mark.parametrize("step", [1.0, np.float32(3), 0.5, 7.25])
+def test_float_steps(step):
+    expected = reference.one_cycle(float(step), 0.1, 10)
+    assert float(OneCycle(0.1, 10)(step)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [True, np.array([False])])
+def test_steps_must_be_numbers(step):
+    with pytest.raises(ValueError, match="OneCycle expects `step` to be a number"):
         OneCycle(0.1, 10)(step)
 
 

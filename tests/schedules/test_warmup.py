@@ -134,9 +134,18 @@ class TestNesting:
         assert float(loaded.optimizer.learning_rate) == float(self.schedule(3))
 
 
-def test_steps_must_be_integers():
-    with pytest.raises(ValueError, match="Warmup expects `step` to be an integer"):
-        Warmup(0.1, 10)(2.5)
+@pytest.mark.parametrize("step", [2.5, 10.0, 17.75])
+def test_float_steps(step):
+    decay = keras.optimizers.schedules.CosineDecay(0.1, 20)
+    rate = float(Warmup(decay, 10)(step))
+    assert rate == pytest.approx(
+        reference.warmup(step, 10, lambda s: float(decay(s))), rel=1e-5
+    )
+
+
+def test_steps_must_be_numbers():
+    with pytest.raises(ValueError, match="Warmup expects `step` to be a number"):
+        Warmup(0.1, 10)(True)
 
 
 @pytest.mark.parametrize(
