@@ -84,6 +84,8 @@ def number(
 def number_or_list(name: str, value: Any, **interval: Any) -> float | list[float]:
     """Return a number, or a list of numbers, each in `number`'s interval."""
     if isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1:
+        if not len(value):
+            raise ValueError(f"`{name}` must not be empty. Received: {name}={value!r}")
         return [number(f"{name}[{i}]", v, **interval) for i, v in enumerate(value)]
     return number(name, value, **interval)
 

@@ -5,12 +5,33 @@ from typing import Any
 import keras
 
 from keras_ext import _checks
-from keras_ext._types import DataFormat, Initializer, Normalization, Shape
+from keras_ext._types import (
+    Activation,
+    DataFormat,
+    Initializer,
+    Normalization,
+    Shape,
+)
 
 
 def resolve_normalization(normalization: Normalization) -> Normalization:
     """Return `normalization`, or raise if there is none of that name."""
     return _checks.one_of("normalization", normalization, ("batch", None))
+
+
+def resolve_activation(name: str, activation: Activation) -> Activation:
+    """Return the function that `activation` names, or is.
+
+    Raises:
+        TypeError: If it is a layer, whose weights the parts of a block would share.
+    """
+    if isinstance(activation, keras.layers.Layer):
+        raise TypeError(
+            f"`{name}` must be the name of an activation or a function. "
+            f"Received: the layer {activation.name!r}. Put a layer behind the block, "
+            "or pass its function, such as `keras.activations.relu`."
+        )
+    return keras.activations.get(activation)
 
 
 def resolve_data_format(data_format: DataFormat | None) -> DataFormat:

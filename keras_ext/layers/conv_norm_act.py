@@ -19,6 +19,7 @@ from keras_ext.layers._options import (
     image_channels,
     image_shape_after,
     image_spec,
+    resolve_activation,
     resolve_data_format,
     resolve_normalization,
     sublayer_options,
@@ -81,6 +82,11 @@ class ConvNormAct(keras.layers.Layer):
     >>> [weight.name for weight in layer.weights]
     ['kernel', 'gamma', 'beta', 'moving_mean', 'moving_variance']
 
+    Like every BatchNormalization with Keras's defaults, this one needs a few hundred
+    steps until its moving averages are good for inference; on small data, validation
+    looks bad until then. Freeze the layer as a whole: `trainable` of one of its parts
+    is not saved.
+
     Masks are not used. Under a mixed precision policy batch normalisation takes its
     moments in float32, as Keras's layer does.
     """
@@ -102,7 +108,7 @@ class ConvNormAct(keras.layers.Layer):
         self.filters = _checks.positive_int("filters", filters)
         self.kernel_size = _checks.int_or_pair("kernel_size", kernel_size)
         self.strides = _checks.int_or_pair("strides", strides)
-        self.activation = keras.activations.get(activation)
+        self.activation = resolve_activation("activation", activation)
         self.normalization = resolve_normalization(normalization)
         self.data_format = resolve_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -22,6 +22,7 @@ from keras_ext.layers._options import (
     image_channels,
     image_shape_after,
     image_spec,
+    resolve_activation,
     resolve_data_format,
     resolve_normalization,
     sublayer_options,
@@ -93,6 +94,8 @@ class InceptionModule(keras.layers.Layer):
     >>> module.count_params()
     163696
 
+    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+
     Masks are not used. Under a mixed precision policy every convolution computes in
     the compute dtype.
     """
@@ -120,7 +123,7 @@ class InceptionModule(keras.layers.Layer):
             if filters_pool is None
             else _checks.positive_int("filters_pool", filters_pool)
         )
-        self.activation = keras.activations.get(activation)
+        self.activation = resolve_activation("activation", activation)
         self.normalization = resolve_normalization(normalization)
         self.data_format = resolve_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -22,6 +22,7 @@ from keras_ext.layers._options import (
     image_channels,
     image_shape_after,
     image_spec,
+    resolve_activation,
     resolve_data_format,
     resolve_normalization,
     sublayer_options,
@@ -55,8 +56,8 @@ class InvertedResidual(keras.layers.Layer):
 
     Args:
         filters: Positive integer. Number of output channels.
-        expansion: Float of at least 1. The block is `round(expansion * channels)`
-            channels wide inside. Default: 6.
+        expansion: Float of at least 1. The block is `expansion * channels`
+            channels wide inside, rounded half up. Default: 6.
         kernel_size: Positive integer. Size of the depthwise kernel. Default: 3.
         strides: Positive integer, of the depthwise convolution. Default: 1.
         activation: Activation behind the first two convolutions.
@@ -129,6 +130,8 @@ class InvertedResidual(keras.layers.Layer):
     >>> tuple(block(x).shape)
     (2, 8, 8, 40)
 
+    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+
     Masks are not used. Under a mixed precision policy the convolutions compute in
     the compute dtype, and batch normalisation takes its moments in float32.
     """
@@ -154,7 +157,7 @@ class InvertedResidual(keras.layers.Layer):
         self.expansion = _checks.number("expansion", expansion, low=1)
         self.kernel_size = _checks.positive_int("kernel_size", kernel_size)
         self.strides = _checks.positive_int("strides", strides)
-        self.activation = keras.activations.get(activation)
+        self.activation = resolve_activation("activation", activation)
         self.normalization = resolve_normalization(normalization)
         self.drop_rate = _checks.number(
             "drop_rate", drop_rate, low=0, high=1, open_high=True
@@ -168,7 +171,7 @@ class InvertedResidual(keras.layers.Layer):
         """Create the three convolutions and what stands between them."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        expanded = round(self.expansion * channels)
+        expanded = int(self.expansion * channels + 0.5)
         shape = image_shape_after(input_shape, expanded, 1, self.data_format)
         self.expand = None
         if self.expansion != 1:

@@ -9,6 +9,7 @@ from keras_ext.layers._options import (
     fresh_initializer,
     image_channels,
     image_spec,
+    resolve_activation,
     resolve_data_format,
     spatial_axes,
     sublayer_options,
@@ -66,6 +67,8 @@ class SqueezeExcite(keras.layers.Layer):
     >>> [tuple(weight.shape) for weight in layer.weights]
     [(32, 8), (8,), (8, 32), (32,)]
 
+    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+
     Masks are not used. Under a mixed precision policy the average is taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes it.
     """
@@ -86,8 +89,8 @@ class SqueezeExcite(keras.layers.Layer):
         self.filters = (
             None if filters is None else _checks.positive_int("filters", filters)
         )
-        self.activation = keras.activations.get(activation)
-        self.gate_activation = keras.activations.get(gate_activation)
+        self.activation = resolve_activation("activation", activation)
+        self.gate_activation = resolve_activation("gate_activation", gate_activation)
         self.data_format = resolve_data_format(data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
@@ -95,7 +98,7 @@ class SqueezeExcite(keras.layers.Layer):
         """Create the two dense maps for the input's number of channels."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        squeezed = self.filters or max(1, int(channels * self.ratio))
+        squeezed = self.filters or max(1, int(channels * self.ratio + 1e-6))
         self.reduce = self._dense(squeezed, self.activation, "reduce")
         self.expand = self._dense(channels, self.gate_activation, "expand")
         self.reduce.build((None, channels))

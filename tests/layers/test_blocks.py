@@ -171,3 +171,20 @@ def test_a_built_block_refuses_another_number_of_channels(make):
     layer.build((None, 6, 5, 8))
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have val"):
         layer(keras.KerasTensor((None, 6, 5, 7)))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a: layers.ConvNormAct(4, activation=a),
+        lambda a: layers.InceptionModule(2, 2, 2, None, activation=a),
+        lambda a: layers.InvertedResidual(4, activation=a),
+        lambda a: layers.SqueezeExcite(activation=a),
+        lambda a: layers.SqueezeExcite(gate_activation=a),
+    ],
+)
+def test_a_layer_is_no_activation(make):
+    with pytest.raises(
+        TypeError, match="activation` must be the name of an activation"
+    ):
+        make(keras.layers.PReLU())

@@ -378,3 +378,12 @@ def test_squeeze_excite_must_be_a_layer(layer):
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         InvertedResidual(**{"filters": 4, **options})
+
+
+@pytest.mark.parametrize(
+    ("expansion", "channels", "expanded"), [(2.6, 8, 21), (2.5, 5, 13), (2.3, 80, 184)]
+)
+def test_width_is_rounded_half_up(expansion, channels, expanded):
+    block = InvertedResidual(4, expansion=expansion)
+    block.build((None, 8, 8, channels))
+    assert block.expand.filters == expanded

@@ -67,3 +67,12 @@ def test_a_large_float16_image_does_not_overflow_the_average():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         SqueezeExcite(**options)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "channels", "squeezed"), [(0.7, 360, 252), (0.29, 200, 58), (0.1, 4, 1)]
+)
+def test_width_is_not_cut_by_rounding_errors(ratio, channels, squeezed):
+    layer = SqueezeExcite(ratio)
+    layer.build((None, 4, 4, channels))
+    assert layer.reduce.units == squeezed
