@@ -92,7 +92,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
             _check_settable(optimizer)
         compiled = getattr(self.model, "steps_per_execution", 1)
         steps = (self.params or {}).get("steps_per_execution", compiled)
-        if self.update_freq == "batch" and steps > 1:
+        if self.update_freq == "batch" and steps != 1:
             raise ValueError(
                 "LearningRateScheduler(update_freq='batch') must see every batch, and "
                 f"the model was compiled with steps_per_execution={steps}. Compile it "

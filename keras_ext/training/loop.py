@@ -106,6 +106,11 @@ class Loop:
                 "`model` must be a keras.Model or a keras_ext.Trainer. "
                 f"Received: {model!r} of type {type(model).__name__}"
             )
+        if not isinstance(optimizer, (keras.optimizers.Optimizer, type(None))):
+            raise TypeError(
+                "`optimizer` must be the keras.optimizers.Optimizer of the steps. "
+                f"Received: {optimizer!r} of type {type(optimizer).__name__}"
+            )
         self.model = model
         self.epochs = _checks.non_negative_int("epochs", epochs)
         self.initial_epoch = _checks.non_negative_int("initial_epoch", initial_epoch)
@@ -267,7 +272,9 @@ class Loop:
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # Whoever made the list has decided on a progress bar.
             callbacks, add_progbar = callbacks.callbacks, False
-        callbacks = keras.callbacks.CallbackList(
+        for callback in keras.tree.flatten(callbacks):
+            _check_callback(callback)
+        return keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
             add_progbar=add_progbar,
@@ -279,15 +286,24 @@ class Loop:
             # was compiled with.
             steps_per_execution=1,
         )
-        for callback in callbacks.callbacks:
-            if isinstance(callback, keras.callbacks.BackupAndRestore):
-                raise ValueError(
-                    "keras.callbacks.BackupAndRestore works under keras.Model.fit "
-                    "only: it tells no other loop where to continue. Save with "
-                    "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
-                    "`keras.Model.fit(trainer, ...)`."
-                )
-        return callbacks
+
+
+def _check_callback(callback: Any) -> None:
+    if isinstance(callback, keras.callbacks.BackupAndRestore):
+        raise ValueError(
+            "keras.callbacks.BackupAndRestore works under keras.Model.fit only: it "
+            "tells no other loop where to continue. Save with "
+            "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
+            "`keras.Model.fit(trainer, ...)`."
+        )
+    if isinstance(callback, (keras.callbacks.Callback, type(None))):
+        return
+    hint = "Pass instances of keras.callbacks.Callback."
+    if isinstance(callback, type):
+        hint = f"Make an instance of it: `{callback.__name__}(...)`."
+    elif isinstance(callback, keras.optimizers.schedules.LearningRateSchedule):
+        hint = "Apply it with `keras_ext.callbacks.LearningRateScheduler(schedule)`."
+    raise TypeError(f"`callbacks` has an item that is none: {callback!r}. {hint}")
 
 
 def draw_seed() -> int:

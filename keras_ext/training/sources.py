@@ -224,8 +224,8 @@ def make_source(
         steps: Batches per epoch; needed where the data has no end.
 
     Raises:
-        ValueError: If `batch_size` is given for data that has batches already, or
-            an argument is out of range.
+        ValueError: If `batch_size` is given for data that has batches already, the
+            data has no end and `steps` is missing, or an argument is out of range.
         TypeError: If `data` is none of the above.
     """
     if not isinstance(data, list) and are_arrays(data):
@@ -252,7 +252,14 @@ def make_source(
             "tf.data.Dataset, a keras.utils.PyDataset, or an iterable of batches. "
             f"Received: {data!r} of type {type(data).__name__}"
         )
-    return source if steps is None else SteppedSource(source, steps)
+    if steps is not None:
+        return SteppedSource(source, steps)
+    if isinstance(data, tf.data.Dataset) and int(data.cardinality()) == -1:
+        raise ValueError(
+            "The dataset has no end. Expected: a number of batches per epoch, as "
+            "`steps_per_epoch=` of `fit` or `steps=` of `epoch.batches`."
+        )
+    return source
 
 
 def _to_tensor(array: Any) -> Any:

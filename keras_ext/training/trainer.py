@@ -148,9 +148,12 @@ class Trainer(WrappedModel):
         with tf.GradientTape() as tape:
             y_pred = self.forward(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+        self._check_scalar(loss)
         self.track_loss(loss, x)
         if self.trainable_variables:
-            self.apply_gradients(self.compute_gradients(tape, loss))
+            gradients = self.compute_gradients(tape, loss)
+            self._check_gradients(gradients)
+            self.apply_gradients(gradients)
         else:
             warnings.warn("The model has no trainable variables.", stacklevel=2)
         return self.compute_metrics(x, y, y_pred, sample_weight)
@@ -358,6 +361,25 @@ class Trainer(WrappedModel):
             steps=steps,
             callbacks=callbacks,
         )
+
+    def _check_scalar(self, loss: Any) -> None:
+        shape = getattr(loss, "shape", ())
+        if loss is None or len(shape):
+            received = "None" if loss is None else f"a tensor of shape {tuple(shape)}"
+            raise ValueError(
+                f"`{type(self).__name__}.compute_loss` must return one number. "
+                f"Received: {received}. Reduce it, for example with `keras.ops.mean`."
+            )
+
+    def _check_gradients(self, gradients: Any) -> None:
+        count = len(self.trainable_variables)
+        if not isinstance(gradients, (list, tuple)) or len(gradients) != count:
+            length = f" of {len(gradients)}" if hasattr(gradients, "__len__") else ""
+            raise ValueError(
+                f"`{type(self).__name__}.compute_gradients` must return a list of one "
+                f"gradient per trainable variable, {count} in all. Received: "
+                f"{type(gradients).__name__}{length}"
+            )
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:

@@ -189,6 +189,11 @@ def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -
             "`model` must be a keras.Model. "
             f"Received: {model!r} of type {type(model).__name__}"
         )
+    if isinstance(model, WrappedModel):
+        raise ValueError(
+            f"`model` is a {type(model).__name__} itself, whose step the new Trainer "
+            "would not call. Wrap its model: `Trainer(trainer.model)`."
+        )
     for name in _STEPS:
         if getattr(type(model), name) is not getattr(keras.Model, name):
             raise ValueError(

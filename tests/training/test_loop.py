@@ -552,6 +552,18 @@ class TestErrors:
         [
             ({"model": 3}, TypeError, "must be a keras.Model or a keras_ext.Trainer"),
             ({"epochs": -1}, ValueError, "`epochs` must be a non-negative integer"),
+            ({"optimizer": "adam"}, TypeError, "`optimizer` must be the keras"),
+            ({"callbacks": ["csv"]}, TypeError, "item that is none: 'csv'. Pass"),
+            (
+                {"callbacks": keras.callbacks.TerminateOnNaN},
+                TypeError,
+                r"Make an instance of it: `TerminateOnNaN\(...\)`",
+            ),
+            (
+                {"callbacks": [keras_ext.schedules.OneCycle(0.1, 10)]},
+                TypeError,
+                "Apply it with `keras_ext.callbacks.LearningRateScheduler",
+            ),
             ({"initial_epoch": 0.5}, ValueError, "`initial_epoch` must be"),
             ({"steps": 0}, ValueError, "`steps` must be a positive integer"),
             ({"verbose": "loud"}, ValueError, "`verbose` must be one of"),

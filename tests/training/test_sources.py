@@ -90,7 +90,9 @@ class TestOthers:
         known = tf.data.Dataset.range(5)
         assert make_source(known).num_batches == 5
         assert make_source(known.filter(lambda x: x > 1)).num_batches is None
-        assert make_source(known.repeat()).num_batches is None
+        with pytest.raises(ValueError, match="The dataset has no end"):
+            make_source(known.repeat())
+        assert make_source(known.repeat(), steps=9).num_batches == 9
 
     def test_a_stepped_dataset_goes_on_and_begins_anew(self):
         source = make_source(tf.data.Dataset.range(6), steps=3)

@@ -571,6 +571,26 @@ class TestErrors:
         with pytest.raises(TypeError, match=r"`model` must be a keras\.Model"):
             Trainer(keras.layers.Dense(1))
 
+    def test_a_trainer_around_a_trainer(self):
+        with pytest.raises(ValueError, match=r"Wrap its model: `Trainer\(trainer"):
+            Trainer(compiled())
+
+    @pytest.mark.parametrize(
+        ("method", "result", "message"),
+        [
+            ("compute_loss", X, r"must return one number. .* shape \(70, 6\)"),
+            ("compute_loss", None, "must return one number. Received: None"),
+            ("compute_gradients", None, "6 in all. Received: NoneType"),
+            ("compute_gradients", ([], 1.0), "6 in all. Received: tuple of 2"),
+        ],
+    )
+    def test_a_hook_that_returns_something_else(self, method, result, message):
+        wrong = type("Wrong", (Trainer,), {method: lambda self, *a, **k: result})
+        trainer = wrong(classifier())
+        trainer.compile("sgd", **CLASSIFY)
+        with pytest.raises(ValueError, match=rf"`Wrong.{method}` .*{message}"):
+            trainer.step((X, LABELS))
+
     @pytest.mark.parametrize("name", ["train_step", "compute_loss"])
     def test_a_model_with_steps_of_its_own(self, name):
         own = type("Own", (keras.Model,), {name: lambda self, *args: None})
