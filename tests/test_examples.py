@@ -62,7 +62,10 @@ def test_train_digits_on_a_file(train_digits, tmp_path):
     ("arguments", "message"),
     [
         (["--epochs", "0"], "--epochs must be at least 1"),
-        (["--data", "missing.npz"], "--data must name a file"),
+        (["--data", "missing.npz"], "--data must name an .npz file"),
+        (["--data", __file__], "--data must name an .npz file"),
+        (["--out", __file__], "--out must name a folder"),
+        (["--seed", "-1"], "--seed must not be negative"),
     ],
 )
 def test_train_digits_wrong_arguments(train_digits, capsys, arguments, message):
@@ -74,6 +77,21 @@ def test_train_digits_wrong_arguments(train_digits, capsys, arguments, message):
 def test_train_digits_wrong_file(train_digits, tmp_path):
     np.savez(tmp_path / "data.npz", x_train=np.zeros(3))
     with pytest.raises(SystemExit, match="Missing: x_test, y_test, y_train"):
+        train_digits.main(
+            ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path)]
+        )
+
+
+def test_train_digits_wrong_shapes(train_digits, tmp_path):
+    images, labels = np.zeros((9, 4, 4, 3)), np.zeros(9)
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=images,
+        y_train=labels,
+        x_test=images,
+        y_test=labels,
+    )
+    with pytest.raises(SystemExit, match=r"expected x_train of shape \(samples, h"):
         train_digits.main(
             ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path)]
         )
