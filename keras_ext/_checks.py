@@ -8,28 +8,23 @@ import keras
 from keras import ops
 
 
-def positive_int(name: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
-    if _is_int(value) and value >= 1:
-        return int(value)
-    raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
-
-
-def non_negative_int(name: str, value: Any) -> int:
-    """Return `value` if it is an integer of at least 0, else raise `ValueError`."""
-    if _is_int(value) and value >= 0:
-        return int(value)
-    raise ValueError(
-        f"`{name}` must be a non-negative integer. Received: {name}={value!r}"
-    )
-
-
 def integer(name: str, value: Any, *, low: int | None = None) -> int:
     """Return `value` if it is an integer, of at least `low`, else raise."""
     if _is_int(value) and (low is None or value >= low):
         return int(value)
-    bound = "" if low is None else f" of at least {low}"
-    raise ValueError(f"`{name}` must be an integer{bound}. Received: {name}={value!r}")
+    kinds = {None: "an integer", 0: "a non-negative integer", 1: "a positive integer"}
+    kind = kinds.get(low, f"an integer of at least {low}")
+    raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
+
+
+def positive_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least 1, else raise `ValueError`."""
+    return integer(name, value, low=1)
+
+
+def non_negative_int(name: str, value: Any) -> int:
+    """Return `value` if it is an integer of at least 0, else raise `ValueError`."""
+    return integer(name, value, low=0)
 
 
 def int_or_pair(name: str, value: Any) -> int | tuple[int, int]:

@@ -7,10 +7,10 @@ import sys
 import tarfile
 import zipfile
 
-import keras
 import pytest
 
 import keras_ext
+from tests.markers import needs_tensorflow
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -131,9 +131,7 @@ def test_another_backend_does_without_tensorflow():
     assert "need Keras's TensorFlow backend. Received: backend 'jax'" in output
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="Trainer and Loop need TensorFlow"
-)
+@needs_tensorflow
 def test_public_names():
     assert set(keras_ext.__all__) <= set(dir(keras_ext))
     for name in keras_ext.__all__:

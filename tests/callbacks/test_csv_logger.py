@@ -10,15 +10,7 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import CSVLogger, LearningRateScheduler
-
-needs_tensorflow = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow",
-    reason="keras_ext.Trainer and keras_ext.Loop need the TensorFlow backend",
-)
-needs_multi_optimizer = pytest.mark.skipif(
-    not hasattr(keras.optimizers, "MultiOptimizer"),
-    reason="this Keras has no MultiOptimizer",
-)
+from tests.markers import needs_multi_optimizer, needs_tensorflow
 
 _rng = np.random.default_rng(3)
 X = _rng.normal(size=(20, 3)).astype("float32")
