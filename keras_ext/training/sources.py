@@ -254,12 +254,20 @@ def make_source(
         )
     if steps is not None:
         return SteppedSource(source, steps)
-    if isinstance(data, tf.data.Dataset) and int(data.cardinality()) == -1:
+    if _is_endless(data):
         raise ValueError(
             "The dataset has no end. Expected: a number of batches per epoch, as "
             "`steps_per_epoch=` of `fit` or `steps=` of `epoch.batches`."
         )
     return source
+
+
+def _is_endless(data: Any) -> bool:
+    if isinstance(data, keras.utils.PyDataset):
+        return data.num_batches is None
+    if isinstance(data, tf.data.Dataset):
+        return int(data.cardinality()) == tf.data.INFINITE_CARDINALITY
+    return False
 
 
 def _to_tensor(array: Any) -> Any:

@@ -131,6 +131,8 @@ class TestOthers:
             def __getitem__(self, index):
                 return super().__getitem__(index % 7)
 
+        with pytest.raises(ValueError, match="The dataset has no end"):
+            make_source(Endless())
         source = make_source(Endless(), steps=9)
         assert len(list(source.epoch(0))) == 9
 
