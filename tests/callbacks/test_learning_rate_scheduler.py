@@ -186,7 +186,20 @@ class TestPerBatch:
         model.optimizer.learning_rate = 0.25
         assert rate_of(model.optimizer) == 0.25
 
-    @pytest.mark.parametrize("steps", [2, 100, "auto"])
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            2,
+            100,
+            pytest.param(
+                "auto",
+                marks=pytest.mark.skipif(
+                    keras.backend.backend() != "tensorflow",
+                    reason="Keras tunes the steps on TensorFlow only",
+                ),
+            ),
+        ],
+    )
     def test_several_steps_per_execution_are_refused(self, steps):
         model = compiled(steps_per_execution=steps)
         callback = LearningRateScheduler(cosine(), update_freq="batch")
