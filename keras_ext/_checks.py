@@ -1,7 +1,7 @@
 """Argument checks whose messages say what was expected and what was received."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -25,6 +25,11 @@ def positive_int(name: str, value: Any) -> int:
 def non_negative_int(name: str, value: Any) -> int:
     """Return `value` if it is an integer of at least 0, else raise `ValueError`."""
     return integer(name, value, low=0)
+
+
+def optional(check: Callable[..., Any], name: str, value: Any, **options: Any) -> Any:
+    """Return `None` as it is, and anything else as `check` returns it."""
+    return None if value is None else check(name, value, **options)
 
 
 def int_or_pair(name: str, value: Any) -> int | tuple[int, int]:

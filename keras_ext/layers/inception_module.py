@@ -118,10 +118,8 @@ class InceptionModule(keras.layers.Layer):
         self.filters_1x1 = _checks.positive_int("filters_1x1", filters_1x1)
         self.filters_3x3 = _checks.int_or_pair("filters_3x3", filters_3x3)
         self.filters_5x5 = _checks.int_or_pair("filters_5x5", filters_5x5)
-        self.filters_pool = (
-            None
-            if filters_pool is None
-            else _checks.positive_int("filters_pool", filters_pool)
+        self.filters_pool = _checks.optional(
+            _checks.positive_int, "filters_pool", filters_pool
         )
         self.activation = resolve_activation("activation", activation)
         self.normalization = resolve_normalization(normalization)

@@ -86,9 +86,7 @@ class SqueezeExcite(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.ratio = _checks.number("ratio", ratio, low=0, high=1, open_low=True)
-        self.filters = (
-            None if filters is None else _checks.positive_int("filters", filters)
-        )
+        self.filters = _checks.optional(_checks.positive_int, "filters", filters)
         self.activation = resolve_activation("activation", activation)
         self.gate_activation = resolve_activation("gate_activation", gate_activation)
         self.data_format = resolve_data_format(data_format)

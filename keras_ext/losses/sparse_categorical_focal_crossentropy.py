@@ -93,10 +93,8 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         self.alpha = _checks.number_or_list("alpha", alpha, low=0)
         self.gamma = _checks.number("gamma", gamma, low=0)
         self.from_logits = from_logits
-        self.ignore_class = (
-            None
-            if ignore_class is None
-            else _checks.integer("ignore_class", ignore_class)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
         )
         self.axis = _checks.integer("axis", axis)
         self._masked = Masked(dtype=self.dtype)

@@ -107,10 +107,8 @@ class CohenKappa(keras.metrics.Metric):
         self.weights = _checks.one_of("weights", weights, (None, "linear", "quadratic"))
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
-        self.ignore_class = (
-            None
-            if ignore_class is None
-            else _checks.integer("ignore_class", ignore_class)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
         )
         shape = (self.num_classes, self.num_classes)
         dtype = _running_sum.sum_dtype(self.dtype)

@@ -83,10 +83,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.num_bins = _checks.positive_int("num_bins", num_bins)
-        self.ignore_class = (
-            None
-            if ignore_class is None
-            else _checks.integer("ignore_class", ignore_class)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
         )
         shape, dtype = (self.num_bins, 3), _running_sum.sum_dtype(self.dtype)
         self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")

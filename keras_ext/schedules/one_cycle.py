@@ -86,11 +86,12 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         self.warmup_fraction = _checks.number(
             "warmup_fraction", warmup_fraction, low=0, high=1, open_high=True
         )
-        self.initial_learning_rate = _optional_rate(
-            "initial_learning_rate", initial_learning_rate, max_learning_rate
+        ends = {"low": 0, "high": self.max_learning_rate}
+        self.initial_learning_rate = _checks.optional(
+            _checks.number, "initial_learning_rate", initial_learning_rate, **ends
         )
-        self.final_learning_rate = _optional_rate(
-            "final_learning_rate", final_learning_rate, max_learning_rate
+        self.final_learning_rate = _checks.optional(
+            _checks.number, "final_learning_rate", final_learning_rate, **ends
         )
         self.anneal = _checks.one_of("anneal", anneal, ("cosine", "linear"))
         self.name = name
@@ -132,7 +133,3 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             return height
         # Precise near 0, where (1 - cos(pi * height)) / 2 is all rounding error.
         return ops.square(ops.sin(math.pi / 2 * height))
-
-
-def _optional_rate(name: str, value: float | None, high: float) -> float | None:
-    return None if value is None else _checks.number(name, value, low=0, high=high)

@@ -114,8 +114,7 @@ class Loop:
         self.model = model
         self.epochs = _checks.non_negative_int("epochs", epochs)
         self.initial_epoch = _checks.non_negative_int("initial_epoch", initial_epoch)
-        if steps is not None:
-            steps = _checks.positive_int("steps", steps)
+        self._steps = _checks.optional(_checks.positive_int, "steps", steps)
         self.verbose = resolve_verbose(verbose)
         self.seed = (
             draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
@@ -125,7 +124,6 @@ class Loop:
         else:
             self._seen_model = ModelView(model, optimizer)
         self.stop_training = False
-        self._steps = steps
         self.callbacks = self._make_callbacks(callbacks)
         self._streams: dict[tuple[Any, ...], Source] = {}
         self._streams_in_use: dict[tuple[Any, ...], Source] = {}

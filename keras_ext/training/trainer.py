@@ -110,7 +110,7 @@ class Trainer(WrappedModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
-        self.seed = None if seed is None else _checks.non_negative_int("seed", seed)
+        self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
         self._compiled_step: CompiledStep | None = None
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
