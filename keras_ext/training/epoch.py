@@ -1,13 +1,15 @@
 """One pass of a `Loop`: hands out batches, collects what they report."""
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from keras_ext._types import Logs
+from keras_ext.training.array_source import Shuffle
+from keras_ext.training.chunks import Chunk, Plan, SingleBatch
 from keras_ext.training.logs import EpochLogs
-from keras_ext.training.sources import Shuffle, Source
 
 if TYPE_CHECKING:
     from keras_ext.training.loop import Loop
@@ -82,21 +84,61 @@ class Epoch:
                 in structure, rank or dtype.
             RuntimeError: If a batch was not logged, or two iterations overlap.
         """
-        self._check_running()
-        if self._iterating:
-            raise RuntimeError(
-                "`epoch.batches` was called while another iteration over "
-                "`epoch.batches` goes on. Iterate over several sources at once with "
-                "`epoch.batches(zip(first, second))`."
-            )
         source = self._loop._source(
             data, batch_size=batch_size, shuffle=shuffle, steps=steps
         )
-        self._iterating = True
-        try:
-            yield from self._tell_callbacks(source)
-        finally:
-            self._iterating = False
+        batches = map(SingleBatch, source.epoch(self.index))
+        for chunk in self._hand_out(batches, source.num_batches):
+            yield from chunk
+
+    def chunks(
+        self,
+        data: Any,
+        batch_size: int | None = None,
+        *,
+        shuffle: Shuffle = True,
+        steps: int | None = None,
+    ) -> Iterator[Chunk]:
+        """Yield the batches of `data`, many at a time, for `Trainer.steps`.
+
+        A chunk holds as many consecutive batches as take about a tenth of a second,
+        and is logged once, whereupon callbacks hear of its last batch. Where a callback
+        must hear of every batch (`TerminateOnNaN`), or the data comes from a generator,
+        a chunk is a single batch.
+
+        Args:
+            data: As in `batches`.
+            batch_size: As in `batches`.
+            shuffle: As in `batches`.
+            steps: As in `batches`.
+
+        Raises:
+            ValueError: If there is no batch at all, or a batch differs from the first
+                in structure, rank or dtype.
+            RuntimeError: If a chunk was not logged, or two iterations overlap.
+
+        Example:
+
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_ext
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> trainer = keras_ext.Trainer(model)
+        >>> trainer.compile("sgd", "mse")
+        >>> x, y = np.ones((64, 2)), np.ones((64, 1))
+        >>> for epoch in keras_ext.Loop(trainer, epochs=2, verbose=0):
+        ...     for chunk in epoch.chunks((x, y), batch_size=8):
+        ...         epoch.log(trainer.steps(chunk))
+        >>> epoch.step
+        8
+        """
+        loop = self._loop
+        source = loop._source(data, batch_size=batch_size, shuffle=shuffle, steps=steps)
+        chunks = source.chunks(self.index, lambda: loop._steps_to_make(self.step))
+        plan = Plan((loop.epochs - self.index) * (source.num_batches or 0))
+        for chunk in self._hand_out(chunks, source.num_batches):
+            chunk.plan = plan
+            yield chunk
 
     def log(self, logs: Logs) -> None:
         """Report the batch that was handed out last.
@@ -190,22 +232,35 @@ class Epoch:
         self._loop._reset_next_epoch(self._logs.metrics)
         self._loop.callbacks.on_epoch_end(self.index, self.logs)
 
-    def _tell_callbacks(self, source: Source) -> Iterator[Any]:
-        first: Any = None
-        for count, batch in enumerate(source.epoch(self.index)):
-            self._check_logged()
-            signature = _signature(batch)
-            first = signature if first is None else first
-            _check_same(first, signature, self.step)
-            if count == 0 and source.num_batches is not None:
-                self._loop._set_steps(self.step + source.num_batches)
-            self._loop.callbacks.on_train_batch_begin(self.step)
-            self._open_weight = _size(batch)
-            self.step += 1
-            yield batch
-            if self._loop.stop_training:
-                break
-        if first is None:
+    def _hand_out(
+        self, chunks: Iterator[Chunk], num_batches: int | None
+    ) -> Iterator[Chunk]:
+        """Yield `chunks` and tell the callbacks, while nothing says stop."""
+        self._check_running()
+        if self._iterating:
+            raise RuntimeError(
+                "`epoch.batches` was called while another iteration over "
+                "`epoch.batches` goes on. Iterate over several sources at once with "
+                "`epoch.batches(zip(first, second))`."
+            )
+        self._iterating = True
+        before = self.step
+        try:
+            for chunk in chunks:
+                self._check_logged()
+                if self.step == before and num_batches is not None:
+                    self._loop._set_steps(before + num_batches)
+                self._loop.callbacks.on_train_batch_begin(self.step)
+                self._open_weight = chunk.num_samples
+                self.step += len(chunk)
+                begin = time.perf_counter()
+                yield chunk
+                self._loop._made(len(chunk), time.perf_counter() - begin)
+                if self._loop.stop_training:
+                    break
+        finally:
+            self._iterating = False
+        if self.step == before:
             raise ValueError(
                 f"The data gave no batch in epoch {self.index}: expected at least one. "
                 "An empty dataset, or a generator that ended in an earlier epoch? "
@@ -228,34 +283,3 @@ class Epoch:
                 "batch; to end an epoch early, pass `steps=` to `epoch.batches` or "
                 "`break` after `epoch.log`."
             )
-
-
-def _size(batch: Any) -> float:
-    """Return the number of samples: the first axis of the first array."""
-    for leaf in keras.tree.flatten(batch):
-        shape = getattr(leaf, "shape", None)
-        if shape is not None and len(shape) and shape[0] is not None:
-            return float(shape[0])
-    return 1.0
-
-
-def _signature(batch: Any) -> Any:
-    """Return the batch with every leaf replaced by its dtype and rank."""
-
-    def describe(leaf: Any) -> str:
-        if leaf is None:
-            return "None"
-        shape = getattr(leaf, "shape", None)
-        if shape is None:
-            return type(leaf).__name__
-        return f"{getattr(leaf.dtype, 'name', leaf.dtype)}, rank {len(shape)}"
-
-    return keras.tree.map_structure(describe, batch)
-
-
-def _check_same(first: Any, now: Any, step: int) -> None:
-    if now != first:
-        raise ValueError(
-            "All batches of an epoch must have the same structure, ranks and dtypes. "
-            f"Received: batch {step} is {now}, the first was {first}"
-        )

@@ -1,6 +1,5 @@
 """The data arguments of `fit`, turned into a source as stock Keras reads them."""
 
-import itertools
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,13 +8,13 @@ import keras
 import numpy as np
 
 from keras_ext._types import Tensor
-from keras_ext.training.sources import (
+from keras_ext.training.array_source import (
     ArraySource,
     Shuffle,
-    Source,
     are_arrays,
-    make_source,
 )
+from keras_ext.training.source import Source
+from keras_ext.training.sources import make_source
 
 
 def fit_source(
@@ -84,17 +83,6 @@ def _rows(arrays: Any, rows: slice) -> Any:
         return None if array is None else getattr(array, "iloc", array)[rows]
 
     return keras.tree.map_structure(cut, arrays)
-
-
-def next_batches(data: Any, steps: int | None) -> Any:
-    """Return what one validation takes of `data`.
-
-    Keras reads ahead in a generator, so each validation gets one of its own, which
-    ends after `steps` batches and leaves the others to the next.
-    """
-    if isinstance(data, Iterator) and steps is not None:
-        return (batch for batch in itertools.islice(data, steps))
-    return data
 
 
 def debugging_limit(name: str, value: int | None, limit: int | None) -> int | None:

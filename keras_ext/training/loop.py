@@ -8,11 +8,15 @@ from typing import Any, Literal
 import keras
 
 from keras_ext import _checks
+from keras_ext.training.array_source import ArraySource, Shuffle
 from keras_ext.training.epoch import Epoch
+from keras_ext.training.hook_frequency import next_stop
 from keras_ext.training.logs import reset
 from keras_ext.training.model_view import ModelView
+from keras_ext.training.pace import Pace
 from keras_ext.training.progress import Verbose, resolve_verbose
-from keras_ext.training.sources import Shuffle, Source, SteppedSource, make_source
+from keras_ext.training.source import Source
+from keras_ext.training.sources import make_source
 
 
 class Loop:
@@ -127,6 +131,8 @@ class Loop:
         self.callbacks = self._make_callbacks(callbacks)
         self._streams: dict[tuple[Any, ...], Source] = {}
         self._streams_in_use: dict[tuple[Any, ...], Source] = {}
+        self._pace = Pace()
+        self._steps_made = 0
         self._managed = False
         self._to_reset: list[keras.Metric] = []
         self._last_logs: dict[str, Any] | None = None
@@ -210,8 +216,9 @@ class Loop:
     ) -> Source:
         """Return where the batches of `data` come from; used by `Epoch.batches`.
 
-        What is taken a number of steps at a time goes on in the next epoch, so its
-        source is kept.
+        What is taken a number of steps at a time goes on in the next epoch, and what
+        reads a dataset is compiled, so such sources are kept. Arrays are read anew:
+        they may have been changed.
         """
         if isinstance(data, Source):
             return data
@@ -221,9 +228,19 @@ class Loop:
             source = make_source(
                 data, batch_size, shuffle=shuffle, seed=self.seed, steps=steps
             )
-        if isinstance(source, SteppedSource):
+        if not isinstance(source, ArraySource):
             self._streams_in_use[key] = source
         return source
+
+    def _steps_to_make(self, step: int) -> int:
+        """Return how many steps to make before callbacks hear of it."""
+        stop = next_stop(self.callbacks.callbacks, "train", step, self._steps_made)
+        return int(min(self._pace.steps, stop))
+
+    def _made(self, steps: int, seconds: float) -> None:
+        """Take in that steps were made, and how long they took."""
+        self._steps_made += steps
+        self._pace.ran(steps, seconds)
 
     def _set_steps(self, steps: int) -> None:
         """Let callbacks and progress bar know how many batches an epoch has."""

@@ -1,99 +1,24 @@
 """Where batches come from: arrays, `tf.data`, `PyDataset`, any iterable.
 
-A source knows how many batches an epoch has (where that can be known) and gives the
-batches of any epoch. The order of arrays and of a `PyDataset` is a pure function of
-`(seed, epoch)`: an epoch can be repeated without repeating those before it.
+The order of arrays and of a `PyDataset` is a pure function of `(seed, epoch)`: an
+epoch can be repeated without repeating those before it.
 """
 
-import abc
 import itertools
-import math
 import warnings
-from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_ext import _checks
-
-Shuffle = bool | Literal["batch"]
-
-
-class Source(abc.ABC):
-    """Batches, epoch by epoch. Subclasses implement both members."""
-
-    @property
-    @abc.abstractmethod
-    def num_batches(self) -> int | None:
-        """Batches per epoch; `None` while that is not known."""
-
-    @abc.abstractmethod
-    def epoch(self, index: int) -> Iterator[Any]:
-        """Yield the batches of epoch `index` (0 for the first)."""
-
-
-class ArraySource(Source):
-    """A structure of equally long arrays, cut into batches in a seeded order."""
-
-    def __init__(
-        self,
-        arrays: Any,
-        batch_size: int | None = None,
-        *,
-        shuffle: Shuffle = True,
-        seed: int = 0,
-        steps: int | None = None,
-    ) -> None:
-        if steps is not None:
-            _checks.positive_int("steps", steps)
-        self._arrays = keras.tree.map_structure(_to_tensor, arrays)
-        self.num_samples = _common_length(self._arrays)
-        if batch_size is None:
-            batch_size = math.ceil(self.num_samples / steps) if steps else 32
-        self.batch_size = _checks.positive_int("batch_size", batch_size)
-        shuffle = _checks.one_of("shuffle", shuffle, (True, False, "batch"))
-        self._shuffle = shuffle if shuffle == "batch" else bool(shuffle)
-        self._seed = seed
-        self._batches_per_pass = math.ceil(self.num_samples / self.batch_size)
-        self._steps = steps or self._batches_per_pass
-
-    @property
-    def num_batches(self) -> int:
-        """The number of steps that was asked for, or what one pass has."""
-        return self._steps
-
-    def epoch(self, index: int) -> Iterator[Any]:
-        """Yield the batches of epoch `index`; passes over the data follow on."""
-        first = index * self._steps
-        for at, group in itertools.groupby(
-            range(first, first + self._steps),
-            key=lambda number: number // self._batches_per_pass,
-        ):
-            order = self.order(at)
-            for number in group:
-                yield self._batch(order, number % self._batches_per_pass)
-
-    def order(self, number: int) -> tf.Tensor:
-        """Return the sample indices of pass `number` over the data, in order."""
-        indices = tf.range(self.num_samples, dtype=tf.int64)
-        if not self._shuffle:
-            return indices
-        shuffled = tf.random.experimental.stateless_shuffle(
-            indices, seed=(self._seed, number)
-        )
-        if self._shuffle is True:
-            return shuffled
-        batch_of = shuffled // self.batch_size
-        return tf.gather(shuffled, tf.argsort(batch_of, stable=True))
-
-    def _batch(self, order: tf.Tensor, number: int) -> Any:
-        rows = order[number * self.batch_size : (number + 1) * self.batch_size]
-        return keras.tree.map_structure(
-            lambda array: None if array is None else tf.gather(array, rows),
-            self._arrays,
-        )
+from keras_ext.training.array_source import ArraySource, Shuffle, are_arrays
+from keras_ext.training.chunks import Chunk
+from keras_ext.training.dataset_source import DatasetSource
+from keras_ext.training.prefetching import fetched
+from keras_ext.training.source import Source
 
 
 class PyDatasetSource(Source):
@@ -118,8 +43,7 @@ class PyDatasetSource(Source):
     def epoch(self, index: int) -> Iterator[Any]:
         """Yield the batches of epoch `index`, in an order of its own."""
         self._dataset.on_epoch_begin()
-        for number in self._order(index):
-            yield self._dataset[number]
+        yield from alike(fetched(self._dataset, self._order(index)))
         self._dataset.on_epoch_end()
 
     def _order(self, index: int) -> Iterable[int]:
@@ -132,7 +56,7 @@ class PyDatasetSource(Source):
 
 
 class IterableSource(Source):
-    """A `tf.data.Dataset`, a `DataLoader`, a generator: what only goes forward."""
+    """A `DataLoader`, a list, a generator: what only goes forward."""
 
     def __init__(self, iterable: Any) -> None:
         self._iterable = iterable
@@ -140,12 +64,12 @@ class IterableSource(Source):
     @property
     def num_batches(self) -> int | None:
         """What the iterable says of its length."""
-        return _length(self._iterable)
+        return len(self._iterable) if hasattr(self._iterable, "__len__") else None
 
     def epoch(self, index: int) -> Iterator[Any]:
         """Yield what the iterable yields; an iterator goes on where it stood."""
         del index
-        return iter(self._iterable)
+        return alike(self._iterable)
 
 
 class SteppedSource(Source):
@@ -153,8 +77,10 @@ class SteppedSource(Source):
 
     def __init__(self, source: Source, steps: int) -> None:
         self._source = source
-        self._running: Iterator[Any] | None = None
         self._steps = _checks.positive_int("steps", steps)
+        self._batches: Iterator[Any] | None = None
+        self._chunks: Iterator[Chunk] | None = None
+        self._size: Callable[[], int] = lambda: 1
 
     @property
     def num_batches(self) -> int:
@@ -165,42 +91,48 @@ class SteppedSource(Source):
         """Yield the next batches, and begin anew where the data has ended."""
         taken = 0
         for begin_anew in (False, True):
-            if begin_anew or self._running is None:
-                self._running = self._source.epoch(index)
-            for batch in itertools.islice(self._running, self._steps):
+            if begin_anew or self._batches is None:
+                self._batches = self._source.epoch(index)
+            for batch in itertools.islice(self._batches, self._steps):
                 taken += 1
                 yield batch
             if taken:
                 break
-        if 0 < taken < self._steps:
-            self._running = None
+        if taken < self._steps:
+            self._batches = None
+            self._warn(taken)
+
+    def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
+        """Yield the next batches, several together, as `epoch` does one by one."""
+        taken = 0
+        self._size = lambda: min(size(), self._steps - taken)
+        for begin_anew in (False, True):
+            if begin_anew or self._chunks is None:
+                self._chunks = self._source.chunks(index, lambda: self._size())
+            while taken < self._steps:
+                chunk = next(self._chunks, None)
+                if chunk is None:
+                    break
+                taken += len(chunk)
+                yield chunk
+            if taken:
+                break
+        if taken < self._steps:
+            self._chunks = None
+            self._warn(taken)
+
+    def restart(self) -> None:
+        """Take the same batches again, unless they come from an iterator."""
+        self._batches = self._chunks = None
+
+    def _warn(self, taken: int) -> None:
+        if taken:
             warnings.warn(
                 f"The data ended after {taken} of {self._steps} steps of this "
                 "epoch, and the epoch with it. Lower `steps_per_epoch`, or repeat the "
                 "data (`dataset.repeat()`).",
-                stacklevel=2,
+                stacklevel=3,
             )
-
-
-def is_array(leaf: Any) -> bool:
-    """Whether `leaf` is something that can be cut along its first axis."""
-    if isinstance(leaf, tf.SparseTensor) or hasattr(leaf, "tocsr"):
-        raise TypeError(
-            f"Sparse data cannot be cut into batches. Received: {type(leaf).__name__}. "
-            "Pass `tf.data.Dataset.from_tensor_slices(sparse_tensor).batch(...)`, or "
-            "make it dense."
-        )
-    return isinstance(leaf, (tf.Tensor, tf.RaggedTensor)) or hasattr(leaf, "__array__")
-
-
-def are_arrays(structure: Any) -> bool:
-    """Whether every leaf of a nested structure is an array or `None`."""
-    if isinstance(structure, (tf.data.Dataset, keras.utils.PyDataset)):
-        return False
-    leaves = keras.tree.flatten(structure)
-    return any(map(is_array, leaves)) and all(
-        leaf is None or is_array(leaf) for leaf in leaves
-    )
 
 
 def make_source(
@@ -244,6 +176,8 @@ def make_source(
         )
     if isinstance(data, keras.utils.PyDataset):
         source: Source = PyDatasetSource(data, shuffle=shuffle, seed=seed)
+    elif isinstance(data, tf.data.Dataset):
+        source = DatasetSource(data)
     elif hasattr(data, "__iter__"):
         source = IterableSource(data)
     else:
@@ -270,46 +204,29 @@ def _is_endless(data: Any) -> bool:
     return False
 
 
-def _to_tensor(array: Any) -> Any:
-    """Return `array` as a tensor, floats in `keras.config.floatx()`."""
-    if array is None or isinstance(array, tf.RaggedTensor):
-        return array
-    if hasattr(array, "iloc"):  # pandas: a column is one feature, shaped (n, 1)
-        array = array.to_numpy()
-        array = array[:, None] if array.ndim == 1 else array
-    if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
-        array = tf.convert_to_tensor(array.tolist())
-    tensor = array if tf.is_tensor(array) else tf.convert_to_tensor(np.asarray(array))
-    if tensor.dtype.is_floating:
-        return tf.cast(tensor, keras.config.floatx())
-    return tensor
+def alike(batches: Iterable[Any]) -> Iterator[Any]:
+    """Yield `batches` while they have the structure, ranks and dtypes of the first.
+
+    Raises:
+        ValueError: If one has not.
+    """
+    first = None
+    for number, batch in enumerate(batches):
+        signature = keras.tree.map_structure(_kind, batch)
+        first = signature if number == 0 else first
+        if signature != first:
+            raise ValueError(
+                "All batches of an epoch must have the same structure, ranks and "
+                f"dtypes. Received: batch {number} is {signature}, the first was "
+                f"{first}"
+            )
+        yield batch
 
 
-def _common_length(arrays: Any) -> int:
-    """Return the number of samples, or say which arrays differ."""
-    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
-    if any(leaf.shape.rank == 0 for leaf in leaves):
-        raise ValueError(
-            "Every array must have a first axis of samples. Received: shapes "
-            f"{[tuple(leaf.shape) for leaf in leaves]}"
-        )
-    lengths = [int(leaf.shape[0]) for leaf in leaves]
-    if len(set(lengths)) != 1:
-        raise ValueError(
-            "All arrays must have the same number of samples (first axis). "
-            f"Received: arrays of {', '.join(map(str, lengths))} samples"
-        )
-    if lengths[0] == 0:
-        raise ValueError(
-            "The data is empty: expected at least one sample. Received: arrays of "
-            f"shapes {[tuple(leaf.shape) for leaf in leaves]}"
-        )
-    return lengths[0]
-
-
-def _length(iterable: Any) -> int | None:
-    """Return the number of batches of `iterable`, or `None` if it can't say."""
-    if isinstance(iterable, tf.data.Dataset):
-        cardinality = int(iterable.cardinality())
-        return cardinality if cardinality >= 0 else None
-    return len(iterable) if hasattr(iterable, "__len__") else None
+def _kind(leaf: Any) -> str:
+    if leaf is None:
+        return "None"
+    shape = getattr(leaf, "shape", None)
+    if shape is None:
+        return type(leaf).__name__
+    return f"{getattr(leaf.dtype, 'name', leaf.dtype)}, rank {len(shape)}"

@@ -1,8 +1,9 @@
 """What a step is: a Keras model whose training step is there to be overridden."""
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -10,17 +11,20 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
-from keras_ext.training.compiled_step import CompiledStep
+from keras_ext.training.array_source import Shuffle
+from keras_ext.training.chunks import Chunk
+from keras_ext.training.compiled_steps import CompiledSteps
+from keras_ext.training.evaluation import callback_list, evaluate, in_order, predict
 from keras_ext.training.fit_data import (
     debugging_limit,
     fit_source,
-    next_batches,
     split_validation,
 )
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose, resolve_verbose
-from keras_ext.training.sources import Shuffle
+from keras_ext.training.replicas import loss_share
+from keras_ext.training.source import Source
 from keras_ext.training.wrapping import WrappedModel, accepted_config
 
 
@@ -97,6 +101,8 @@ class Trainer(WrappedModel):
     the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
     """
 
+    jit_choice: bool | Literal["auto"] = "auto"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         hooks.check_spelling(cls)
@@ -111,12 +117,19 @@ class Trainer(WrappedModel):
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
-        self._compiled_step: CompiledStep | None = None
+        self._compiled = CompiledSteps(self)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure the training; arguments of `keras.Model.compile`."""
+        """Configure the training; arguments of `keras.Model.compile`.
+
+        `jit_compile="auto"`, the default, has XLA compile the steps where it is
+        expected to make them faster: on a GPU, and on a CPU where the step contains no
+        convolution or pooling. `True` and `False` decide it.
+        """
         super().compile(*args, **kwargs)
-        self._compiled_step = None
+        call = inspect.signature(super().compile).bind(*args, **kwargs)
+        self.jit_choice = call.arguments.get("jit_compile", "auto")
+        self._compiled = CompiledSteps(self)
 
     def compile_from_config(self, config: Config) -> None:
         """Compile as a saved Trainer was; Keras calls this when it loads one."""
@@ -177,7 +190,7 @@ class Trainer(WrappedModel):
         """
         # The optimizer's loss scale, applied where it is exact: at the top of the
         # chain rule, as if the loss had been multiplied by it.
-        scale = self.optimizer.scale_loss(tf.ones_like(loss))
+        scale = self.optimizer.scale_loss(loss_share(loss))
         return tape.gradient(loss, self.trainable_variables, output_gradients=scale)
 
     def apply_gradients(self, gradients: list[Tensor | None]) -> None:
@@ -230,9 +243,25 @@ class Trainer(WrappedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
-        if self._compiled_step is None:
-            self._compiled_step = CompiledStep(self)
-        return StepLogs(self._compiled_step(data))
+        return StepLogs(self._compiled.train.one(data))
+
+    def steps(self, chunk: Chunk) -> StepLogs:
+        """Run the compiled `train_step` on every batch of a chunk.
+
+        For loops written by hand that need not see every step: `fit` is such a loop.
+        Makes the same updates as `step` on each of the batches.
+
+        Args:
+            chunk: Batches, as `Epoch.chunks` yields them.
+
+        Returns:
+            The running values of the metrics after the last step, for `Epoch.log`.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+        """
+        self._require_compiled("steps")
+        return StepLogs(self._compiled.train.many(chunk))
 
     def fit(
         self,
@@ -272,8 +301,8 @@ class Trainer(WrappedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
-        if self._compiled_step is not None and self._compiled_step.is_stale():
-            self._compiled_step = None
+        if self._compiled.train.is_stale():
+            self._compiled = CompiledSteps(self)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
@@ -291,6 +320,13 @@ class Trainer(WrappedModel):
             shuffle=shuffle,
             seed=seed,
         )
+        validation = validation_data
+        if validation is not None:
+            validation = self._source_of(
+                keras.utils.unpack_x_y_sample_weight(validation_data),
+                validation_batch_size or batch_size,
+                validation_steps,
+            )
         loop = Loop(
             self,
             epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
@@ -302,16 +338,10 @@ class Trainer(WrappedModel):
         )
         with loop:
             for epoch in loop:
-                for batch in epoch.batches(source):
-                    epoch.log(self.step(batch))
-                if validation_data is not None and _is_due(
-                    validation_freq, epoch.index
-                ):
-                    epoch.evaluate(
-                        next_batches(validation_data, validation_steps),
-                        batch_size=validation_batch_size or batch_size,
-                        steps=validation_steps,
-                    )
+                for chunk in epoch.chunks(source):
+                    epoch.log(self.steps(chunk))
+                if validation is not None and _is_due(validation_freq, epoch.index):
+                    epoch.evaluate(validation)
         return loop.history
 
     def evaluate(
@@ -328,19 +358,19 @@ class Trainer(WrappedModel):
     ) -> Any:
         """Evaluate the model; arguments and result are `keras.Model.evaluate`'s.
 
-        Different from it, `verbose="auto"` prints one line into a file.
+        Different from it, `verbose="auto"` prints one line into a file, and data
+        without a batch is an error.
         """
-        return super().evaluate(
-            x,
-            y,
-            batch_size=batch_size,
-            verbose=resolve_verbose(verbose),
-            sample_weight=sample_weight,
-            steps=steps,
-            callbacks=callbacks,
-            return_dict=return_dict,
-            **kwargs,
+        self._require_compiled("evaluate")
+        unknown = sorted(name for name in kwargs if not name.startswith("_"))
+        if unknown:
+            raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
+        source = self._source_of((x, y, sample_weight), batch_size, steps)
+        hooks = callback_list(
+            self, callbacks, resolve_verbose(verbose), source.num_batches
         )
+        logs = evaluate(self, self._compiled.test, source, hooks)
+        return logs if return_dict else in_order(self, logs)
 
     def predict(
         self,
@@ -354,12 +384,25 @@ class Trainer(WrappedModel):
 
         Different from it, `verbose="auto"` prints one line into a file.
         """
-        return super().predict(
-            x,
+        source = self._source_of((x, None, None), batch_size, steps)
+        hooks = callback_list(
+            self, callbacks, resolve_verbose(verbose), source.num_batches
+        )
+        return predict(self, self._compiled.predict, source, hooks)
+
+    def _source_of(
+        self, data: tuple[Any, ...], batch_size: int | None, steps: int | None
+    ) -> Source:
+        """Return where the batches of an evaluation or prediction come from."""
+        if isinstance(data[0], Source):
+            return data[0]
+        return fit_source(
+            *data,
+            class_weight=None,
             batch_size=batch_size,
-            verbose=resolve_verbose(verbose),
-            steps=steps,
-            callbacks=callbacks,
+            steps=debugging_limit("steps", steps, keras.config.max_steps_per_epoch()),
+            shuffle=False,
+            seed=0,
         )
 
     def _check_scalar(self, loss: Any) -> None:

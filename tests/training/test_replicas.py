@@ -1,10 +1,14 @@
-"""Several replicas: refused by `Trainer.step`, left to stock `fit`."""
+"""Several replicas: the same numbers as one device with the same batches."""
 
+import json
 import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
+import contextlib, json, sys
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -12,28 +16,95 @@ two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two)
 
 import keras
+import numpy as np
 import keras_ext
-from tests.training.problems import CLASSIFY, LABELS, X, classifier
+from tests.training.problems import CLASSIFY, LABELS, X, dataset
+
+# A sample alone in the last batch: one replica has none.
+X, LABELS = X[:65], LABELS[:65]
+
+
+def network():
+    keras.utils.set_random_seed(5)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(16, activation="relu", kernel_regularizer="l2"),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+class EveryBatch(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+
+def train(strategy, drive):
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        trainer = keras_ext.Trainer(network(), seed=1)
+        trainer.compile(keras.optimizers.Adam(0.01), **CLASSIFY)
+    return {**drive(trainer), "weights": trainer.get_weights()}
+
+
+def arrays(trainer):
+    history = trainer.fit(X, LABELS, batch_size=16, epochs=3, verbose=0)
+    return history.history
+
+
+def step_by_step(trainer):
+    hear = [EveryBatch()]
+    history = trainer.fit(
+        X, LABELS, batch_size=16, epochs=3, verbose=0, callbacks=hear
+    )
+    return history.history
+
+
+def data(trainer):
+    return trainer.fit(dataset(), epochs=3, verbose=0).history
+
+
+def loop(trainer):
+    loop = keras_ext.Loop(trainer, epochs=3, verbose=0, seed=1)
+    for epoch in loop:
+        for batch in epoch.batches((X, LABELS), 16):
+            epoch.log(trainer.step(batch))
+    return loop.history.history
+
+
+def weighted(trainer):
+    weights = np.linspace(0, 2, 65)
+    history = trainer.fit(
+        X,
+        LABELS,
+        batch_size=13,
+        sample_weight=weights,
+        validation_data=(X[:21], LABELS[:21]),
+        validation_batch_size=8,
+        verbose=0,
+    )
+    evaluated = trainer.evaluate(X, LABELS, batch_size=9, verbose=0, return_dict=True)
+    predicted = trainer.predict(X, batch_size=16, verbose=0)
+    return {**history.history, **evaluated, "predicted": predicted}
+
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    trainer = keras_ext.Trainer(classifier())
-    trainer.compile("sgd", **CLASSIFY)
-try:
-    trainer.fit(X, LABELS, verbose=0)
-except NotImplementedError as error:
-    print(error)
-keras.Model.fit(trainer, X, LABELS, batch_size=70, shuffle=False, verbose=0)
-
-one = classifier()
-one.compile("sgd", **CLASSIFY)
-one.fit(X, LABELS, batch_size=70, shuffle=False, verbose=0)
-kernel, expected = trainer.get_weights()[0], one.get_weights()[0]
-print("difference", abs(kernel - expected).max())
+for drive in (arrays, step_by_step, data, loop, weighted):
+    one, two = train(None, drive), train(strategy, drive)
+    assert one.keys() == two.keys(), (one.keys(), two.keys())
+    differences = {
+        name: max(
+            float(np.abs(np.asarray(a) - np.asarray(b)).max())
+            for a, b in zip(*(keras.tree.flatten(run[name]) for run in (one, two)))
+        )
+        for name in one
+    }
+    print(json.dumps([drive.__name__, differences]))
 """
 
 
-def test_two_replicas():
+@pytest.fixture(scope="module")
+def differences():
     result = subprocess.run(
         [sys.executable, "-c", CODE],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -42,6 +113,12 @@ def test_two_replicas():
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    message, difference = result.stdout.strip().splitlines()
-    assert "MirroredStrategy with 2 replicas. Use `keras.Model.fit(" in message
-    assert float(difference.split()[1]) < 1e-2, "batch norm sees half the batch"
+    return dict(map(json.loads, result.stdout.strip().splitlines()))
+
+
+@pytest.mark.parametrize(
+    "drive", ["arrays", "step_by_step", "data", "loop", "weighted"]
+)
+def test_two_replicas_compute_what_one_does(differences, drive):
+    assert "weights" in differences[drive]
+    assert max(differences[drive].values()) <= 1e-6, differences[drive]

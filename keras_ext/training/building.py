@@ -1,0 +1,53 @@
+"""Making all variables of a training step before it is traced."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from keras_ext.training.trainer import Trainer
+
+
+def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
+    """Make the variables of the model and its metrics for batches like this one.
+
+    Variables that come into being while a step is traced have TensorFlow trace it a
+    second time, and under a strategy of several replicas it fails. Nothing is computed
+    here: the hooks see symbolic tensors.
+
+    Args:
+        trainer: The Trainer.
+        batch: A batch, or arrays that are cut into batches.
+        optimizer: Whether to make the variables of its optimizer too.
+    """
+    leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
+    if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
+        return
+    with trainer.distribute_strategy.scope():
+        data = keras.tree.map_structure(_symbolic, batch)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = _Dry(lambda x: trainer.forward(x, training=True))(x)
+        _Dry(trainer.compute_metrics)(x, y, y_pred, sample_weight)
+        own = trainer.optimizer if optimizer else None
+        if own is not None and not own.built:
+            own.build(trainer.trainable_variables)
+
+
+class _Dry(keras.Operation):
+    """Calls a function with symbolic tensors, for the variables that it makes."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def call(self, *args: Any) -> Any:
+        return self.function(*args)
+
+
+def _symbolic(leaf: Any) -> Any:
+    if leaf is None:
+        return None
+    shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
+    return keras.KerasTensor(shape, leaf.dtype.name)

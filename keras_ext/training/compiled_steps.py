@@ -1,0 +1,54 @@
+"""The three compiled steps of a Trainer, made when they are first needed."""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from keras_ext.training.building import build_variables
+from keras_ext.training.compiled_step import CompiledStep
+from keras_ext.training.prediction import CompiledPrediction
+
+if TYPE_CHECKING:
+    from keras_ext.training.trainer import Trainer
+
+
+class CompiledSteps:
+    """What is compiled for a Trainer, until it is compiled anew.
+
+    Args:
+        trainer: The Trainer.
+    """
+
+    def __init__(self, trainer: "Trainer") -> None:
+        self._trainer = trainer
+        self._built = False
+
+    @functools.cached_property
+    def train(self) -> CompiledStep:
+        """The `train_step`."""
+        return CompiledStep(self._trainer, self._trainer.train_step, self._build)
+
+    @functools.cached_property
+    def test(self) -> CompiledStep:
+        """The `test_step`."""
+        return CompiledStep(self._trainer, self._trainer.test_step, self._build_test)
+
+    @functools.cached_property
+    def predict(self) -> CompiledPrediction:
+        """The `predict_step`."""
+        return CompiledPrediction(self._trainer, self._trainer.predict_step)
+
+    def _build(self, batch: Any) -> None:
+        if not self._overrides("train_step"):
+            own = self._overrides("apply_gradients")
+            build_variables(self._trainer, batch, optimizer=not own)
+            self._built = True
+
+    def _build_test(self, batch: Any) -> None:
+        if not (self._built or self._overrides("test_step")):
+            build_variables(self._trainer, batch, optimizer=False)
+            self._built = True
+
+    def _overrides(self, hook: str) -> bool:
+        """Whether the Trainer's class has another hook than the default."""
+        first = next(cls for cls in type(self._trainer).__mro__ if hook in vars(cls))
+        return first.__module__ != "keras_ext.training.trainer"

@@ -1,0 +1,149 @@
+"""Batches out of a `tf.data.Dataset`, several at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training.chunks import Chunk, Rows, SingleBatch, batches_at_once
+from keras_ext.training.source import Source
+
+
+class DatasetSource(Source):
+    """A `tf.data.Dataset` of batches.
+
+    Batches are read inside a compiled function and put together, as long as they have
+    the size of the first; one of another size comes by itself. So does every batch
+    whose shape the dataset does not know, but for the number of samples.
+
+    Args:
+        dataset: The dataset.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset) -> None:
+        self._dataset = dataset
+        self._stacks: dict[int, _Stacks] = {}
+
+    @property
+    def num_batches(self) -> int | None:
+        """What the dataset says of its length."""
+        cardinality = int(self._dataset.cardinality())
+        return cardinality if cardinality >= 0 else None
+
+    def epoch(self, index: int) -> Iterator[Any]:
+        """Yield the batches of the dataset."""
+        del index
+        return iter(self._dataset.prefetch(tf.data.AUTOTUNE))
+
+    def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
+        """Yield the batches of the dataset, up to `size()` of them together."""
+        iterator = self.epoch(index)
+        for first in iterator:
+            if not _can_be_stacked(self._dataset.element_spec):
+                yield SingleBatch(first)
+                yield from map(SingleBatch, iterator)
+            else:
+                batch_size = int(keras.tree.flatten(first)[0].shape[0])
+                if batch_size not in self._stacks:
+                    self._stacks[batch_size] = _Stacks(first, batch_size)
+                yield from self._stacks[batch_size].chunks(first, iterator, size)
+
+
+class _Stacks:
+    """Puts batches of one size together, in a compiled function.
+
+    Args:
+        example: Such a batch.
+        batch_size: Its number of samples.
+    """
+
+    def __init__(self, example: Any, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._capacity = batches_at_once(example, batch_size)
+        self._structure = keras.tree.map_structure(lambda _: None, example)
+        self._shapes = [leaf.shape for leaf in keras.tree.flatten(example)]
+        self._collect = tf.function(self._read, autograph=False)
+
+    def chunks(
+        self, first: Any, iterator: Any, size: Callable[[], int]
+    ) -> Iterator[Chunk]:
+        """Yield `first` and what follows it in `iterator`."""
+        order = tf.range(self._capacity * self._batch_size)
+        batch, there, more = keras.tree.flatten(first), 1, True
+        while more:
+            limit = min(size(), self._capacity)
+            count, more, stack, odd = self._collect(
+                iterator, batch, tf.constant(there), tf.constant(limit)
+            )
+            count, more, there = int(count), bool(more), 0
+            if count:
+                yield Rows(self._pack(stack), order, self._batch_size, 0, count)
+            if odd[0].shape[0]:
+                yield SingleBatch(self._pack(odd), regular=False)
+
+    def _pack(self, leaves: list[tf.Tensor]) -> Any:
+        return keras.tree.pack_sequence_as(self._structure, leaves)
+
+    def _read(
+        self, iterator: Any, batch: list[tf.Tensor], there: tf.Tensor, limit: tf.Tensor
+    ) -> Any:
+        """Return how many batches were read, whether there are more, and the batches.
+
+        The last are two: those of the usual size, one after the other, and the one of
+        another size that ended the reading, or no sample.
+        """
+        # One that is there already comes first; otherwise it is written over.
+        stacks = [
+            tf.TensorArray(
+                leaf.dtype, size=self._capacity, element_shape=leaf.shape
+            ).write(0, leaf)
+            for leaf in batch
+        ]
+        nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
+
+        def go_on(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
+            return (count < limit) & more & (tf.shape(odd[0])[0] == 0)
+
+        def read(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
+            del more
+            item = iterator.get_next_as_optional()
+            return tf.cond(
+                item.has_value(),
+                lambda: sort(count, stacks, keras.tree.flatten(item.get_value())),
+                lambda: (count, False, stacks, odd),
+            )
+
+        def sort(count: Any, stacks: Any, leaves: Any) -> Any:
+            return tf.cond(
+                tf.equal(tf.shape(leaves[0])[0], self._batch_size),
+                lambda: (count + 1, True, put(count, stacks, leaves), nothing),
+                lambda: (count, True, stacks, leaves),
+            )
+
+        def put(count: Any, stacks: Any, leaves: Any) -> Any:
+            pairs = zip(stacks, leaves, strict=True)
+            return [stack.write(count, leaf) for stack, leaf in pairs]
+
+        count, more, stacks, odd = tf.while_loop(
+            go_on,
+            read,
+            (there, tf.constant(True), stacks, nothing),
+            shape_invariants=(
+                there.shape,
+                tf.TensorShape(()),
+                [tf.TensorShape(None) for s in stacks],
+                [tf.TensorShape((None, *shape[1:])) for shape in self._shapes],
+            ),
+        )
+        return count, more, [stack.concat() for stack in stacks], odd
+
+
+def _can_be_stacked(element_spec: Any) -> bool:
+    """Whether all that a batch's shape leaves open is the number of samples."""
+    return all(
+        isinstance(spec, tf.TensorSpec)
+        and spec.shape.rank
+        and spec.shape[1:].is_fully_defined()
+        for spec in tf.nest.flatten(element_spec)
+    )

@@ -1,0 +1,81 @@
+"""How often callbacks must hear of batches: after every one, or less often."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import keras
+
+_HOOKS = {
+    "train": (
+        "on_batch_begin",
+        "on_batch_end",
+        "on_train_batch_begin",
+        "on_train_batch_end",
+    ),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+    "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
+}
+
+
+def next_stop(
+    callbacks: Iterable[Any], mode: Literal["train", "test", "predict"], *counts: int
+) -> float:
+    """Return how many steps can be made before a callback must hear of it.
+
+    A callback that overrides a hook for batches, in its class or on the instance,
+    hears of every one, unless it says otherwise: its attribute `batch_hook_freq` is a
+    number of batches, at whose multiples it must be called, or `"epoch"` if it does
+    not matter. What it is of Keras's own callbacks is known here.
+
+    Args:
+        callbacks: The callbacks.
+        mode: Whose hooks are meant.
+        *counts: Steps made so far, in the epoch and in all.
+
+    Returns:
+        A positive number, infinity if it does not matter.
+    """
+    frequencies = [_frequency(callback, mode) for callback in callbacks]
+    return min(
+        (every - count % every for every in frequencies for count in counts),
+        default=math.inf,
+    )
+
+
+def _frequency(callback: Any, mode: str) -> float:
+    """Return at multiples of how many batches a callback must be called."""
+    hooks = _HOOKS[mode]
+    if not _overrides(callback, hooks, keras.callbacks.Callback):
+        return math.inf
+    frequency = getattr(callback, "batch_hook_freq", None)
+    if frequency is None:
+        frequency = _of_keras(callback, hooks)
+    return math.inf if frequency == "epoch" else frequency
+
+
+def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:
+    """Return what is known of Keras's own callbacks, 1 for others."""
+    for kind, frequency in (
+        (keras.callbacks.ProgbarLogger, lambda: "epoch"),
+        (keras.callbacks.ModelCheckpoint, lambda: callback.save_freq),
+        (keras.callbacks.TensorBoard, lambda: _of_tensorboard(callback)),
+    ):
+        if isinstance(callback, kind) and not _overrides(callback, hooks, kind):
+            return frequency()
+    return 1
+
+
+def _of_tensorboard(callback: Any) -> Any:
+    # It counts the calls of its hooks, not the batches.
+    seldom = callback.update_freq == "epoch" and not callback.write_steps_per_second
+    return "epoch" if seldom else 1
+
+
+def _overrides(callback: Any, hooks: Iterable[str], base: type) -> bool:
+    """Whether a hook is set on the instance, or is another than that of `base`."""
+    return any(
+        hook in vars(callback)
+        or getattr(type(callback), hook) is not getattr(base, hook)
+        for hook in hooks
+    )

@@ -1,0 +1,27 @@
+"""How many steps to make before callbacks hear of it."""
+
+_BUDGET = 0.1
+_GROWTH = 8
+
+
+class Pace:
+    """Adapts the number of steps per call to the time that they take.
+
+    About a tenth of a second of work is done at a time, so that the progress bar, a
+    stop and Ctrl-C stay prompt. What is computed does not depend on it.
+    """
+
+    def __init__(self) -> None:
+        self._steps = 1
+
+    @property
+    def steps(self) -> int:
+        """How many steps to make next."""
+        return self._steps
+
+    def ran(self, steps: int, seconds: float) -> None:
+        """Take in how long some steps have taken."""
+        if steps < self._steps and seconds < _BUDGET:
+            return  # the end of the data, which says nothing
+        fitting = int(_BUDGET * steps / max(seconds, 1e-9))
+        self._steps = max(1, min(fitting, _GROWTH * steps))

@@ -1,0 +1,125 @@
+"""The `predict_step` of a Trainer, compiled, with the outputs of all batches."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ext.training.chunks import Rows, take_batch
+from keras_ext.training.compiled_step import CompiledStep, with_tensors
+from keras_ext.training.replicas import joined_outputs
+
+_MOST_BATCHES = 256
+_MOST_BYTES = 2**24
+
+
+class CompiledPrediction(CompiledStep):
+    """`predict_step` of a Trainer, for one batch or for many.
+
+    Made like a `CompiledStep`, but returns the outputs of all batches: NumPy arrays,
+    or ragged and sparse tensors.
+    """
+
+    def _of_all_replicas(self, outputs: Any) -> Any:
+        return joined_outputs(self._trainer.distribute_strategy, outputs)
+
+    def _can_be_looped(self, outputs: Any) -> bool:
+        return all(
+            isinstance(spec, (tf.Tensor, tf.TensorSpec))
+            and spec.shape.rank
+            and spec.shape[1:].is_fully_defined()
+            for spec in tf.nest.flatten(outputs)
+        )
+
+    def _loop_over(self, trace: Any, chunk: Rows) -> Any:
+        most = _capacity(trace.structured_outputs, chunk.batch_size)
+        parts = []
+        for first in range(chunk.first, chunk.first + len(chunk), most):
+            count = min(most, chunk.first + len(chunk) - first)
+            part = Rows(chunk.arrays, chunk.order, chunk.batch_size, first, count)
+            stacks = super()._loop_over(trace, part)
+            parts.append(
+                keras.tree.map_structure(
+                    lambda stack, count=count: _flat(stack.numpy()[:count]), stacks
+                )
+            )
+        return join(parts)
+
+    def _looped(self, trace: Any, arrays: Any, batch_size: int) -> Any:
+        structure = trace.structured_outputs
+        most = _capacity(structure, batch_size)
+
+        def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
+            data = with_tensors(arrays, leaves)
+
+            def body(number: Any, stacks: Any) -> Any:
+                outputs = trace(take_batch(data, order, number, batch_size))
+                written = [
+                    stack.write(number - first, output)
+                    for stack, output in zip(
+                        stacks, tf.nest.flatten(outputs), strict=True
+                    )
+                ]
+                return number + 1, written
+
+            stacks = [
+                tf.TensorArray(spec.dtype, most, element_shape=spec.shape)
+                for spec in tf.nest.flatten(structure)
+            ]
+            _, stacks = tf.while_loop(
+                lambda number, _: number < stop, body, (first, stacks)
+            )
+            return tf.nest.pack_sequence_as(
+                structure, [stack.stack() for stack in stacks]
+            )
+
+        return loop
+
+    def _joined(self, outputs: list[Any]) -> Any:
+        return join(outputs)
+
+
+def join(parts: list[Any]) -> Any:
+    """Return the outputs of several batches as one structure of arrays.
+
+    Dense outputs become NumPy arrays; where they differ in more than the number of
+    samples, a ragged tensor.
+    """
+    return keras.tree.map_structure_up_to(
+        parts[0], lambda *leaves: _join_leaves(leaves), *parts
+    )
+
+
+def _join_leaves(leaves: tuple[Any, ...]) -> Any:
+    first = leaves[0]
+    if isinstance(first, tf.SparseTensor):
+        return tf.sparse.concat(0, leaves)
+    if isinstance(first, tf.RaggedTensor):
+        return tf.concat(leaves, axis=0)
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    if arrays[0].ndim == 0:
+        return arrays[0] if len(arrays) == 1 else np.stack(arrays)
+    shapes = np.array([array.shape[1:] for array in arrays])
+    varying = np.flatnonzero((shapes != shapes[0]).any(axis=0))
+    if not len(varying):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    rank = int(varying[-1]) + 1
+    return tf.concat(
+        [tf.RaggedTensor.from_tensor(array, ragged_rank=rank) for array in arrays], 0
+    )
+
+
+def _capacity(outputs: Any, batch_size: int) -> int:
+    """Return for how many batches there is room in what the loop fills."""
+    size = sum(
+        math.prod(spec.shape[1:]) * max(1, spec.dtype.size) * batch_size
+        for spec in tf.nest.flatten(outputs)
+    )
+    return max(1, min(_MOST_BATCHES, _MOST_BYTES // max(1, size)))
+
+
+def _flat(stack: np.ndarray) -> np.ndarray:
+    """Return `(batches, samples, ...)` as `(batches * samples, ...)`."""
+    return stack.reshape(-1, *stack.shape[2:])
