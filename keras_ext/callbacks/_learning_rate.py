@@ -31,10 +31,14 @@ def read_learning_rates(optimizer: Any) -> dict[str, float]:
     return {"learning_rate": read_learning_rate(singles[0])}
 
 
-def read_step(optimizer: Any) -> int:
-    """Return the step for which a single optimizer would ask its schedule now."""
-    counter = optimizer.iterations
+def step_counter(optimizer: Any) -> Any:
+    """Return the variable with the step for which a schedule would be asked now."""
     if optimizer.gradient_accumulation_steps:
         # `iterations` counts the updates, but a schedule is asked for the batch.
-        counter = next(v for v in optimizer.variables if v.name == "iteration")
-    return int(ops.convert_to_numpy(ops.convert_to_tensor(counter)))
+        return next(v for v in optimizer.variables if v.name == "iteration")
+    return optimizer.iterations
+
+
+def read_step(optimizer: Any) -> int:
+    """Return the step for which a single optimizer would ask its schedule now."""
+    return int(ops.convert_to_numpy(ops.convert_to_tensor(step_counter(optimizer))))

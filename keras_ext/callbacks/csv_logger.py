@@ -1,5 +1,6 @@
 """A log of the training as a CSV file that is right at every moment."""
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -81,6 +82,15 @@ class CSVLogger(keras.callbacks.Callback):
         self.separator = _one_character(separator)
         self.append = append
         self.update_freq = _epoch_or_steps(update_freq)
+        self._appended_to = 0
+
+    @property
+    def batch_hook_freq(self) -> Literal["epoch"] | int:
+        """How often `keras_ext.Loop` has to call the hooks for batches."""
+        if self.update_freq == "epoch":
+            return "epoch"
+        # Rows come at multiples of all steps in the file.
+        return math.gcd(self.update_freq, self._appended_to)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file, so that a path that can't be written is known at once."""
@@ -93,7 +103,8 @@ class CSVLogger(keras.callbacks.Callback):
                 f"CSVLogger cannot write {self.filename!r}: {error}. Expected the path "
                 "of a file that may be created or replaced."
             ) from error
-        self._step = self._epoch_start = int(self._table.largest("step"))
+        self._appended_to = int(self._table.largest("step"))
+        self._step = self._epoch_start = self._appended_to
         self._begin = time.perf_counter() - self._table.largest("seconds")
         self._epoch = 0
         self._written: int | None = None

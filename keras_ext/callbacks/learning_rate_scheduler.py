@@ -15,6 +15,7 @@ from keras_ext.callbacks._learning_rate import (
     read_learning_rates,
     read_step,
     single_optimizers,
+    step_counter,
 )
 
 
@@ -59,9 +60,11 @@ class LearningRateScheduler(keras.callbacks.Callback):
     >>> history.history["learning_rate"]
     [0.5, 0.25, 0.125]
 
-    In a `keras_ext.Loop` and in `keras_ext.Trainer.fit` the batch hook runs before
-    every step, whatever the model was compiled with. Each optimizer of a
-    `MultiOptimizer` gets a rate of its own, logged as `learning_rate_` and its name.
+    In `keras_ext.Trainer.fit` and other loops that make many steps per call, a
+    `LearningRateSchedule` is asked inside the compiled call, before every step. A plain
+    function can't be, and `verbose=1` wants to print: then every step is a call of its
+    own. Each optimizer of a `MultiOptimizer` gets a rate of its own, logged as
+    `learning_rate_` and its name.
     """
 
     def __init__(
@@ -78,6 +81,16 @@ class LearningRateScheduler(keras.callbacks.Callback):
             "update_freq", update_freq, ("epoch", "batch")
         )
         self._takes_rate = _takes_rate(schedule)
+
+    @property
+    def batch_hook_freq(self) -> Literal["epoch", 1]:
+        """How often `keras_ext.Loop` has to call the hooks for batches."""
+        traceable = isinstance(
+            self.schedule, keras.optimizers.schedules.LearningRateSchedule
+        )
+        if self.update_freq == "epoch" or (traceable and not self.verbose):
+            return "epoch"
+        return 1
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that rates can be set, and set as often as asked."""
@@ -113,6 +126,13 @@ class LearningRateScheduler(keras.callbacks.Callback):
             steps = [(one, read_step(one)) for one in optimizers]
             # The progress bar has left the cursor at the end of its line.
             self._update(steps, f"\nStep {steps[0][1]}")
+
+    def on_step_begin(self) -> None:
+        """Set the rate for the step; called in compiled code, see `Loop`."""
+        if self.update_freq == "batch":
+            for optimizer in single_optimizers(self.model.optimizer):
+                step = ops.convert_to_tensor(step_counter(optimizer))
+                optimizer.learning_rate = self.schedule(step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add the rate to the logs."""

@@ -39,6 +39,7 @@ class Chunk(abc.ABC):
     """
 
     plan: Plan | None = None
+    step_hooks: tuple[Any, ...] = ()
 
     @property
     @abc.abstractmethod

@@ -35,7 +35,7 @@ class CompiledSteps:
     @functools.cached_property
     def predict(self) -> CompiledPrediction:
         """The `predict_step`."""
-        return CompiledPrediction(self._trainer, self._trainer.predict_step)
+        return CompiledPrediction(self._trainer, self._trainer.predict_step, _nothing)
 
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step"):
@@ -52,3 +52,7 @@ class CompiledSteps:
         """Whether the Trainer's class has another hook than the default."""
         first = next(cls for cls in type(self._trainer).__mro__ if hook in vars(cls))
         return first.__module__ != "keras_ext.training.trainer"
+
+
+def _nothing(batch: Any) -> None:
+    """Build nothing: a prediction needs no variables but the model's."""

@@ -9,6 +9,7 @@ import keras
 from keras_ext._types import Logs
 from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk, Plan, SingleBatch
+from keras_ext.training.hook_frequency import step_hooks
 from keras_ext.training.logs import EpochLogs
 
 if TYPE_CHECKING:
@@ -135,9 +136,10 @@ class Epoch:
         loop = self._loop
         source = loop._source(data, batch_size=batch_size, shuffle=shuffle, steps=steps)
         chunks = source.chunks(self.index, lambda: loop._steps_to_make(self.step))
+        hooks = step_hooks(loop.callbacks.callbacks)
         plan = Plan((loop.epochs - self.index) * (source.num_batches or 0))
         for chunk in self._hand_out(chunks, source.num_batches):
-            chunk.plan = plan
+            chunk.plan, chunk.step_hooks = plan, hooks
             yield chunk
 
     def log(self, logs: Logs) -> None:

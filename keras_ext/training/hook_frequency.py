@@ -43,6 +43,20 @@ def next_stop(
     )
 
 
+def step_hooks(callbacks: Iterable[Any]) -> tuple[Any, ...]:
+    """Return the callbacks that act before every step, in compiled code.
+
+    They have a method `on_step_begin()`, which is called in place of
+    `on_train_batch_begin` for all steps of a call but the first.
+    """
+    return tuple(
+        callback
+        for callback in callbacks
+        if hasattr(callback, "on_step_begin")
+        and _frequency(callback, "train") == math.inf
+    )
+
+
 def _frequency(callback: Any, mode: str) -> float:
     """Return at multiples of how many batches a callback must be called."""
     hooks = _HOOKS[mode]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_ext.training.chunks import Rows, take_batch
 from keras_ext.training.compiled_step import CompiledStep, with_tensors
 from keras_ext.training.replicas import joined_outputs
+from keras_ext.training.traces import Trace
 
 _MOST_BATCHES = 256
 _MOST_BYTES = 2**24
@@ -33,13 +34,13 @@ class CompiledPrediction(CompiledStep):
             for spec in tf.nest.flatten(outputs)
         )
 
-    def _loop_over(self, trace: Any, chunk: Rows) -> Any:
-        most = _capacity(trace.structured_outputs, chunk.batch_size)
+    def _loop_over(self, chunk: Rows) -> Any:
+        most = _capacity(self._trace(chunk.arrays).outputs, chunk.batch_size)
         parts = []
         for first in range(chunk.first, chunk.first + len(chunk), most):
             count = min(most, chunk.first + len(chunk) - first)
             part = Rows(chunk.arrays, chunk.order, chunk.batch_size, first, count)
-            stacks = super()._loop_over(trace, part)
+            stacks = super()._loop_over(part)
             parts.append(
                 keras.tree.map_structure(
                     lambda stack, count=count: _flat(stack.numpy()[:count]), stacks
@@ -47,15 +48,15 @@ class CompiledPrediction(CompiledStep):
             )
         return join(parts)
 
-    def _looped(self, trace: Any, arrays: Any, batch_size: int) -> Any:
-        structure = trace.structured_outputs
+    def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
+        structure = trace.outputs
         most = _capacity(structure, batch_size)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
             data = with_tensors(arrays, leaves)
 
             def body(number: Any, stacks: Any) -> Any:
-                outputs = trace(take_batch(data, order, number, batch_size))
+                outputs = trace.function(take_batch(data, order, number, batch_size))
                 written = [
                     stack.write(number - first, output)
                     for stack, output in zip(

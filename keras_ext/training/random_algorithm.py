@@ -1,10 +1,10 @@
-"""One algorithm for random numbers, whichever way a step is compiled."""
+"""Which algorithm draws random numbers in a compiled step."""
 
 import contextlib
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -17,22 +17,35 @@ _SAMPLERS = (
 )
 
 
-@contextlib.contextmanager
-def philox() -> Iterator[None]:
-    """Have `tf.random.stateless_*` and Keras's Dropout draw with Philox.
+Algorithm = Literal["philox", "threefry"]
 
-    Keras leaves the choice to TensorFlow, which outside XLA takes Philox on CPU and
-    GPU, so there this changes nothing. Inside XLA on a CPU it takes another algorithm
-    that is twelve times slower, and would be most of a small network's step. It holds
-    while functions are traced inside the context; where TensorFlow has no such
-    function, or the caller says which algorithm to use, nothing happens.
+RANDOM_OPERATIONS = frozenset(
+    {
+        "StatelessRandomUniformV2",
+        "StatelessRandomUniformIntV2",
+        "StatelessRandomNormalV2",
+        "StatelessTruncatedNormalV2",
+    }
+)
+"""What the functions that are replaced here leave in a graph."""
+
+
+@contextlib.contextmanager
+def drawing_with(algorithm: Algorithm) -> Iterator[None]:
+    """Have `tf.random.stateless_*` and Keras's Dropout draw with one algorithm.
+
+    Keras leaves the choice to TensorFlow, which takes Philox on CPU and GPU. Inside
+    XLA on a CPU it takes a form of it that is twelve times slower, and would be most of
+    a small network's step; there ThreeFry is the fastest. It holds while functions are
+    traced inside the context. Where TensorFlow has no such function, or the caller
+    says which algorithm to use, nothing happens.
     """
     replaced = []
     for module, name, argument in _SAMPLERS:
         function = getattr(module, name, None)
         if function is not None:
             replaced.append((module, name, function))
-            setattr(module, name, _with_philox(function, argument))
+            setattr(module, name, _with(algorithm, function, argument))
     try:
         yield
     finally:
@@ -40,14 +53,14 @@ def philox() -> Iterator[None]:
             setattr(module, name, function)
 
 
-def _with_philox(function: Any, argument: str) -> Any:
+def _with(algorithm: Algorithm, function: Any, argument: str) -> Any:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def sampler(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         if call.arguments.get(argument) in (None, "auto_select"):
-            call.arguments[argument] = "philox"
+            call.arguments[argument] = algorithm
         return function(*call.args, **call.kwargs)
 
     return sampler

@@ -1,0 +1,91 @@
+"""Traces of a step, with the number of samples left open."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training.compilation import operations
+from keras_ext.training.random_algorithm import Algorithm, drawing_with
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A step as a graph.
+
+    Args:
+        function: What to call with a batch.
+        operations: The types of the operations in it.
+    """
+
+    function: Any
+    operations: frozenset[str]
+
+    @property
+    def outputs(self) -> Any:
+        """The structure that the step returns, with the types of its tensors."""
+        return self.function.structured_outputs
+
+
+class Traces:
+    """Traces a step when a batch of a new kind comes.
+
+    One trace serves batches of every size, and if other axes differ, TensorFlow traces
+    once more with those left open, too.
+
+    Args:
+        step: The function to trace.
+        build: Called with the first batch, before anything is traced.
+    """
+
+    def __init__(
+        self, step: Callable[[Any], Any], build: Callable[[Any], None]
+    ) -> None:
+        self._step = step
+        self._build = build
+        self._functions: dict[Algorithm, Any] = {}
+        self._traces: dict[tuple[Algorithm, str], Trace] = {}
+
+    def of(self, batch: Any, algorithm: Algorithm = "philox") -> Trace:
+        """Return the trace for batches like this one.
+
+        Args:
+            batch: A batch, or arrays that are cut into batches.
+            algorithm: What draws random numbers in it.
+        """
+        key = algorithm, str(keras.tree.map_structure(_kind, batch))
+        if key not in self._traces:
+            if not self._traces:
+                self._build(batch)
+            function = self._functions.setdefault(
+                algorithm,
+                tf.function(self._step, autograph=False, reduce_retracing=True),
+            )
+            specs = keras.tree.map_structure(_spec_of_any_batch, batch)
+            with drawing_with(algorithm):
+                concrete = function.get_concrete_function(specs)
+            self._traces[key] = Trace(concrete, operations(concrete.graph))
+        return self._traces[key]
+
+
+def _kind(leaf: Any) -> str:
+    """Return what batches of one trace have in common."""
+    if not tf.is_tensor(leaf):
+        return type(leaf).__name__
+    return f"{type(leaf).__name__} {leaf.dtype.name} {leaf.shape[1:]}"
+
+
+def _spec_of_any_batch(leaf: Any) -> Any:
+    """Return the type of `leaf` with its first axis left open."""
+    if isinstance(leaf, tf.RaggedTensor):
+        return tf.RaggedTensorSpec(
+            [None, *leaf.shape[1:]],
+            leaf.dtype,
+            leaf.ragged_rank,
+            leaf.row_splits.dtype,
+        )
+    if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
+        return leaf
+    return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
