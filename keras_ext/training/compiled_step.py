@@ -10,9 +10,8 @@ import tensorflow as tf
 from keras_ext.training import compilation
 from keras_ext.training.chunks import Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.pace import Pace
-from keras_ext.training.random_algorithm import RANDOM_OPERATIONS
 from keras_ext.training.replicas import joined_logs, run_on_shares
-from keras_ext.training.traces import Trace, Traces
+from keras_ext.training.traces import Trace, Traces, spec_of_any_length
 
 if TYPE_CHECKING:
     from keras_ext.training.trainer import Trainer
@@ -83,10 +82,10 @@ class CompiledStep:
         batch = keras.tree.map_structure(_as_tensor, batch)
         if self._eager:
             return self._run(batch)
-        if regular and self._uses_xla(batch):
+        if self._uses_xla(batch) and (regular or self._trainer.jit_choice is True):
             shapes = [leaf.shape for leaf in _tensors(batch)]
             self._regular = self._regular or shapes
-            if shapes == self._regular:
+            if shapes == self._regular or self._trainer.jit_choice is True:
                 return self._call("one", batch, _single, batch)
         return self._trace(batch).function(batch)
 
@@ -169,26 +168,21 @@ class CompiledStep:
             self._variables = self._trainable_now()
         return trace
 
-    def _trace_for_xla(self, batch: Any) -> Trace:
-        """Return the trace for XLA, which on a CPU draws with another algorithm."""
-        trace = self._trace(batch)
-        if compilation.on_cpu() and not trace.operations.isdisjoint(RANDOM_OPERATIONS):
-            return self._traces.of(batch, "threefry")
-        return trace
-
     def _uses_xla(self, batch: Any) -> bool:
-        self._trace(batch)
-        wanted = self._long or self._trainer.jit_choice is True
-        return bool(wanted and self._suits_xla)
+        if not (self._long or self._trainer.jit_choice is True):
+            return False
+        if self._suits_xla is None:
+            self._trace(batch)
+        return bool(self._suits_xla)
 
     def _call(
         self, key: Any, batch: Any, make: Callable[[Trace], Any], *arguments: Any
     ) -> Any:
         """Call what `make` makes of the trace: with XLA, or as a graph if it can't."""
         if self._uses_xla(batch):
-            trace = self._trace_for_xla(batch)
             try:
-                return self._function(key, trace, make, jit_compile=True)(*arguments)
+                trace = self._traces.of(batch, for_xla=True)
+                return self._function(key, trace, make, arguments, True)(*arguments)
             except compilation.UNCOMPILABLE as error:
                 if self._trainer.jit_choice is True:
                     raise
@@ -201,19 +195,24 @@ class CompiledStep:
                     stacklevel=6,
                 )
         trace = self._trace(batch)
-        return self._function(key, trace, make, jit_compile=False)(*arguments)
+        return self._function(key, trace, make, arguments, False)(*arguments)
 
     def _function(
-        self, key: Any, trace: Trace, make: Callable[[Trace], Any], *, jit_compile: bool
+        self,
+        key: Any,
+        trace: Trace,
+        make: Callable[[Trace], Any],
+        arguments: Any,
+        jit_compile: bool,
     ) -> Any:
-        key = (key, id(trace), jit_compile)
+        """Return what `make` makes of the trace, for arguments of every length."""
+        key = (key, trace, jit_compile)
         if key not in self._compiled:
-            self._compiled[key] = tf.function(
-                make(trace),
-                autograph=False,
-                reduce_retracing=True,
-                jit_compile=jit_compile,
+            function = tf.function(
+                make(trace), autograph=False, jit_compile=jit_compile
             )
+            specs = keras.tree.map_structure(spec_of_any_length, arguments)
+            self._compiled[key] = function.get_concrete_function(*specs)
         return self._compiled[key]
 
     def _trainable_now(self) -> list[int]:

@@ -19,16 +19,6 @@ _SAMPLERS = (
 
 Algorithm = Literal["philox", "threefry"]
 
-RANDOM_OPERATIONS = frozenset(
-    {
-        "StatelessRandomUniformV2",
-        "StatelessRandomUniformIntV2",
-        "StatelessRandomNormalV2",
-        "StatelessTruncatedNormalV2",
-    }
-)
-"""What the functions that are replaced here leave in a graph."""
-
 
 @contextlib.contextmanager
 def drawing_with(algorithm: Algorithm) -> Iterator[None]:

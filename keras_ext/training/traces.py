@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.compilation import operations
-from keras_ext.training.random_algorithm import Algorithm, drawing_with
+from keras_ext.training.compilation import on_cpu, operations
+from keras_ext.training.random_algorithm import drawing_with
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,8 @@ class Traces:
     """Traces a step when a batch of a new kind comes.
 
     One trace serves batches of every size, and if other axes differ, TensorFlow traces
-    once more with those left open, too.
+    once more with those left open, too. What XLA shall compile is traced by itself:
+    gradients of loops and random numbers are written differently for it.
 
     Args:
         step: The function to trace.
@@ -43,29 +44,29 @@ class Traces:
     def __init__(
         self, step: Callable[[Any], Any], build: Callable[[Any], None]
     ) -> None:
-        self._step = step
         self._build = build
-        self._functions: dict[Algorithm, Any] = {}
-        self._traces: dict[tuple[Algorithm, str], Trace] = {}
+        self._functions = {
+            for_xla: tf.function(
+                step, autograph=False, reduce_retracing=True, jit_compile=for_xla
+            )
+            for for_xla in (False, True)
+        }
+        self._traces: dict[tuple[bool, str], Trace] = {}
 
-    def of(self, batch: Any, algorithm: Algorithm = "philox") -> Trace:
+    def of(self, batch: Any, *, for_xla: bool = False) -> Trace:
         """Return the trace for batches like this one.
 
         Args:
             batch: A batch, or arrays that are cut into batches.
-            algorithm: What draws random numbers in it.
+            for_xla: Whether XLA is to compile it.
         """
-        key = algorithm, str(keras.tree.map_structure(_kind, batch))
+        key = for_xla, str(keras.tree.map_structure(_kind, batch))
         if key not in self._traces:
             if not self._traces:
                 self._build(batch)
-            function = self._functions.setdefault(
-                algorithm,
-                tf.function(self._step, autograph=False, reduce_retracing=True),
-            )
-            specs = keras.tree.map_structure(_spec_of_any_batch, batch)
-            with drawing_with(algorithm):
-                concrete = function.get_concrete_function(specs)
+            specs = keras.tree.map_structure(spec_of_any_length, batch)
+            with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
+                concrete = self._functions[for_xla].get_concrete_function(specs)
             self._traces[key] = Trace(concrete, operations(concrete.graph))
         return self._traces[key]
 
@@ -77,7 +78,7 @@ def _kind(leaf: Any) -> str:
     return f"{type(leaf).__name__} {leaf.dtype.name} {leaf.shape[1:]}"
 
 
-def _spec_of_any_batch(leaf: Any) -> Any:
+def spec_of_any_length(leaf: Any) -> Any:
     """Return the type of `leaf` with its first axis left open."""
     if isinstance(leaf, tf.RaggedTensor):
         return tf.RaggedTensorSpec(
