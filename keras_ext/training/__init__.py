@@ -10,9 +10,10 @@ if keras.backend.backend() != "tensorflow":
         "schedules and callbacks run on every backend."
     )
 
+from keras_ext.training.chunks import Chunk
 from keras_ext.training.epoch import Epoch
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop
 from keras_ext.training.trainer import Trainer
 
-__all__ = ["Epoch", "Loop", "StepLogs", "Trainer"]
+__all__ = ["Chunk", "Epoch", "Loop", "StepLogs", "Trainer"]

@@ -16,6 +16,8 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
         warnings.simplefilter("ignore", UserWarning)
         config = dict(model.get_compile_config())
     config.pop("loss", None)
+    # Keras keeps what it made of "auto", which on a CPU is False.
+    config["jit_compile"] = config.get("jit_compile") or "auto"
     try:
         arguments = keras.saving.deserialize_keras_object(config)
         trainer.compile(loss=model.loss, **arguments)

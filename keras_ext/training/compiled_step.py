@@ -82,10 +82,10 @@ class CompiledStep:
         batch = keras.tree.map_structure(_as_tensor, batch)
         if self._eager:
             return self._run(batch)
-        if self._uses_xla(batch) and (regular or self._trainer.jit_choice is True):
+        if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
             shapes = [leaf.shape for leaf in _tensors(batch)]
             self._regular = self._regular or shapes
-            if shapes == self._regular or self._trainer.jit_choice is True:
+            if shapes == self._regular or self._trainer._jit_choice is True:
                 return self._call("one", batch, _single, batch)
         return self._trace(batch).function(batch)
 
@@ -161,7 +161,7 @@ class CompiledStep:
         """Return the trace that runs as a graph."""
         trace = self._traces.of(batch)
         if self._suits_xla is None:
-            choice = self._trainer.jit_choice
+            choice = self._trainer._jit_choice
             strategy = self._trainer.distribute_strategy
             rule = compilation.suits_xla(trace.operations, strategy)
             self._suits_xla = rule if choice == "auto" else bool(choice)
@@ -169,7 +169,7 @@ class CompiledStep:
         return trace
 
     def _uses_xla(self, batch: Any) -> bool:
-        if not (self._long or self._trainer.jit_choice is True):
+        if not (self._long or self._trainer._jit_choice is True):
             return False
         if self._suits_xla is None:
             self._trace(batch)
@@ -184,7 +184,7 @@ class CompiledStep:
                 trace = self._traces.of(batch, for_xla=True)
                 return self._function(key, trace, make, arguments, True)(*arguments)
             except compilation.UNCOMPILABLE as error:
-                if self._trainer.jit_choice is True:
+                if self._trainer._jit_choice is True:
                     raise
                 self._suits_xla = False
                 warnings.warn(

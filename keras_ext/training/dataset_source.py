@@ -1,5 +1,6 @@
 """Batches out of a `tf.data.Dataset`, several at a time."""
 
+import concurrent.futures
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ import tensorflow as tf
 
 from keras_ext.training.chunks import Chunk, Rows, SingleBatch, batches_at_once
 from keras_ext.training.source import Source
+
+_PATIENCE = 0.05
 
 
 class DatasetSource(Source):
@@ -53,6 +56,8 @@ class DatasetSource(Source):
 class _Stacks:
     """Puts batches of one size together, in a compiled function.
 
+    Reads ahead in a thread, while steps are made with what was read before.
+
     Args:
         example: Such a batch.
         batch_size: Its number of samples.
@@ -70,17 +75,31 @@ class _Stacks:
     ) -> Iterator[Chunk]:
         """Yield `first` and what follows it in `iterator`."""
         order = tf.range(self._capacity * self._batch_size)
-        batch, there, more = keras.tree.flatten(first), 1, True
-        while more:
-            limit = min(size(), self._capacity)
-            count, more, stack, odd = self._collect(
-                iterator, batch, tf.constant(there), tf.constant(limit)
-            )
-            count, more, there = int(count), bool(more), 0
-            if count:
-                yield Rows(self._pack(stack), order, self._batch_size, 0, count)
-            if odd[0].shape[0]:
-                yield SingleBatch(self._pack(odd), regular=False)
+        batch = keras.tree.flatten(first)
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            # The first has to wait for no other.
+            read = self._collect(iterator, batch, tf.constant(1), tf.constant(1))
+            while True:
+                count, more, stack, odd = read
+                ahead = None
+                if more:
+                    ahead = thread.submit(
+                        self._collect,
+                        iterator,
+                        batch,
+                        tf.constant(0),
+                        tf.constant(self._capacity),
+                    )
+                at, arrays = 0, self._pack(stack)
+                while at < int(count):
+                    take = min(size(), int(count) - at)
+                    yield Rows(arrays, order, self._batch_size, at, take)
+                    at += take
+                if odd[0].shape[0]:
+                    yield SingleBatch(self._pack(odd), regular=False)
+                if ahead is None:
+                    return
+                read = ahead.result()
 
     def _pack(self, leaves: list[tf.Tensor]) -> Any:
         return keras.tree.pack_sequence_as(self._structure, leaves)
@@ -91,8 +110,10 @@ class _Stacks:
         """Return how many batches were read, whether there are more, and the batches.
 
         The last are two: those of the usual size, one after the other, and the one of
-        another size that ended the reading, or no sample.
+        another size that ended the reading, or no sample. Slow data does not hold the
+        steps up: after a while, what there is will do.
         """
+        begin = tf.timestamp()
         # One that is there already comes first; otherwise it is written over.
         stacks = [
             tf.TensorArray(
@@ -103,7 +124,8 @@ class _Stacks:
         nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
 
         def go_on(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
-            return (count < limit) & more & (tf.shape(odd[0])[0] == 0)
+            in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
+            return (count < limit) & more & (tf.shape(odd[0])[0] == 0) & in_time
 
         def read(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
             del more

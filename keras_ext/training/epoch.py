@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -63,6 +63,7 @@ class Epoch:
         *,
         shuffle: Shuffle = True,
         steps: int | None = None,
+        resident: bool | Literal["auto"] = "auto",
     ) -> Iterator[Any]:
         """Yield the batches of `data`; each must be logged before the next.
 
@@ -79,6 +80,9 @@ class Epoch:
                 `True`.
             steps: Batches per epoch. An iterable is then continued from epoch to
                 epoch, as Keras does with `steps_per_epoch`. Default: all there are.
+            resident: Whether arrays are copied to the device as a whole, or some
+                batches at a time. `"auto"`: as a whole, unless they are memory-mapped
+                or have more than 2 GiB together. Default: `"auto"`.
 
         Raises:
             ValueError: If there is no batch at all, or a batch differs from the first
@@ -86,7 +90,11 @@ class Epoch:
             RuntimeError: If a batch was not logged, or two iterations overlap.
         """
         source = self._loop._source(
-            data, batch_size=batch_size, shuffle=shuffle, steps=steps
+            data,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=steps,
+            resident=resident,
         )
         batches = map(SingleBatch, source.epoch(self.index))
         for chunk in self._hand_out(batches, source.num_batches):
@@ -99,6 +107,7 @@ class Epoch:
         *,
         shuffle: Shuffle = True,
         steps: int | None = None,
+        resident: bool | Literal["auto"] = "auto",
     ) -> Iterator[Chunk]:
         """Yield the batches of `data`, many at a time, for `Trainer.steps`.
 
@@ -112,6 +121,7 @@ class Epoch:
             batch_size: As in `batches`.
             shuffle: As in `batches`.
             steps: As in `batches`.
+            resident: As in `batches`.
 
         Raises:
             ValueError: If there is no batch at all, or a batch differs from the first
@@ -134,7 +144,13 @@ class Epoch:
         8
         """
         loop = self._loop
-        source = loop._source(data, batch_size=batch_size, shuffle=shuffle, steps=steps)
+        source = loop._source(
+            data,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=steps,
+            resident=resident,
+        )
         chunks = source.chunks(self.index, lambda: loop._steps_to_make(self.step))
         hooks = step_hooks(loop.callbacks.callbacks)
         plan = Plan((loop.epochs - self.index) * (source.num_batches or 0))

@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from keras_ext import _checks
 from keras_ext._types import Tensor
 from keras_ext.training.array_source import (
     ArraySource,
@@ -27,6 +28,7 @@ def fit_source(
     steps: int | None,
     shuffle: Shuffle,
     seed: int,
+    resident: bool | Literal["auto"] = "auto",
 ) -> Source:
     """Return the source for the data arguments of `fit`.
 
@@ -38,6 +40,7 @@ def fit_source(
     if not are_arrays((x, y, sample_weight)):
         _check_no_structure(x, y, sample_weight)
         _check_alone(x, y=y, sample_weight=sample_weight)
+        _checks.one_of("resident", resident, ("auto",))
         source = make_source(x, batch_size, shuffle=shuffle, seed=seed, steps=steps)
         return source if class_weight is None else ClassWeighted(source, class_weight)
     if class_weight is not None:
@@ -45,7 +48,34 @@ def fit_source(
     elif _is_shared(sample_weight, y):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-    return ArraySource(data, batch_size, shuffle=shuffle, seed=seed, steps=steps)
+    return ArraySource(
+        data,
+        batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        steps=steps,
+        resident=resident,
+    )
+
+
+def pass_source(data: Any, batch_size: int | None, steps: int | None) -> Source:
+    """Return the source for the data arguments of `evaluate` and `predict`.
+
+    Args:
+        data: `(x, y, sample_weight)`, or a `Source` in place of `x`.
+        batch_size: Samples per batch, for arrays.
+        steps: Number of batches.
+    """
+    if isinstance(data[0], Source):
+        return data[0]
+    return fit_source(
+        *data,
+        class_weight=None,
+        batch_size=batch_size,
+        steps=debugging_limit("steps", steps, keras.config.max_steps_per_epoch()),
+        shuffle=False,
+        seed=0,
+    )
 
 
 def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:

@@ -1,4 +1,8 @@
-"""The names of `Trainer`'s hooks, and a look at whether a subclass spells them so."""
+"""The names of `Trainer`'s hooks, and checks of what a subclass makes of them."""
+
+from typing import Any
+
+import keras
 
 HOOKS = (
     "train_step",
@@ -28,6 +32,29 @@ def check_spelling(cls: type) -> None:
                     f"{', '.join(HOOKS)}. Rename it; if it is a method of your own, "
                     "give it a name that is less alike."
                 )
+
+
+def check_loss(trainer: keras.Model, loss: Any) -> None:
+    """Raise `ValueError` unless `compute_loss` has returned a scalar."""
+    shape = getattr(loss, "shape", ())
+    if loss is None or len(shape):
+        received = "None" if loss is None else f"a tensor of shape {tuple(shape)}"
+        raise ValueError(
+            f"`{type(trainer).__name__}.compute_loss` must return one number. "
+            f"Received: {received}. Reduce it, for example with `keras.ops.mean`."
+        )
+
+
+def check_gradients(trainer: keras.Model, gradients: Any) -> None:
+    """Raise `ValueError` unless `compute_gradients` has returned as many as needed."""
+    count = len(trainer.trainable_variables)
+    if not isinstance(gradients, (list, tuple)) or len(gradients) != count:
+        length = f" of {len(gradients)}" if hasattr(gradients, "__len__") else ""
+        raise ValueError(
+            f"`{type(trainer).__name__}.compute_gradients` must return a list of one "
+            f"gradient per trainable variable, {count} in all. Received: "
+            f"{type(gradients).__name__}{length}"
+        )
 
 
 def _one_slip_apart(name: str, hook: str) -> bool:

@@ -213,6 +213,7 @@ class Loop:
         batch_size: int | None,
         shuffle: Shuffle,
         steps: int | None,
+        resident: bool | Literal["auto"],
     ) -> Source:
         """Return where the batches of `data` come from; used by `Epoch.batches`.
 
@@ -226,7 +227,12 @@ class Loop:
         source = self._streams.get(key)
         if source is None:
             source = make_source(
-                data, batch_size, shuffle=shuffle, seed=self.seed, steps=steps
+                data,
+                batch_size,
+                shuffle=shuffle,
+                seed=self.seed,
+                steps=steps,
+                resident=resident,
             )
         if not isinstance(source, ArraySource):
             self._streams_in_use[key] = source

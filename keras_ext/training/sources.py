@@ -7,7 +7,7 @@ epoch can be repeated without repeating those before it.
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -142,6 +142,7 @@ def make_source(
     shuffle: Shuffle = True,
     seed: int = 0,
     steps: int | None = None,
+    resident: bool | Literal["auto"] = "auto",
 ) -> Source:
     """Return the source for `data`: arrays, `PyDataset`, dataset or any iterable.
 
@@ -154,6 +155,8 @@ def make_source(
             of their own in every epoch; `"batch"` shuffles within each batch.
         seed: What the orders are drawn from.
         steps: Batches per epoch; needed where the data has no end.
+        resident: Whether arrays are copied to the device as a whole; see
+            `ArraySource`.
 
     Raises:
         ValueError: If `batch_size` is given for data that has batches already, the
@@ -161,7 +164,15 @@ def make_source(
         TypeError: If `data` is none of the above.
     """
     if not isinstance(data, list) and are_arrays(data):
-        return ArraySource(data, batch_size, shuffle=shuffle, seed=seed, steps=steps)
+        return ArraySource(
+            data,
+            batch_size,
+            shuffle=shuffle,
+            seed=seed,
+            steps=steps,
+            resident=resident,
+        )
+    _checks.one_of("resident", resident, ("auto",))
     if batch_size is not None:
         raise ValueError(
             "`batch_size` is for arrays; other data comes in batches already. "

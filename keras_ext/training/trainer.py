@@ -18,13 +18,13 @@ from keras_ext.training.evaluation import callback_list, evaluate, in_order, pre
 from keras_ext.training.fit_data import (
     debugging_limit,
     fit_source,
+    pass_source,
     split_validation,
 )
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose, resolve_verbose
 from keras_ext.training.replicas import loss_share
-from keras_ext.training.source import Source
 from keras_ext.training.wrapping import WrappedModel, accepted_config
 
 
@@ -101,7 +101,7 @@ class Trainer(WrappedModel):
     the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
     """
 
-    jit_choice: bool | Literal["auto"] = "auto"
+    _jit_choice: bool | Literal["auto"] = "auto"
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -126,9 +126,10 @@ class Trainer(WrappedModel):
         expected to make them faster: on a GPU, and on a CPU where the step contains no
         convolution or pooling. `True` and `False` decide it.
         """
-        super().compile(*args, **kwargs)
+        with self.distribute_strategy.scope():
+            super().compile(*args, **kwargs)
         call = inspect.signature(super().compile).bind(*args, **kwargs)
-        self.jit_choice = call.arguments.get("jit_compile", "auto")
+        self._jit_choice = call.arguments.get("jit_compile", "auto")
         self._compiled = CompiledSteps(self)
 
     def compile_from_config(self, config: Config) -> None:
@@ -140,6 +141,11 @@ class Trainer(WrappedModel):
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> Config | None:
+        """Return the arguments of `compile`, with `jit_compile` as it was given."""
+        config: Config | None = super().get_compile_config()
+        return config and {**config, "jit_compile": self._jit_choice}
 
     def get_config(self) -> Config:
         """Return the constructor arguments that were given."""
@@ -161,11 +167,11 @@ class Trainer(WrappedModel):
         with tf.GradientTape() as tape:
             y_pred = self.forward(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
-        self._check_scalar(loss)
+        hooks.check_loss(self, loss)
         self.track_loss(loss, x)
         if self.trainable_variables:
             gradients = self.compute_gradients(tape, loss)
-            self._check_gradients(gradients)
+            hooks.check_gradients(self, gradients)
             self.apply_gradients(gradients)
         else:
             warnings.warn("The model has no trainable variables.", stacklevel=2)
@@ -281,22 +287,35 @@ class Trainer(WrappedModel):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        *,
+        resident: bool | Literal["auto"] = "auto",
     ) -> keras.callbacks.History:
         """Train the model; arguments and result are those of `keras.Model.fit`.
 
-        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `step` for
-        every batch, `evaluate` after every epoch. Different from `keras.Model.fit`:
-        arrays come in an order that `seed` and the epoch's number determine;
-        `verbose="auto"` prints one line per epoch where the output goes to a file;
-        callbacks hear of every step, whatever `steps_per_execution` says, and are
-        closed (`on_train_end`) also when an exception ends the training; a layer
-        frozen since the last `fit` is frozen without another `compile`, which
-        unfreezing needs; an epoch without data is an error; the `workers` of a
-        `PyDataset` are not used.
+        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `steps`
+        for many batches at a time, `evaluate` after every epoch. Different from
+        `keras.Model.fit`: arrays come in an order that `seed` and the epoch's number
+        determine; `verbose="auto"` prints one line per epoch where the output goes to
+        a file; callbacks are closed (`on_train_end`) also when an exception ends the
+        training; a layer frozen since the last `fit` is frozen without another
+        `compile`, which unfreezing needs; an epoch without data is an error;
+        `steps_per_execution` is not used, since many steps are made per call anyway,
+        unless a callback must hear of every one.
+
+        Args:
+            x, y, batch_size, epochs, verbose, callbacks, validation_split,
+                validation_data, shuffle, class_weight, sample_weight, initial_epoch,
+                steps_per_epoch, validation_steps, validation_batch_size,
+                validation_freq: As in `keras.Model.fit`.
+            resident: Whether arrays are copied to the device as a whole, or some
+                batches at a time. `"auto"`: as a whole, unless they are memory-mapped
+                or have more than 2 GiB together. Tensors are where they are.
+
+        Returns:
+            The `keras.callbacks.History`.
 
         Raises:
             RuntimeError: If the Trainer is not compiled.
-            NotImplementedError: If it was made under a strategy of several replicas.
             TypeError: If the data is of an unknown kind.
             ValueError: If the arguments contradict each other or there is no data.
         """
@@ -319,10 +338,11 @@ class Trainer(WrappedModel):
             ),
             shuffle=shuffle,
             seed=seed,
+            resident=resident,
         )
         validation = validation_data
         if validation is not None:
-            validation = self._source_of(
+            validation = pass_source(
                 keras.utils.unpack_x_y_sample_weight(validation_data),
                 validation_batch_size or batch_size,
                 validation_steps,
@@ -365,7 +385,7 @@ class Trainer(WrappedModel):
         unknown = sorted(name for name in kwargs if not name.startswith("_"))
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
-        source = self._source_of((x, y, sample_weight), batch_size, steps)
+        source = pass_source((x, y, sample_weight), batch_size, steps)
         hooks = callback_list(
             self, callbacks, resolve_verbose(verbose), source.num_batches
         )
@@ -384,45 +404,11 @@ class Trainer(WrappedModel):
 
         Different from it, `verbose="auto"` prints one line into a file.
         """
-        source = self._source_of((x, None, None), batch_size, steps)
+        source = pass_source((x, None, None), batch_size, steps)
         hooks = callback_list(
             self, callbacks, resolve_verbose(verbose), source.num_batches
         )
         return predict(self, self._compiled.predict, source, hooks)
-
-    def _source_of(
-        self, data: tuple[Any, ...], batch_size: int | None, steps: int | None
-    ) -> Source:
-        """Return where the batches of an evaluation or prediction come from."""
-        if isinstance(data[0], Source):
-            return data[0]
-        return fit_source(
-            *data,
-            class_weight=None,
-            batch_size=batch_size,
-            steps=debugging_limit("steps", steps, keras.config.max_steps_per_epoch()),
-            shuffle=False,
-            seed=0,
-        )
-
-    def _check_scalar(self, loss: Any) -> None:
-        shape = getattr(loss, "shape", ())
-        if loss is None or len(shape):
-            received = "None" if loss is None else f"a tensor of shape {tuple(shape)}"
-            raise ValueError(
-                f"`{type(self).__name__}.compute_loss` must return one number. "
-                f"Received: {received}. Reduce it, for example with `keras.ops.mean`."
-            )
-
-    def _check_gradients(self, gradients: Any) -> None:
-        count = len(self.trainable_variables)
-        if not isinstance(gradients, (list, tuple)) or len(gradients) != count:
-            length = f" of {len(gradients)}" if hasattr(gradients, "__len__") else ""
-            raise ValueError(
-                f"`{type(self).__name__}.compute_gradients` must return a list of one "
-                f"gradient per trainable variable, {count} in all. Received: "
-                f"{type(gradients).__name__}{length}"
-            )
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:
