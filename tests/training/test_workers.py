@@ -1,0 +1,86 @@
+"""Two processes that train together: the same numbers as one alone."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+
+CODE = """
+import contextlib, json, os
+import tensorflow as tf
+
+together = "TF_CONFIG" in os.environ
+strategy = tf.distribute.MultiWorkerMirroredStrategy() if together else None
+
+import keras
+import keras_ext
+from tests.training.problems import CLASSIFY, LABELS, X
+
+keras.utils.set_random_seed(5)
+with strategy.scope() if strategy else contextlib.nullcontext():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(16, activation="relu", kernel_regularizer="l2"),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+    trainer = keras_ext.Trainer(model, seed=1)
+    trainer.compile("adam", **CLASSIFY)
+history = trainer.fit(X, LABELS, batch_size=16, epochs=3, verbose=0).history
+results = trainer.evaluate(X, LABELS, batch_size=9, verbose=0)
+predictions = trainer.predict(X, batch_size=16, verbose=0)
+weights = [weight.tolist() for weight in trainer.get_weights()]
+print(json.dumps([history, results, predictions.tolist(), weights]))
+"""
+
+
+def start(cluster=None, index=0):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    if cluster:
+        task = {"type": "worker", "index": index}
+        environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def result(process):
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(output.strip().splitlines()[-1])
+
+
+def free_ports(count):
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def flat(structure):
+    if isinstance(structure, dict):
+        structure = [structure[name] for name in sorted(structure)]
+    if not isinstance(structure, list):
+        return [structure]
+    return [value for item in structure for value in flat(item)]
+
+
+def test_two_workers_compute_what_one_process_does():
+    workers = [f"localhost:{port}" for port in free_ports(2)]
+    processes = [start({"worker": workers}, index) for index in range(2)]
+    try:
+        first, second = map(result, processes)
+    finally:
+        for process in processes:
+            process.kill()
+    assert first == second
+    np.testing.assert_allclose(flat(first), flat(result(start())), atol=1e-6)
