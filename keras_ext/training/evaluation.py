@@ -9,6 +9,7 @@ import keras
 from keras_ext.training.chunks import Chunk, Plan
 from keras_ext.training.hook_frequency import next_stop
 from keras_ext.training.prediction import CompiledPrediction, join
+from keras_ext.training.progress import Verbose, resolve_verbose
 from keras_ext.training.source import Source
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ def evaluate(
     trainer: "Trainer",
     step: "CompiledStep",
     source: Source,
-    callbacks: keras.callbacks.CallbackList,
+    callbacks: Any,
+    verbose: Verbose,
 ) -> dict[str, float]:
     """Make the test step on all batches and return the metrics.
 
     Raises:
         ValueError: If there is no batch.
     """
+    callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
     trainer.stop_evaluating = False
     callbacks.on_test_begin()
     trainer.reset_metrics()
@@ -47,13 +50,15 @@ def predict(
     trainer: "Trainer",
     step: CompiledPrediction,
     source: Source,
-    callbacks: keras.callbacks.CallbackList,
+    callbacks: Any,
+    verbose: Verbose,
 ) -> Any:
     """Return the predictions for all batches, one after the other.
 
     Raises:
         ValueError: If there is no batch.
     """
+    callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
     trainer.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list[Any] = []
@@ -79,17 +84,18 @@ def in_order(trainer: "Trainer", logs: dict[str, float]) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-def callback_list(
-    trainer: "Trainer", callbacks: Any, verbose: int, steps: int | None
+def _callback_list(
+    trainer: "Trainer", callbacks: Any, verbose: Verbose, steps: int | None
 ) -> keras.callbacks.CallbackList:
     """Return the callbacks of one pass, or those of the training it belongs to."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
+    resolved = resolve_verbose(verbose)
     return keras.callbacks.CallbackList(
         callbacks,
-        add_progbar=verbose != 0,
+        add_progbar=resolved != 0,
         model=trainer,
-        verbose=verbose,
+        verbose=resolved,
         epochs=1,
         steps=steps,
     )

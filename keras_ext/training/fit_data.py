@@ -1,7 +1,7 @@
 """The data arguments of `fit`, turned into a source as stock Keras reads them."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
@@ -78,6 +78,25 @@ def pass_source(data: Any, batch_size: int | None, steps: int | None) -> Source:
     )
 
 
+def validation_source(
+    data: Any, batch_size: int | None, fallback: int | None, steps: int | None
+) -> Source | None:
+    """Return the source for `validation_data`, or `None` if there is none.
+
+    Args:
+        data: `(x, y)`, `(x, y, sample_weight)` or what else `evaluate` takes.
+        batch_size: Samples per batch, for arrays.
+        fallback: Those of the training, in its place.
+        steps: Number of batches.
+    """
+    if data is None:
+        return None
+    arrays = keras.utils.unpack_x_y_sample_weight(data)
+    if batch_size is None and are_arrays(arrays):
+        batch_size = fallback
+    return pass_source(arrays, batch_size, steps)
+
+
 def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
     """Return all but the last `fraction` of the samples, and that last part.
 
@@ -121,6 +140,13 @@ def debugging_limit(name: str, value: int | None, limit: int | None) -> int | No
         return value
     warnings.warn(f"Limiting {name} to {limit}, as keras.config says.", stacklevel=3)
     return limit
+
+
+def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
+    """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
+    if isinstance(frequency, Sequence):
+        return epoch + 1 in frequency
+    return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0
 
 
 def class_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:

@@ -12,18 +12,20 @@ from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
 from keras_ext.training.array_source import Shuffle
-from keras_ext.training.chunks import Chunk
+from keras_ext.training.chunks import Chunk, first_tensor
 from keras_ext.training.compiled_steps import CompiledSteps
-from keras_ext.training.evaluation import callback_list, evaluate, in_order, predict
+from keras_ext.training.evaluation import evaluate, in_order, predict
 from keras_ext.training.fit_data import (
     debugging_limit,
     fit_source,
+    is_due,
     pass_source,
     split_validation,
+    validation_source,
 )
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
-from keras_ext.training.progress import Verbose, resolve_verbose
+from keras_ext.training.progress import Verbose
 from keras_ext.training.replicas import loss_share
 from keras_ext.training.wrapping import WrappedModel, accepted_config
 
@@ -214,7 +216,7 @@ class Trainer(WrappedModel):
         """
         tracker = next((m for m in self.metrics if m.name == "loss"), None)
         if tracker is not None:
-            samples = tf.shape(_first_leaf(x))[0]
+            samples = tf.shape(first_tensor(x))[0]
             # Keras divides the loss by the number of replicas, for the gradients.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             tracker.update_state(loss * replicas, sample_weight=samples)
@@ -303,10 +305,7 @@ class Trainer(WrappedModel):
         unless a callback must hear of every one.
 
         Args:
-            x, y, batch_size, epochs, verbose, callbacks, validation_split,
-                validation_data, shuffle, class_weight, sample_weight, initial_epoch,
-                steps_per_epoch, validation_steps, validation_batch_size,
-                validation_freq: As in `keras.Model.fit`.
+            x, y, ..., validation_freq: As in `keras.Model.fit`.
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
                 or have more than 2 GiB together. Tensors are where they are.
@@ -340,13 +339,9 @@ class Trainer(WrappedModel):
             seed=seed,
             resident=resident,
         )
-        validation = validation_data
-        if validation is not None:
-            validation = pass_source(
-                keras.utils.unpack_x_y_sample_weight(validation_data),
-                validation_batch_size or batch_size,
-                validation_steps,
-            )
+        validation = validation_source(
+            validation_data, validation_batch_size, batch_size, validation_steps
+        )
         loop = Loop(
             self,
             epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
@@ -360,7 +355,7 @@ class Trainer(WrappedModel):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
                     epoch.log(self.steps(chunk))
-                if validation is not None and _is_due(validation_freq, epoch.index):
+                if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
         return loop.history
 
@@ -386,10 +381,7 @@ class Trainer(WrappedModel):
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
         source = pass_source((x, y, sample_weight), batch_size, steps)
-        hooks = callback_list(
-            self, callbacks, resolve_verbose(verbose), source.num_batches
-        )
-        logs = evaluate(self, self._compiled.test, source, hooks)
+        logs = evaluate(self, self._compiled.test, source, callbacks, verbose)
         return logs if return_dict else in_order(self, logs)
 
     def predict(
@@ -405,10 +397,7 @@ class Trainer(WrappedModel):
         Different from it, `verbose="auto"` prints one line into a file.
         """
         source = pass_source((x, None, None), batch_size, steps)
-        hooks = callback_list(
-            self, callbacks, resolve_verbose(verbose), source.num_batches
-        )
-        return predict(self, self._compiled.predict, source, hooks)
+        return predict(self, self._compiled.predict, source, callbacks, verbose)
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:
@@ -416,14 +405,3 @@ class Trainer(WrappedModel):
                 f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
                 "`compile(optimizer=..., loss=...)` first."
             )
-
-
-def _first_leaf(structure: Any) -> Tensor:
-    return next(leaf for leaf in keras.tree.flatten(structure) if leaf is not None)
-
-
-def _is_due(frequency: int | Sequence[int], epoch: int) -> bool:
-    """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
-    if isinstance(frequency, Sequence):
-        return epoch + 1 in frequency
-    return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0
