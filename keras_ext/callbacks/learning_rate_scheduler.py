@@ -127,8 +127,20 @@ class LearningRateScheduler(keras.callbacks.Callback):
             # The progress bar has left the cursor at the end of its line.
             self._update(steps, f"\nStep {steps[0][1]}")
 
-    def on_step_begin(self) -> None:
-        """Set the rate for the step; called in compiled code, see `Loop`."""
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Check the rate of the last step, which compiled code may have set."""
+        if self.update_freq == "batch" and self.batch_hook_freq == "epoch":
+            for optimizer in single_optimizers(self.model.optimizer):
+                rate = read_learning_rate(optimizer)
+                if not (math.isfinite(rate) and rate >= 0):
+                    raise ValueError(
+                        "`schedule` must return a finite, non-negative number. "
+                        f"Received: {rate} at or before step {read_step(optimizer)}, "
+                        "in compiled code: the learning rate has been set to it."
+                    )
+
+    def before_compiled_step(self) -> None:
+        """Set the rate for the step; called by `keras_ext.Loop`."""
         if self.update_freq == "batch":
             for optimizer in single_optimizers(self.model.optimizer):
                 step = ops.convert_to_tensor(step_counter(optimizer))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext import _checks
-from keras_ext.training.chunks import Chunk, Rows, SingleBatch, batches_at_once, take
+from keras_ext.training.chunks import Chunk, Rows, SingleBatch, batches_at_once
 from keras_ext.training.source import Source
 
 Shuffle = bool | Literal["batch"]
@@ -65,6 +65,13 @@ class ArraySource(Source):
             arrays = keras.tree.map_structure(
                 lambda array: _lengthened(to_tensor(array)), arrays
             )
+        else:
+            arrays = keras.tree.map_structure(
+                lambda array: (
+                    array if isinstance(array, np.ndarray) else to_tensor(array)
+                ),
+                arrays,
+            )
         self._arrays = arrays
 
     @property
@@ -87,17 +94,15 @@ class ArraySource(Source):
             if at != ordered:
                 order, ordered = self.order(at), at
                 padded = _lengthened(order)
-            count = min(size(), end - number, full - first)
-            chunk: Chunk
-            if count > 0:
-                chunk = self._rows(padded, first, count)
-            else:
-                chunk = SingleBatch(
-                    self._take(order[full * self.batch_size : self.num_samples]),
-                    regular=False,
-                )
-            yield chunk
-            number += len(chunk)
+            if first == full:
+                rest = self._take(order[full * self.batch_size : self.num_samples])
+                yield SingleBatch(rest, regular=full == 0)
+                number += 1
+                continue
+            block = self._block(padded, first, min(end - number, full - first))
+            for chunk in block.cut(size):
+                yield chunk
+                number += len(chunk)
 
     def order(self, number: int) -> tf.Tensor:
         """Return the sample indices of pass `number` over the data, in order."""
@@ -112,7 +117,7 @@ class ArraySource(Source):
         batch_of = shuffled // self.batch_size
         return tf.gather(shuffled, tf.argsort(batch_of, stable=True))
 
-    def _rows(self, order: tf.Tensor, first: int, count: int) -> Rows:
+    def _block(self, order: tf.Tensor, first: int, count: int) -> Rows:
         """Return up to `count` batches from number `first` of a pass on."""
         if self.resident:
             return Rows(self._arrays, order, self.batch_size, first, count)
@@ -120,17 +125,22 @@ class ArraySource(Source):
         count = min(count, at_once)
         # Always as many rows, so that what is compiled for them fits all.
         places = np.arange(at_once * self.batch_size) % (count * self.batch_size)
-        rows = order.numpy()[first * self.batch_size + places]
-        return Rows(self._take(rows), tf.range(len(rows)), self.batch_size, 0, count)
-
-    def _take(self, rows: Any) -> Any:
-        if self.resident:
-            return take(self._arrays, rows)
-        rows = np.asarray(rows)
-        return keras.tree.map_structure(
-            lambda array: None if array is None else to_tensor(array[rows]),
-            self._arrays,
+        rows = tf.gather(order, first * self.batch_size + places)
+        return Rows(
+            self._take(rows),
+            tf.range(at_once * self.batch_size),
+            self.batch_size,
+            0,
+            count,
         )
+
+    def _take(self, rows: tf.Tensor) -> Any:
+        def taken(array: Any) -> Any:
+            if isinstance(array, np.ndarray):
+                return to_tensor(array[rows.numpy()])
+            return None if array is None else tf.gather(array, rows)
+
+        return keras.tree.map_structure(taken, self._arrays)
 
 
 def is_array(leaf: Any) -> bool:
@@ -177,12 +187,10 @@ def _as_array(array: Any) -> Any:
 
 
 def _is_resident(arrays: Any, wish: bool | Literal["auto"]) -> bool:
-    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    leaves = keras.tree.flatten(arrays)
     on_host = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
-    if len(on_host) < len(leaves):
-        return True  # tensors are where they are
     if _checks.one_of("resident", wish, (True, False, "auto")) != "auto":
-        return bool(wish)
+        return bool(wish) or not on_host
     mapped = any(isinstance(leaf, np.memmap) for leaf in on_host)
     return not mapped and sum(leaf.nbytes for leaf in on_host) <= RESIDENT_BYTES
 

@@ -28,11 +28,18 @@ def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
     with trainer.distribute_strategy.scope():
         data = keras.tree.map_structure(_symbolic, batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        y_pred = _Dry(lambda x: trainer.forward(x, training=True))(x)
-        _Dry(trainer.compute_metrics)(x, y, y_pred, sample_weight)
+        _Dry(lambda *batch: _pass(trainer, *batch))(x, y, sample_weight)
         own = trainer.optimizer if optimizer else None
         if own is not None and not own.built:
             own.build(trainer.trainable_variables)
+
+
+def _pass(trainer: "Trainer", x: Any, y: Any, sample_weight: Any) -> Any:
+    """Make of a batch what a training step makes of it, up to the gradients."""
+    y_pred = trainer.forward(x, training=True)
+    loss = trainer.compute_loss(x, y, y_pred, sample_weight, training=True)
+    trainer.compute_metrics(x, y, y_pred, sample_weight)
+    return loss
 
 
 class _Dry(keras.Operation):

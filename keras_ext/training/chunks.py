@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 _BLOCK_BYTES = 2**24
+_MOST_BATCHES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +84,22 @@ class Rows(Chunk):
     def __len__(self) -> int:
         return self._count
 
+    def cut(self, size: Callable[[], int]) -> Iterator["Rows"]:
+        """Yield the same batches in parts of at most `size()`, asked for each."""
+        first, end = self.first, self.first + self._count
+        while first < end:
+            count = min(size(), end - first)
+            yield Rows(self.arrays, self.order, self.batch_size, first, count)
+            first += count
+
     def __iter__(self) -> Iterator[Any]:
         block = batches_at_once(self.arrays, self.batch_size)
         for start in range(self.first, self.first + self._count, block):
             count = min(block, self.first + self._count - start)
-            yield from self._cut(start, count)
+            for batch in self._cut(start, count):
+                for callback in self.step_hooks:
+                    callback.before_compiled_step()
+                yield batch
 
     def _cut(self, first: int, count: int) -> Iterator[Any]:
         """Yield some batches, gathered together and then cut apart."""
@@ -144,18 +156,21 @@ def take(arrays: Any, rows: Any) -> Any:
 
 
 def batches_at_once(arrays: Any, batch_size: int) -> int:
-    """Return how many batches of `arrays` may be copied at a time: up to 16 MB."""
+    """Return how many batches of `arrays` may be copied at a time.
+
+    As many as have 16 MB together, at most 256.
+    """
     size = 0
     for leaf in keras.tree.flatten(arrays):
         if leaf is not None:
             inner = [length or 1 for length in leaf.shape[1:]]
             size += math.prod(inner) * max(1, tf.as_dtype(leaf.dtype).size)
-    return max(1, _BLOCK_BYTES // (batch_size * size))
+    return max(1, min(_MOST_BATCHES, _BLOCK_BYTES // (batch_size * size)))
 
 
 def first_tensor(batch: Any) -> Any:
     """Return the first array of a batch, or `None` if there is none."""
-    return next((leaf for leaf in keras.tree.flatten(batch) if _has_axis(leaf)), None)
+    return next((leaf for leaf in keras.tree.flatten(batch) if has_axis(leaf)), None)
 
 
 def count_samples(batch: Any) -> int:
@@ -164,6 +179,7 @@ def count_samples(batch: Any) -> int:
     return 1 if first is None or first.shape[0] is None else int(first.shape[0])
 
 
-def _has_axis(leaf: Any) -> bool:
+def has_axis(leaf: Any) -> bool:
+    """Whether `leaf` is an array of at least one dimension."""
     shape = getattr(leaf, "shape", ())
     return bool(shape.rank if isinstance(shape, tf.TensorShape) else len(shape))

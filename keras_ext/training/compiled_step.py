@@ -1,15 +1,14 @@
 """A step of a Trainer, compiled to be made once or many times."""
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from keras_ext.training import compilation
-from keras_ext.training.chunks import Plan, Rows, SingleBatch, take_batch
-from keras_ext.training.pace import Pace
+from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.replicas import joined_logs, run_on_shares
 from keras_ext.training.traces import Trace, Traces, spec_of_any_length
 
@@ -28,8 +27,6 @@ class CompiledStep:
         step: Its method that makes the step and returns the logs.
         build: Called with the first batch before the step is traced for it.
 
-    Attributes:
-        pace: How many steps to make at a time, learnt from those that were made.
     """
 
     def __init__(
@@ -40,17 +37,15 @@ class CompiledStep:
     ) -> None:
         self._trainer = trainer
         self._step = step
-        self._eager = trainer.run_eagerly or tf.config.functions_run_eagerly()
         self._traces = Traces(self._run, build)
         self._compiled: dict[Any, Any] = {}
         self._suits_xla: bool | None = None
         self._regular: Any = None
         self._variables: list[int] | None = None
-        self._step_hooks: tuple[Any, ...] = ()
+        self._step_hooks: list[tuple[Any, Any]] = []
         self._made = 0
         self._plan: Plan | None = None
         self._long = False
-        self.pace = Pace()
 
     def one(self, batch: Any) -> Any:
         """Make the step on one batch and return the logs."""
@@ -58,12 +53,12 @@ class CompiledStep:
         self._long = self._made >= compilation.WORTH_STEPS
         return self._one(batch)
 
-    def many(self, chunk: Iterable[Any]) -> Any:
+    def many(self, chunk: Chunk) -> Any:
         """Make the step on every batch of a chunk and return the logs of the last."""
-        self._follow(getattr(chunk, "plan", None))
+        self._follow(chunk.plan)
         if isinstance(chunk, SingleBatch):
-            return self._one(chunk.batch, regular=chunk.regular)
-        if isinstance(chunk, Rows) and not self._eager:
+            return self._joined([self._one(chunk.batch, regular=chunk.regular)])
+        if isinstance(chunk, Rows) and not self._eager():
             trace = self._trace(chunk.arrays)
             if self._can_be_looped(trace.outputs):
                 return self._loop_over(chunk)
@@ -80,7 +75,7 @@ class CompiledStep:
         """
         self._made += 1
         batch = keras.tree.map_structure(_as_tensor, batch)
-        if self._eager:
+        if self._eager():
             return self._run(batch)
         if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
             shapes = [leaf.shape for leaf in _tensors(batch)]
@@ -91,10 +86,11 @@ class CompiledStep:
 
     def _loop_over(self, chunk: Rows) -> Any:
         self._made += len(chunk)
-        if chunk.step_hooks != self._step_hooks:
-            # Those of the last training are not needed any more.
+        # A schedule is compiled with the loop, so another one means another loop.
+        hooks = [(one, getattr(one, "schedule", None)) for one in chunk.step_hooks]
+        if hooks != self._step_hooks:
             self._compiled.clear()
-            self._step_hooks = chunk.step_hooks
+            self._step_hooks = hooks
         return self._call(
             ("many", chunk.batch_size),
             chunk.arrays,
@@ -116,8 +112,8 @@ class CompiledStep:
 
             def body(number: Any, logs: Any) -> Any:
                 del logs
-                for callback in self._step_hooks:
-                    callback.on_step_begin()
+                for callback, _ in self._step_hooks:
+                    callback.before_compiled_step()
                 batch = take_batch(data, order, number, batch_size)
                 return number + 1, trace.function(batch)
 
@@ -150,9 +146,13 @@ class CompiledStep:
             )
         return joined_logs(self._trainer, outputs)
 
+    def _eager(self) -> bool:
+        return bool(self._trainer.run_eagerly or tf.config.functions_run_eagerly())
+
     def _follow(self, plan: Plan | None) -> None:
         """Decide, once for every plan, whether it is worth compiling for."""
         if plan is None or plan is not self._plan:
+            self._regular = None
             steps = plan.steps if plan else 0
             self._long = self._made + steps >= compilation.WORTH_STEPS
         self._plan = plan

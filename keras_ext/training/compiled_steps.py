@@ -38,20 +38,32 @@ class CompiledSteps:
         return CompiledPrediction(self._trainer, self._trainer.predict_step, _nothing)
 
     def _build(self, batch: Any) -> None:
-        if not self._overrides("train_step"):
+        if not self._overrides("train_step") and self._is_known():
             own = self._overrides("apply_gradients")
             build_variables(self._trainer, batch, optimizer=not own)
             self._built = True
 
     def _build_test(self, batch: Any) -> None:
-        if not (self._built or self._overrides("test_step")):
+        if not (self._built or self._overrides("test_step")) and self._is_known():
             build_variables(self._trainer, batch, optimizer=False)
             self._built = True
+
+    def _is_known(self) -> bool:
+        """Whether the hooks can be called with symbolic tensors.
+
+        Those of Keras on a functional model can. On several replicas there is no
+        other way; on one, the trace makes what variables are missing.
+        """
+        if self._trainer.distribute_strategy.num_replicas_in_sync > 1:
+            return True
+        hooks = ("forward", "compute_loss", "compute_metrics")
+        functional = bool(getattr(self._trainer.model, "outputs", None))
+        return functional and not any(map(self._overrides, hooks))
 
     def _overrides(self, hook: str) -> bool:
         """Whether the Trainer's class has another hook than the default."""
         first = next(cls for cls in type(self._trainer).__mro__ if hook in vars(cls))
-        return first.__module__ != "keras_ext.training.trainer"
+        return first.__module__.split(".")[0] not in ("keras_ext", "keras")
 
 
 def _nothing(batch: Any) -> None:

@@ -26,7 +26,6 @@ class DatasetSource(Source):
 
     def __init__(self, dataset: tf.data.Dataset) -> None:
         self._dataset = dataset
-        self._stacks: dict[int, _Stacks] = {}
 
     @property
     def num_batches(self) -> int | None:
@@ -42,15 +41,32 @@ class DatasetSource(Source):
     def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
         """Yield the batches of the dataset, up to `size()` of them together."""
         iterator = self.epoch(index)
+        can_be_stacked = _can_be_stacked(self._dataset.element_spec)
         for first in iterator:
-            if not _can_be_stacked(self._dataset.element_spec):
+            if not can_be_stacked or tf.config.functions_run_eagerly():
                 yield SingleBatch(first)
                 yield from map(SingleBatch, iterator)
             else:
-                batch_size = int(keras.tree.flatten(first)[0].shape[0])
-                if batch_size not in self._stacks:
-                    self._stacks[batch_size] = _Stacks(first, batch_size)
-                yield from self._stacks[batch_size].chunks(first, iterator, size)
+                stacks = _stacks_for(first, self.num_batches)
+                yield from stacks.chunks(first, iterator, size)
+
+
+_KNOWN: dict[str, "_Stacks"] = {}
+_MOST_KNOWN = 32
+
+
+def _stacks_for(first: Any, num_batches: int | None) -> "_Stacks":
+    """Return what puts batches like `first` together, compiled before if it was."""
+    batch_size = int(keras.tree.flatten(first)[0].shape[0])
+    most = batches_at_once(first, batch_size)
+    capacity = most if num_batches is None else max(1, min(most, num_batches))
+    kind = keras.tree.map_structure(lambda leaf: (leaf.dtype.name, leaf.shape), first)
+    key = f"{capacity} {kind}"
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = _Stacks(first, batch_size, capacity)
+    return _KNOWN[key]
 
 
 class _Stacks:
@@ -61,11 +77,12 @@ class _Stacks:
     Args:
         example: Such a batch.
         batch_size: Its number of samples.
+        capacity: How many batches to put together at most.
     """
 
-    def __init__(self, example: Any, batch_size: int) -> None:
+    def __init__(self, example: Any, batch_size: int, capacity: int) -> None:
         self._batch_size = batch_size
-        self._capacity = batches_at_once(example, batch_size)
+        self._capacity = capacity
         self._structure = keras.tree.map_structure(lambda _: None, example)
         self._shapes = [leaf.shape for leaf in keras.tree.flatten(example)]
         self._collect = tf.function(self._read, autograph=False)
@@ -76,30 +93,28 @@ class _Stacks:
         """Yield `first` and what follows it in `iterator`."""
         order = tf.range(self._capacity * self._batch_size)
         batch = keras.tree.flatten(first)
-        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        thread = concurrent.futures.ThreadPoolExecutor(1)
+        try:
             # The first has to wait for no other.
             read = self._collect(iterator, batch, tf.constant(1), tf.constant(1))
             while True:
                 count, more, stack, odd = read
                 ahead = None
                 if more:
-                    ahead = thread.submit(
-                        self._collect,
-                        iterator,
-                        batch,
-                        tf.constant(0),
-                        tf.constant(self._capacity),
-                    )
-                at, arrays = 0, self._pack(stack)
-                while at < int(count):
-                    take = min(size(), int(count) - at)
-                    yield Rows(arrays, order, self._batch_size, at, take)
-                    at += take
+                    nothing, limit = tf.constant(0), tf.constant(self._capacity)
+                    arguments = (iterator, batch, nothing, limit)
+                    ahead = thread.submit(self._collect, *arguments)
+                arrays = self._pack(stack)
+                rows = Rows(arrays, order, self._batch_size, 0, int(count))
+                yield from rows.cut(size)
                 if odd[0].shape[0]:
                     yield SingleBatch(self._pack(odd), regular=False)
                 if ahead is None:
                     return
                 read = ahead.result()
+        finally:
+            # Whoever stops does not wait for data that is slow to come.
+            thread.shutdown(wait=False, cancel_futures=True)
 
     def _pack(self, leaves: list[tf.Tensor]) -> Any:
         return keras.tree.pack_sequence_as(self._structure, leaves)
@@ -111,7 +126,8 @@ class _Stacks:
 
         The last are two: those of the usual size, one after the other, and the one of
         another size that ended the reading, or no sample. Slow data does not hold the
-        steps up: after a while, what there is will do.
+        steps up: after a while, what there is will do. What is computed with it does
+        not depend on that.
         """
         begin = tf.timestamp()
         # One that is there already comes first; otherwise it is written over.

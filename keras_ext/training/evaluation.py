@@ -1,15 +1,18 @@
 """Evaluation and prediction: a pass over the data without updates."""
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
 from keras_ext.training.chunks import Chunk, Plan
 from keras_ext.training.hook_frequency import next_stop
+from keras_ext.training.pace import Pace
 from keras_ext.training.prediction import CompiledPrediction, join
 from keras_ext.training.progress import Verbose, resolve_verbose
+from keras_ext.training.replicas import has_several_workers
 from keras_ext.training.source import Source
 
 if TYPE_CHECKING:
@@ -34,14 +37,14 @@ def evaluate(
     callbacks.on_test_begin()
     trainer.reset_metrics()
     logs: Any = None
-    for first, chunk in _paced(source, step, callbacks, "test"):
+    for first, chunk in _paced(trainer, source, callbacks, "test"):
         callbacks.on_test_batch_begin(first)
         logs = step.many(chunk)
         callbacks.on_test_batch_end(first + len(chunk) - 1, logs)
         if trainer.stop_evaluating:
             break
     _check_any("evaluate", logs)
-    results = {name: _number(value) for name, value in logs.items()}
+    results = _numbers(logs)
     callbacks.on_test_end(results)
     return results
 
@@ -62,11 +65,12 @@ def predict(
     trainer.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list[Any] = []
-    for first, chunk in _paced(source, step, callbacks, "predict"):
+    for first, chunk in _paced(trainer, source, callbacks, "predict"):
         callbacks.on_predict_batch_begin(first)
-        parts.append(step.many(chunk))
+        outputs = step.many(chunk)
+        parts += outputs
         last = first + len(chunk) - 1
-        callbacks.on_predict_batch_end(last, {"outputs": parts[-1]})
+        callbacks.on_predict_batch_end(last, {"outputs": join(outputs)})
         if trainer.stop_predicting:
             break
     callbacks.on_predict_end()
@@ -102,33 +106,39 @@ def _callback_list(
 
 
 def _paced(
+    trainer: "Trainer",
     source: Source,
-    step: "CompiledStep",
     callbacks: keras.callbacks.CallbackList,
     mode: Literal["test", "predict"],
 ) -> Iterator[tuple[int, Chunk]]:
     """Yield the number of the first batch, and the batches up to the next call."""
     first = 0
     plan = Plan(source.num_batches or 0)
+    workers = has_several_workers(trainer.distribute_strategy)
+    pace = Pace(fixed=workers, growth=64)
 
     def size() -> int:
-        return int(min(step.pace.steps, next_stop(callbacks.callbacks, mode, first)))
+        return int(min(pace.steps, next_stop(callbacks.callbacks, mode, first)))
 
-    source.restart()
-    for chunk in source.chunks(0, size):
-        chunk.plan = plan
-        begin = time.perf_counter()
-        yield first, chunk
-        step.pace.ran(len(chunk), time.perf_counter() - begin)
-        first += len(chunk)
+    with contextlib.closing(source):
+        for chunk in source.chunks(0, size):
+            chunk.plan = plan
+            begin = time.perf_counter()
+            yield first, chunk
+            pace.ran(len(chunk), time.perf_counter() - begin)
+            first += len(chunk)
 
 
-def _number(value: Any) -> Any:
-    """Return a scalar as a Python number, anything else as it is."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return value
+def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested logs as one dict, with Python numbers for scalars."""
+    numbers: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            numbers.update(_numbers(value))
+        else:
+            scalar = not len(getattr(value, "shape", ()))
+            numbers[name] = float(value) if scalar else value
+    return numbers
 
 
 def _check_any(method: str, results: Any) -> None:

@@ -1,10 +1,14 @@
 """How often callbacks must hear of batches: after every one, or less often."""
 
 import math
+import weakref
 from collections.abc import Iterable
 from typing import Any, Literal
 
 import keras
+import tensorflow as tf
+
+from keras_ext import _checks
 
 _HOOKS = {
     "train": (
@@ -46,13 +50,13 @@ def next_stop(
 def step_hooks(callbacks: Iterable[Any]) -> tuple[Any, ...]:
     """Return the callbacks that act before every step, in compiled code.
 
-    They have a method `on_step_begin()`, which is called in place of
-    `on_train_batch_begin` for all steps of a call but the first.
+    They have a method `before_compiled_step()`, which is traced into the loop over the
+    steps of a call. `on_train_batch_begin` is called as well, before the first.
     """
     return tuple(
         callback
         for callback in callbacks
-        if hasattr(callback, "on_step_begin")
+        if hasattr(callback, "before_compiled_step")
         and _frequency(callback, "train") == math.inf
     )
 
@@ -65,7 +69,32 @@ def _frequency(callback: Any, mode: str) -> float:
     frequency = getattr(callback, "batch_hook_freq", None)
     if frequency is None:
         frequency = _of_keras(callback, hooks)
-    return math.inf if frequency == "epoch" else frequency
+    if frequency == "epoch":
+        return math.inf if _can_be_traced(callback) else 1
+    return _checks.positive_int("batch_hook_freq", frequency)
+
+
+_traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _can_be_traced(callback: Any) -> bool:
+    """Whether what acts before every step, if anything, can be compiled."""
+    hook = getattr(callback, "before_compiled_step", None)
+    if hook is None:
+        return True
+    schedule = getattr(callback, "schedule", None)
+    known, traceable = _traceable.get(callback, (None, None))
+    if traceable is None or known is not schedule:
+        try:
+            tf.function(hook, autograph=False).get_concrete_function()
+            traceable = True
+        except (TypeError, ValueError, AttributeError, NotImplementedError):
+            # A schedule with Python's `if` in it, for instance: it is called eagerly.
+            traceable = False
+        _traceable[callback] = (schedule, traceable)
+    return traceable
 
 
 def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:

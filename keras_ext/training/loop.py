@@ -15,6 +15,7 @@ from keras_ext.training.logs import reset
 from keras_ext.training.model_view import ModelView
 from keras_ext.training.pace import Pace
 from keras_ext.training.progress import Verbose, resolve_verbose
+from keras_ext.training.replicas import has_several_workers
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
 
@@ -131,7 +132,8 @@ class Loop:
         self.callbacks = self._make_callbacks(callbacks)
         self._streams: dict[tuple[Any, ...], Source] = {}
         self._streams_in_use: dict[tuple[Any, ...], Source] = {}
-        self._pace = Pace()
+        strategy = getattr(model, "distribute_strategy", None)
+        self._pace = Pace(fixed=has_several_workers(strategy))
         self._steps_made = 0
         self._managed = False
         self._to_reset: list[keras.Metric] = []

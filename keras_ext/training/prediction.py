@@ -19,15 +19,17 @@ _MOST_BYTES = 2**24
 class CompiledPrediction(CompiledStep):
     """`predict_step` of a Trainer, for one batch or for many.
 
-    Made like a `CompiledStep`, but returns the outputs of all batches: NumPy arrays,
-    or ragged and sparse tensors.
+    Made like a `CompiledStep`, but `many` returns a list of outputs, for `join`: one for
+    many batches where they can be put together, or one per batch.
     """
+
+    _one_by_one = False
 
     def _of_all_replicas(self, outputs: Any) -> Any:
         return joined_outputs(self._trainer.distribute_strategy, outputs)
 
     def _can_be_looped(self, outputs: Any) -> bool:
-        return all(
+        return not self._one_by_one and all(
             isinstance(spec, (tf.Tensor, tf.TensorSpec))
             and spec.shape.rank
             and spec.shape[1:].is_fully_defined()
@@ -40,13 +42,18 @@ class CompiledPrediction(CompiledStep):
         for first in range(chunk.first, chunk.first + len(chunk), most):
             count = min(most, chunk.first + len(chunk) - first)
             part = Rows(chunk.arrays, chunk.order, chunk.batch_size, first, count)
-            stacks = super()._loop_over(part)
+            try:
+                stacks = super()._loop_over(part)
+            except tf.errors.InvalidArgumentError:
+                # As many rows as the values say: they differ from batch to batch.
+                self._one_by_one = True
+                return self._joined([self._one(batch) for batch in chunk])
             parts.append(
                 keras.tree.map_structure(
-                    lambda stack, count=count: _flat(stack.numpy()[:count]), stacks
+                    lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
                 )
             )
-        return join(parts)
+        return parts
 
     def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
         structure = trace.outputs
@@ -79,7 +86,7 @@ class CompiledPrediction(CompiledStep):
         return loop
 
     def _joined(self, outputs: list[Any]) -> Any:
-        return join(outputs)
+        return outputs
 
 
 def join(parts: list[Any]) -> Any:
@@ -121,6 +128,6 @@ def _capacity(outputs: Any, batch_size: int) -> int:
     return max(1, min(_MOST_BATCHES, _MOST_BYTES // max(1, size)))
 
 
-def _flat(stack: np.ndarray) -> np.ndarray:
+def _flat(stack: tf.Tensor) -> tf.Tensor:
     """Return `(batches, samples, ...)` as `(batches * samples, ...)`."""
-    return stack.reshape(-1, *stack.shape[2:])
+    return tf.reshape(stack, (-1, *stack.shape[2:]))

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -20,34 +21,63 @@ _SAMPLERS = (
 Algorithm = Literal["philox", "threefry"]
 
 
+_here = threading.local()
+_lock = threading.Lock()
+_replaced: list[tuple[Any, str, Any]] = []
+_users = 0
+
+
 @contextlib.contextmanager
 def drawing_with(algorithm: Algorithm) -> Iterator[None]:
     """Have `tf.random.stateless_*` and Keras's Dropout draw with one algorithm.
 
     Keras leaves the choice to TensorFlow, which takes Philox on CPU and GPU. Inside
     XLA on a CPU it takes a form of it that is twelve times slower, and would be most of
-    a small network's step; there ThreeFry is the fastest. It holds while functions are
-    traced inside the context. Where TensorFlow has no such function, or the caller
-    says which algorithm to use, nothing happens.
+    a small network's step; there ThreeFry is the fastest. It holds for functions that
+    this thread traces inside the context. Where TensorFlow has no such function, or
+    the caller says which algorithm to use, nothing happens.
     """
-    replaced = []
-    for module, name, argument in _SAMPLERS:
-        function = getattr(module, name, None)
-        if function is not None:
-            replaced.append((module, name, function))
-            setattr(module, name, _with(algorithm, function, argument))
+    _install()
+    _here.algorithm = algorithm
     try:
         yield
     finally:
-        for module, name, function in replaced:
+        _here.algorithm = None
+        _restore()
+
+
+def _install() -> None:
+    """Put the samplers in place, unless another thread has done so."""
+    global _users
+    with _lock:
+        _users += 1
+        if _users > 1:
+            return
+        for module, name, argument in _SAMPLERS:
+            function = getattr(module, name, None)
+            if function is not None:
+                _replaced.append((module, name, function))
+                setattr(module, name, _sampler(function, argument))
+
+
+def _restore() -> None:
+    """Put TensorFlow's functions back, when no thread needs the samplers any more."""
+    global _users
+    with _lock:
+        _users -= 1
+        while _replaced and not _users:
+            module, name, function = _replaced.pop()
             setattr(module, name, function)
 
 
-def _with(algorithm: Algorithm, function: Any, argument: str) -> Any:
+def _sampler(function: Any, argument: str) -> Any:
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def sampler(*args: Any, **kwargs: Any) -> Any:
+        algorithm = getattr(_here, "algorithm", None)
+        if algorithm is None:
+            return function(*args, **kwargs)
         call = signature.bind(*args, **kwargs)
         if call.arguments.get(argument) in (None, "auto_select"):
             call.arguments[argument] = algorithm

@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.chunks import first_tensor
+from keras_ext.training.chunks import first_tensor, has_axis
 
 if TYPE_CHECKING:
     from keras_ext.training.trainer import Trainer
 
 
 _here = threading.local()
+
+
+def has_several_workers(strategy: tf.distribute.Strategy | None) -> bool:
+    """Whether other processes make the same steps."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def loss_share(loss: Any) -> Any:
@@ -48,7 +53,7 @@ def run_on_shares(
         try:
             return step(
                 keras.tree.map_structure(
-                    lambda leaf: None if leaf is None else leaf[begin:end], batch
+                    lambda leaf: leaf[begin:end] if has_axis(leaf) else leaf, batch
                 )
             )
         finally:
@@ -66,6 +71,9 @@ def joined_logs(trainer: "Trainer", logs: dict[str, Any]) -> dict[str, Any]:
     if strategy.num_replicas_in_sync == 1:
         return logs
     metrics = trainer.get_metrics_result()
+    if not trainer._tracks_loss:
+        # What is logged under this name is not the metric.
+        metrics.pop("loss", None)
     return {
         name: metrics[name]
         if name in metrics

@@ -33,6 +33,6 @@ class Source(abc.ABC):
         del size
         return (SingleBatch(batch) for batch in self.epoch(index))
 
-    def restart(self) -> None:
-        """Begin anew, where that is possible; for data that is evaluated repeatedly."""
-        return  # an epoch is the whole of the data
+    def close(self) -> None:
+        """Let go of what is being read; the next epoch begins anew."""
+        return  # nothing is read beyond the end of an epoch

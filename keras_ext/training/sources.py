@@ -6,7 +6,7 @@ epoch can be repeated without repeating those before it.
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Literal
 
 import keras
@@ -121,8 +121,14 @@ class SteppedSource(Source):
             self._chunks = None
             self._warn(taken)
 
-    def restart(self) -> None:
-        """Take the same batches again, unless they come from an iterator."""
+    def close(self) -> None:
+        """Let go of what is being read; the next epoch begins anew.
+
+        Unless the batches come from an iterator, these are the same again.
+        """
+        for running in (self._batches, self._chunks):
+            if isinstance(running, Generator):
+                running.close()
         self._batches = self._chunks = None
 
     def _warn(self, taken: int) -> None:

@@ -67,7 +67,10 @@ class Traces:
             specs = keras.tree.map_structure(spec_of_any_length, batch)
             with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
                 concrete = self._functions[for_xla].get_concrete_function(specs)
-            self._traces[key] = Trace(concrete, operations(concrete.graph))
+            # Batches of several kinds may share one, with more axes left open.
+            known = [t for t in self._traces.values() if t.function is concrete]
+            trace = known[0] if known else Trace(concrete, operations(concrete.graph))
+            self._traces[key] = trace
         return self._traces[key]
 
 
@@ -75,7 +78,9 @@ def _kind(leaf: Any) -> str:
     """Return what batches of one trace have in common."""
     if not tf.is_tensor(leaf):
         return type(leaf).__name__
-    return f"{type(leaf).__name__} {leaf.dtype.name} {leaf.shape[1:]}"
+    shape = leaf.shape
+    inner = shape[1:] if shape.rank else ""
+    return f"{type(leaf).__name__} {leaf.dtype.name} {shape.rank} {inner}"
 
 
 def spec_of_any_length(leaf: Any) -> Any:
@@ -87,6 +92,8 @@ def spec_of_any_length(leaf: Any) -> Any:
             leaf.ragged_rank,
             leaf.row_splits.dtype,
         )
+    if isinstance(leaf, tf.SparseTensor):
+        return tf.SparseTensorSpec([None, *leaf.shape[1:]], leaf.dtype)
     if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
         return leaf
     return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)

@@ -1,5 +1,6 @@
 """What a step is: a Keras model whose training step is there to be overridden."""
 
+import contextlib
 import inspect
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from keras_ext.training.fit_data import (
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose
-from keras_ext.training.replicas import loss_share
+from keras_ext.training.replicas import has_several_workers, loss_share
 from keras_ext.training.wrapping import WrappedModel, accepted_config
 
 
@@ -119,6 +120,7 @@ class Trainer(WrappedModel):
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
+        self._tracks_loss = False
         self._compiled = CompiledSteps(self)
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -128,10 +130,18 @@ class Trainer(WrappedModel):
         expected to make them faster: on a GPU, and on a CPU where the step contains no
         convolution or pooling. `True` and `False` decide it.
         """
+        call = inspect.signature(super().compile).bind(*args, **kwargs)
+        choice = call.arguments.get("jit_compile", "auto")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if choice is True and replicas > 1:
+            raise ValueError(
+                "With several replicas, steps run as a graph. Received: "
+                f"jit_compile=True under a strategy of {replicas} replicas. Leave it "
+                "out."
+            )
         with self.distribute_strategy.scope():
             super().compile(*args, **kwargs)
-        call = inspect.signature(super().compile).bind(*args, **kwargs)
-        self._jit_choice = call.arguments.get("jit_compile", "auto")
+        self._jit_choice = choice
         self._compiled = CompiledSteps(self)
 
     def compile_from_config(self, config: Config) -> None:
@@ -214,6 +224,7 @@ class Trainer(WrappedModel):
             loss: Scalar, as `compute_loss` returns it.
             x: The batch's inputs, whose first axis weights the mean.
         """
+        self._tracks_loss = True
         tracker = next((m for m in self.metrics if m.name == "loss"), None)
         if tracker is not None:
             samples = tf.shape(first_tensor(x))[0]
@@ -269,6 +280,11 @@ class Trainer(WrappedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("steps")
+        if not isinstance(chunk, Chunk):
+            raise TypeError(
+                "`chunk` must be what `Epoch.chunks` yields. "
+                f"Received: {type(chunk).__name__}. For a single batch, call `step`."
+            )
         return StepLogs(self._compiled.train.many(chunk))
 
     def fit(
@@ -325,7 +341,7 @@ class Trainer(WrappedModel):
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
             )
-        seed = draw_seed() if self.seed is None else self.seed
+        seed = self._seed_for_fit()
         source = fit_source(
             x,
             y,
@@ -351,7 +367,7 @@ class Trainer(WrappedModel):
             verbose=verbose,
             seed=seed,
         )
-        with loop:
+        with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
                     epoch.log(self.steps(chunk))
@@ -398,6 +414,15 @@ class Trainer(WrappedModel):
         """
         source = pass_source((x, None, None), batch_size, steps)
         return predict(self, self._compiled.predict, source, callbacks, verbose)
+
+    def _seed_for_fit(self) -> int:
+        if self.seed is None and has_several_workers(self.distribute_strategy):
+            raise ValueError(
+                "Several workers must draw the same order of the data. Expected: "
+                f"`{type(self).__name__}(..., seed=0)` or another number, the same in "
+                "every worker. Received: seed=None"
+            )
+        return draw_seed() if self.seed is None else self.seed
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:

@@ -183,8 +183,8 @@ class TestOverriding:
             ("apply_gradients",),
             ("compute_metrics",),
         ]
-        # Before the one trace, the first two make variables out of symbolic tensors.
-        assert calls == [("forward", True), ("compute_metrics",), *expected]
+        # TensorFlow traces once more when the first trace has made variables.
+        assert calls in (expected, expected * 2)
         calls.clear()
         trainer.evaluate(X, LABELS, verbose=0, batch_size=70)
         assert calls == [

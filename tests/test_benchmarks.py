@@ -1,0 +1,21 @@
+"""The benchmarks start; their figures are not for the suite to judge."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.mark.parametrize("name", ["fit_speed", "step_profile"])
+def test_help(name):
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / f"{name}.py", "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--data" in result.stdout
