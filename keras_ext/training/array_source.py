@@ -61,18 +61,8 @@ class ArraySource(Source):
         self._batches_per_pass = math.ceil(self.num_samples / self.batch_size)
         self._steps = steps or self._batches_per_pass
         self.resident = _is_resident(arrays, resident)
-        if self.resident:
-            arrays = keras.tree.map_structure(
-                lambda array: _lengthened(to_tensor(array)), arrays
-            )
-        else:
-            arrays = keras.tree.map_structure(
-                lambda array: (
-                    array if isinstance(array, np.ndarray) else to_tensor(array)
-                ),
-                arrays,
-            )
-        self._arrays = arrays
+        place = _to_device if self.resident else _keep
+        self._arrays = keras.tree.map_structure(place, arrays)
 
     @property
     def num_batches(self) -> int:
@@ -126,13 +116,8 @@ class ArraySource(Source):
         # Always as many rows, so that what is compiled for them fits all.
         places = np.arange(at_once * self.batch_size) % (count * self.batch_size)
         rows = tf.gather(order, first * self.batch_size + places)
-        return Rows(
-            self._take(rows),
-            tf.range(at_once * self.batch_size),
-            self.batch_size,
-            0,
-            count,
-        )
+        in_order = tf.range(at_once * self.batch_size)
+        return Rows(self._take(rows), in_order, self.batch_size, 0, count)
 
     def _take(self, rows: tf.Tensor) -> Any:
         def taken(array: Any) -> Any:
@@ -193,6 +178,15 @@ def _is_resident(arrays: Any, wish: bool | Literal["auto"]) -> bool:
         return bool(wish) or not on_host
     mapped = any(isinstance(leaf, np.memmap) for leaf in on_host)
     return not mapped and sum(leaf.nbytes for leaf in on_host) <= RESIDENT_BYTES
+
+
+def _to_device(array: Any) -> Any:
+    return _lengthened(to_tensor(array))
+
+
+def _keep(array: Any) -> Any:
+    """Return an array on the host as it is, anything else as a tensor."""
+    return array if isinstance(array, np.ndarray) else to_tensor(array)
 
 
 def _lengthened(tensor: Any) -> Any:

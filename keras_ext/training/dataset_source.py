@@ -43,7 +43,12 @@ class DatasetSource(Source):
         iterator = self.epoch(index)
         can_be_stacked = _can_be_stacked(self._dataset.element_spec)
         for first in iterator:
-            if not can_be_stacked or tf.config.functions_run_eagerly():
+            lengths = (
+                {leaf.shape[0] for leaf in keras.tree.flatten(first)}
+                if can_be_stacked
+                else {}
+            )
+            if len(lengths) != 1 or 0 in lengths or tf.config.functions_run_eagerly():
                 yield SingleBatch(first)
                 yield from map(SingleBatch, iterator)
             else:
@@ -98,7 +103,7 @@ class _Stacks:
             # The first has to wait for no other.
             read = self._collect(iterator, batch, tf.constant(1), tf.constant(1))
             while True:
-                count, more, stack, odd = read
+                count, more, stack, odd, found = read
                 ahead = None
                 if more:
                     nothing, limit = tf.constant(0), tf.constant(self._capacity)
@@ -107,7 +112,7 @@ class _Stacks:
                 arrays = self._pack(stack)
                 rows = Rows(arrays, order, self._batch_size, 0, int(count))
                 yield from rows.cut(size)
-                if odd[0].shape[0]:
+                if found:
                     yield SingleBatch(self._pack(odd), regular=False)
                 if ahead is None:
                     return
@@ -124,8 +129,8 @@ class _Stacks:
     ) -> Any:
         """Return how many batches were read, whether there are more, and the batches.
 
-        The last are two: those of the usual size, one after the other, and the one of
-        another size that ended the reading, or no sample. Slow data does not hold the
+        Those of the usual size come one after the other; then the one of another size
+        that ended the reading, and whether there was one. Slow data does not hold the
         steps up: after a while, what there is will do. What is computed with it does
         not depend on that.
         """
@@ -139,47 +144,55 @@ class _Stacks:
         ]
         nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
 
-        def go_on(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
+        def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
             in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
-            return (count < limit) & more & (tf.shape(odd[0])[0] == 0) & in_time
+            return (count < limit) & more & ~found & in_time
 
-        def read(count: Any, more: Any, stacks: Any, odd: Any) -> Any:
-            del more
+        def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
+            del more, found
             item = iterator.get_next_as_optional()
             return tf.cond(
                 item.has_value(),
                 lambda: sort(count, stacks, keras.tree.flatten(item.get_value())),
-                lambda: (count, False, stacks, odd),
+                lambda: (count, False, stacks, odd, False),
             )
 
         def sort(count: Any, stacks: Any, leaves: Any) -> Any:
+            lengths = tf.stack([tf.shape(leaf)[0] for leaf in leaves])
             return tf.cond(
-                tf.equal(tf.shape(leaves[0])[0], self._batch_size),
-                lambda: (count + 1, True, put(count, stacks, leaves), nothing),
-                lambda: (count, True, stacks, leaves),
+                tf.reduce_all(tf.equal(lengths, self._batch_size)),
+                lambda: (count + 1, True, put(count, stacks, leaves), nothing, False),
+                lambda: (count, True, stacks, leaves, True),
             )
 
         def put(count: Any, stacks: Any, leaves: Any) -> Any:
             pairs = zip(stacks, leaves, strict=True)
             return [stack.write(count, leaf) for stack, leaf in pairs]
 
-        count, more, stacks, odd = tf.while_loop(
+        count, more, stacks, odd, found = tf.while_loop(
             go_on,
             read,
-            (there, tf.constant(True), stacks, nothing),
+            (there, tf.constant(True), stacks, nothing, tf.constant(False)),
             shape_invariants=(
                 there.shape,
                 tf.TensorShape(()),
                 [tf.TensorShape(None) for s in stacks],
                 [tf.TensorShape((None, *shape[1:])) for shape in self._shapes],
+                tf.TensorShape(()),
             ),
         )
-        return count, more, [stack.concat() for stack in stacks], odd
+        return count, more, [stack.concat() for stack in stacks], odd, found
+
+
+def _has_samples(batch: Any) -> bool:
+    """Whether all arrays of a batch have the same number of samples, not 0."""
+    lengths = {leaf.shape[0] for leaf in keras.tree.flatten(batch)}
+    return len(lengths) == 1 and 0 not in lengths
 
 
 def _can_be_stacked(element_spec: Any) -> bool:
     """Whether all that a batch's shape leaves open is the number of samples."""
-    return all(
+    return not tf.config.functions_run_eagerly() and all(
         isinstance(spec, tf.TensorSpec)
         and spec.shape.rank
         and spec.shape[1:].is_fully_defined()

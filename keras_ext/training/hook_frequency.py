@@ -82,7 +82,7 @@ _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
 def _can_be_traced(callback: Any) -> bool:
     """Whether what acts before every step, if anything, can be compiled."""
     hook = getattr(callback, "before_compiled_step", None)
-    if hook is None:
+    if hook is None or callback.model is None:
         return True
     schedule = getattr(callback, "schedule", None)
     known, traceable = _traceable.get(callback, (None, None))

@@ -19,8 +19,8 @@ _MOST_BYTES = 2**24
 class CompiledPrediction(CompiledStep):
     """`predict_step` of a Trainer, for one batch or for many.
 
-    Made like a `CompiledStep`, but `many` returns a list of outputs, for `join`: one for
-    many batches where they can be put together, or one per batch.
+    Made like a `CompiledStep`, but `many` returns a list of outputs, for `join`: one
+    for many batches where they can be put together, or one per batch.
     """
 
     _one_by_one = False
@@ -103,9 +103,9 @@ def join(parts: list[Any]) -> Any:
 def _join_leaves(leaves: tuple[Any, ...]) -> Any:
     first = leaves[0]
     if isinstance(first, tf.SparseTensor):
-        return tf.sparse.concat(0, leaves)
+        return tf.sparse.concat(0, list(leaves))
     if isinstance(first, tf.RaggedTensor):
-        return tf.concat(leaves, axis=0)
+        return tf.concat(list(leaves), axis=0)
     arrays = [np.asarray(leaf) for leaf in leaves]
     if arrays[0].ndim == 0:
         return arrays[0] if len(arrays) == 1 else np.stack(arrays)

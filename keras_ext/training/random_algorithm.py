@@ -38,11 +38,12 @@ def drawing_with(algorithm: Algorithm) -> Iterator[None]:
     the caller says which algorithm to use, nothing happens.
     """
     _install()
+    before = getattr(_here, "algorithm", None)
     _here.algorithm = algorithm
     try:
         yield
     finally:
-        _here.algorithm = None
+        _here.algorithm = before
         _restore()
 
 

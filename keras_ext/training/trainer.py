@@ -141,7 +141,9 @@ class Trainer(WrappedModel):
             )
         with self.distribute_strategy.scope():
             super().compile(*args, **kwargs)
-        self._jit_choice = choice
+        # Keras declines for layers that say they can't be compiled.
+        declined = choice is True and not self.jit_compile
+        self._jit_choice = False if declined else choice
         self._compiled = CompiledSteps(self)
 
     def compile_from_config(self, config: Config) -> None:

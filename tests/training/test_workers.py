@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 CODE = """
-import contextlib, json, os
+import contextlib, json, os, time
 import tensorflow as tf
 
 together = "TF_CONFIG" in os.environ
@@ -30,7 +30,21 @@ with strategy.scope() if strategy else contextlib.nullcontext():
     )
     trainer = keras_ext.Trainer(model, seed=1)
     trainer.compile("adam", **CLASSIFY)
-history = trainer.fit(X, LABELS, batch_size=16, epochs=3, verbose=0).history
+
+
+class Slow(keras.callbacks.Callback):
+    # Lets the second worker fall behind the first.
+    batch_hook_freq = "epoch"
+
+    def on_train_batch_end(self, batch, logs=None):
+        if '"index": 1' in os.environ.get("TF_CONFIG", ""):
+            time.sleep(0.03)
+
+
+slow = [Slow()]
+history = trainer.fit(
+    X, LABELS, batch_size=2, epochs=6, verbose=0, callbacks=slow
+).history
 results = trainer.evaluate(X, LABELS, batch_size=9, verbose=0)
 predictions = trainer.predict(X, batch_size=16, verbose=0)
 weights = [weight.tolist() for weight in trainer.get_weights()]
