@@ -43,12 +43,7 @@ class DatasetSource(Source):
         iterator = self.epoch(index)
         can_be_stacked = _can_be_stacked(self._dataset.element_spec)
         for first in iterator:
-            lengths = (
-                {leaf.shape[0] for leaf in keras.tree.flatten(first)}
-                if can_be_stacked
-                else {}
-            )
-            if len(lengths) != 1 or 0 in lengths or tf.config.functions_run_eagerly():
+            if not (can_be_stacked and _has_samples(first)):
                 yield SingleBatch(first)
                 yield from map(SingleBatch, iterator)
             else:

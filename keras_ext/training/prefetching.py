@@ -42,6 +42,9 @@ def _pool(dataset: keras.utils.PyDataset) -> tuple[Any, Any]:
     # Forking a process in which TensorFlow runs threads can deadlock.
     safe = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if safe else "spawn")
+    if safe:
+        # What takes long to import is imported once, not by every worker.
+        context.set_forkserver_preload([type(dataset).__module__])
     processes = concurrent.futures.ProcessPoolExecutor(
         dataset.workers, context, initializer=_receive, initargs=(dataset,)
     )
