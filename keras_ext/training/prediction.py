@@ -37,6 +37,8 @@ class CompiledPrediction(CompiledStep):
         )
 
     def _loop_over(self, chunk: Rows) -> Any:
+        if len(chunk) == 1:
+            return self._joined([self._one(batch) for batch in chunk])
         most = _capacity(self._trace(chunk.arrays).outputs, chunk.batch_size)
         parts = []
         for first in range(chunk.first, chunk.first + len(chunk), most):
