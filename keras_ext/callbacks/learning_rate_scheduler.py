@@ -135,8 +135,8 @@ class LearningRateScheduler(keras.callbacks.Callback):
                 if not (math.isfinite(rate) and rate >= 0):
                     raise ValueError(
                         "`schedule` must return a finite, non-negative number. "
-                        f"Received: {rate} at or before step {read_step(optimizer)}, "
-                        "in compiled code: the learning rate has been set to it."
+                        "Received: another one in one of the last steps before step "
+                        f"{read_step(optimizer)}, which have used it."
                     )
 
     def before_compiled_step(self) -> None:
@@ -144,7 +144,14 @@ class LearningRateScheduler(keras.callbacks.Callback):
         if self.update_freq == "batch":
             for optimizer in single_optimizers(self.model.optimizer):
                 step = ops.convert_to_tensor(step_counter(optimizer))
-                optimizer.learning_rate = self.schedule(step)
+                rate = ops.cast(self.schedule(step), "float32")
+                # Compiled code can't raise: a rate that is none stays until the hook
+                # at the end of the call finds it.
+                valid = ops.isfinite(rate) & (rate >= 0)
+                valid = valid & ops.isfinite(
+                    ops.cast(optimizer.learning_rate, "float32")
+                )
+                optimizer.learning_rate = ops.where(valid, rate, math.nan)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Add the rate to the logs."""

@@ -333,3 +333,22 @@ def test_uint8_reaches_the_model_as_it_is():
     trainer.compile("sgd", "mse")
     trainer.fit(np.ones((8, 2), "uint8"), np.ones((8, 1)), verbose=0)
     assert set(seen) == {tf.uint8}
+
+
+class _Torn(schedules.LearningRateSchedule):
+    """Has no rate at one step."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __call__(self, step):
+        return keras.ops.where(step == 5, self.value, 0.01)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_rate_that_is_none_is_found_after_the_call(monkeypatch, value):
+    monkeypatch.setattr(loop_module, "Pace", _Paced)
+    monkeypatch.setattr(_Paced, "fixed", 10)
+    callback = LearningRateScheduler(_Torn(value), update_freq="batch")
+    with pytest.raises(ValueError, match="must return a finite, non-negative number"):
+        ours(network(), "sgd", callbacks=[callback])
