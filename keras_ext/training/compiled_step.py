@@ -211,8 +211,11 @@ class CompiledStep:
             function = tf.function(
                 make(trace), autograph=False, jit_compile=jit_compile
             )
-            specs = keras.tree.map_structure(spec_of_any_length, arguments)
-            self._compiled[key] = function.get_concrete_function(*specs)
+            # The trace may leave open more than the length.
+            others = arguments[1:]
+            specs = keras.tree.map_structure(spec_of_any_length, others)
+            first = _tensors(trace.batch) if others else trace.batch
+            self._compiled[key] = function.get_concrete_function(first, *specs)
         return self._compiled[key]
 
     def _trainable_now(self) -> list[int]:

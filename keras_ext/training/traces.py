@@ -24,6 +24,11 @@ class Trace:
     operations: frozenset[str]
 
     @property
+    def batch(self) -> Any:
+        """The structure that the step takes, with the types of its tensors."""
+        return self.function.structured_input_signature[0][0]
+
+    @property
     def outputs(self) -> Any:
         """The structure that the step returns, with the types of its tensors."""
         return self.function.structured_outputs

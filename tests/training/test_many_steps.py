@@ -274,7 +274,8 @@ def test_compiling_again_traces_again():
     assert trainer.traced.count("train") >= 2
 
 
-def test_other_shapes_are_traced_a_bounded_number_of_times():
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_other_shapes_are_traced_a_bounded_number_of_times(jit_compile):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -284,10 +285,11 @@ def test_other_shapes_are_traced_a_bounded_number_of_times():
         ]
     )
     trainer = Counting(model)
-    trainer.compile("sgd", "mse", jit_compile=False)
+    trainer.compile("sgd", "mse", jit_compile=jit_compile)
     for length in (4, 5, 6, 7, 8, 9):
-        trainer.fit(np.ones((8, length, 3)), np.ones((8, 1)), verbose=0)
-    assert trainer.traced.count("train") <= 3
+        trainer.fit(np.ones((8, length, 3)), np.ones((8, 1)), 3, verbose=0)
+        trainer.predict(np.ones((8, length, 3)), 3, verbose=0)
+    assert trainer.traced.count("train") <= 3 * (1 + jit_compile)
 
 
 def test_metrics_are_read_once_per_call(monkeypatch):
