@@ -107,7 +107,11 @@ def assert_equal(values, others):
         np.testing.assert_array_equal(value, other)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+BROKEN = {"Muon"} if keras.__version__.startswith("3.12.") else set()
+"""What fails in stock `fit` already: Muon asks a TensorFlow variable for its path."""
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in BROKEN])
 def test_graph_gives_the_weights_of_stock_fit(name):
     expected, model = network(), network()
     history = stock(expected, OPTIMIZERS[name]())
