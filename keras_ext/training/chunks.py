@@ -94,16 +94,15 @@ class Rows(Chunk):
 
     def __iter__(self) -> Iterator[Any]:
         block = batches_at_once(self.arrays, self.batch_size)
-        for start in range(self.first, self.first + self._count, block):
-            count = min(block, self.first + self._count - start)
-            for batch in self._cut(start, count):
+        for part in self.cut(lambda: block):
+            for batch in part._gathered():
                 for callback in self.step_hooks:
                     callback.before_compiled_step()
                 yield batch
 
-    def _cut(self, first: int, count: int) -> Iterator[Any]:
-        """Yield some batches, gathered together and then cut apart."""
-        at, size = first * self.batch_size, self.batch_size
+    def _gathered(self) -> Iterator[Any]:
+        """Yield the batches, gathered together and then cut apart."""
+        at, size, count = self.first * self.batch_size, self.batch_size, self._count
         rows = take(self.arrays, self.order[at : at + count * size])
 
         def cut(leaf: Any) -> Any:
@@ -165,7 +164,7 @@ def batches_at_once(arrays: Any, batch_size: int) -> int:
         if leaf is not None:
             inner = [length or 1 for length in leaf.shape[1:]]
             size += math.prod(inner) * max(1, tf.as_dtype(leaf.dtype).size)
-    return max(1, min(_MOST_BATCHES, _BLOCK_BYTES // (batch_size * size)))
+    return max(1, min(_MOST_BATCHES, _BLOCK_BYTES // max(1, batch_size * size)))
 
 
 def first_tensor(batch: Any) -> Any:

@@ -26,7 +26,6 @@ class CompiledStep:
         trainer: The Trainer. With `run_eagerly`, nothing is compiled.
         step: Its method that makes the step and returns the logs.
         build: Called with the first batch before the step is traced for it.
-
     """
 
     def __init__(

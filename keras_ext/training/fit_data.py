@@ -9,11 +9,7 @@ import numpy as np
 
 from keras_ext import _checks
 from keras_ext._types import Tensor
-from keras_ext.training.array_source import (
-    ArraySource,
-    Shuffle,
-    are_arrays,
-)
+from keras_ext.training.array_source import Shuffle, are_arrays
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
 
@@ -37,25 +33,23 @@ def fit_source(
             or both `class_weight` and `sample_weight` are given.
     """
     _check_weights(class_weight, sample_weight)
+    options: dict[str, Any] = {
+        "shuffle": shuffle,
+        "seed": seed,
+        "steps": steps,
+        "resident": resident,
+    }
     if not are_arrays((x, y, sample_weight)):
         _check_no_structure(x, y, sample_weight)
         _check_alone(x, y=y, sample_weight=sample_weight)
-        _checks.one_of("resident", resident, ("auto",))
-        source = make_source(x, batch_size, shuffle=shuffle, seed=seed, steps=steps)
+        source = make_source(x, batch_size, **options)
         return source if class_weight is None else ClassWeighted(source, class_weight)
     if class_weight is not None:
         sample_weight = class_weights(y, class_weight)
     elif _is_shared(sample_weight, y):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-    return ArraySource(
-        data,
-        batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        steps=steps,
-        resident=resident,
-    )
+    return make_source(data, batch_size, **options)
 
 
 def pass_source(data: Any, batch_size: int | None, steps: int | None) -> Source:

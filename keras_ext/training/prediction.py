@@ -1,19 +1,15 @@
 """The `predict_step` of a Trainer, compiled, with the outputs of all batches."""
 
-import math
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ext.training.chunks import Rows, take_batch
+from keras_ext.training.chunks import Rows, batches_at_once, take_batch
 from keras_ext.training.compiled_step import CompiledStep, with_tensors
 from keras_ext.training.replicas import joined_outputs
 from keras_ext.training.traces import Trace
-
-_MOST_BATCHES = 256
-_MOST_BYTES = 2**24
 
 
 class CompiledPrediction(CompiledStep):
@@ -39,17 +35,17 @@ class CompiledPrediction(CompiledStep):
     def _loop_over(self, chunk: Rows) -> Any:
         if len(chunk) == 1:
             return self._joined([self._one(batch) for batch in chunk])
-        most = _capacity(self._trace(chunk.arrays).outputs, chunk.batch_size)
+        outputs = self._trace(chunk.arrays).outputs
+        most = batches_at_once(outputs, chunk.batch_size)
         parts = []
-        for first in range(chunk.first, chunk.first + len(chunk), most):
-            count = min(most, chunk.first + len(chunk) - first)
-            part = Rows(chunk.arrays, chunk.order, chunk.batch_size, first, count)
+        for part in chunk.cut(lambda: most):
             try:
                 stacks = super()._loop_over(part)
             except tf.errors.InvalidArgumentError:
                 # As many rows as the values say: they differ from batch to batch.
                 self._one_by_one = True
                 return self._joined([self._one(batch) for batch in chunk])
+            count = len(part)
             parts.append(
                 keras.tree.map_structure(
                     lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
@@ -59,7 +55,7 @@ class CompiledPrediction(CompiledStep):
 
     def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
         structure = trace.outputs
-        most = _capacity(structure, batch_size)
+        most = batches_at_once(structure, batch_size)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
             data = with_tensors(arrays, leaves)
@@ -119,15 +115,6 @@ def _join_leaves(leaves: tuple[Any, ...]) -> Any:
     return tf.concat(
         [tf.RaggedTensor.from_tensor(array, ragged_rank=rank) for array in arrays], 0
     )
-
-
-def _capacity(outputs: Any, batch_size: int) -> int:
-    """Return for how many batches there is room in what the loop fills."""
-    size = sum(
-        math.prod(spec.shape[1:]) * max(1, spec.dtype.size) * batch_size
-        for spec in tf.nest.flatten(outputs)
-    )
-    return max(1, min(_MOST_BATCHES, _MOST_BYTES // max(1, size)))
 
 
 def _flat(stack: tf.Tensor) -> tf.Tensor:
