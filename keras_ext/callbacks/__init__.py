@@ -1,6 +1,27 @@
-"""Callbacks: learning rates applied exactly, logs that lose nothing."""
+"""Callbacks: exact learning rates, logs that lose nothing, runs that can be resumed.
+
+`Checkpoint` needs the TensorFlow backend and is loaded when first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 
-__all__ = ["CSVLogger", "LearningRateScheduler"]
+if TYPE_CHECKING:
+    from keras_ext.training import Checkpoint
+
+__all__ = ["CSVLogger", "Checkpoint", "LearningRateScheduler"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Checkpoint`, and with it TensorFlow, on first use."""
+    if name != "Checkpoint":
+        raise AttributeError(f"module 'keras_ext.callbacks' has no attribute {name!r}")
+    from keras_ext import training
+
+    return training.Checkpoint
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), "Checkpoint"})

@@ -16,7 +16,8 @@ class CSVTable:
     """Rows in a CSV file, every one on disk when `write` returns.
 
     A row with a new name rewrites the file with one more column, into a file beside
-    it that then takes its place, so that at no moment a row is missing.
+    it that then takes its place, so that at no moment a row is missing. A file that is
+    to be replaced stays as it is until the first row comes, or `keep` is called.
 
     Args:
         filename: Path of the file. Missing folders are made.
@@ -39,20 +40,46 @@ class CSVTable:
         self.columns: list[str] = []
         _check_writable(self._path)
         os.makedirs(os.path.dirname(self._path), exist_ok=True)
+        self._replaces = os.path.exists(self._path) and not append
+        self.num_rows = 0
         rows: list[dict[str, str]] = []
         if append:
             self.columns, rows = self._read_table(columns[0])
         self._add_columns(columns)
-        self._rewrite(rows)
+        if self._replaces:
+            self._try_to_write()
+        else:
+            self._rewrite(rows)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; names that are no columns yet become columns."""
-        if self._add_columns(row) or not os.path.exists(self._path):
+        new = self._add_columns(row)
+        if self._replaces:
+            self._rewrite([row])
+        elif new or not os.path.exists(self._path):
             self._rewrite([*self._read()[1], row])
-            return
-        with open(self._path, "a", newline="", encoding="utf-8") as file:
-            self._writer(file).writerow(row)
-            _sync(file)
+        else:
+            with open(self._path, "a", newline="", encoding="utf-8") as file:
+                self._writer(file).writerow(row)
+                _sync(file)
+            self.num_rows += 1
+
+    def keep(self, num_rows: int, columns: list[str]) -> bool:
+        """Keep the first rows of the file that is there, and drop what follows them.
+
+        Args:
+            num_rows: How many rows to keep.
+            columns: The columns to keep.
+
+        Returns:
+            Whether there were as many.
+        """
+        rows = self._read()[1][:num_rows]
+        self.columns = list(columns)
+        self._rewrite(
+            {name: row.get(name, MISSING) for name in columns} for row in rows
+        )
+        return self.num_rows == num_rows
 
     def replace_last(self, row: Mapping[str, Any]) -> None:
         """Write `row` in place of the last one."""
@@ -61,6 +88,8 @@ class CSVTable:
 
     def largest(self, column: str) -> float:
         """Return the largest number in a column, 0 if there is none."""
+        if self._replaces:
+            return 0.0
         return max((_number(row.get(column)) for row in self._read()[1]), default=0.0)
 
     def _add_columns(self, names: Iterable[str]) -> bool:
@@ -107,7 +136,14 @@ class CSVTable:
                 )
         return columns, rows
 
+    def _try_to_write(self) -> None:
+        """Raise unless the file could be replaced."""
+        beside = f"{self._path}.{secrets.token_hex(4)}.new"
+        with open(beside, "x", encoding="utf-8"):
+            os.remove(beside)
+
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        rows = list(rows)
         beside = f"{self._path}.{secrets.token_hex(4)}.new"
         try:
             with open(beside, "x", newline="", encoding="utf-8") as file:
@@ -118,6 +154,7 @@ class CSVTable:
             if os.path.exists(self._path):
                 shutil.copymode(self._path, beside)
             os.replace(beside, self._path)
+            self.num_rows, self._replaces = len(rows), False
         except BaseException:
             with contextlib.suppress(OSError):
                 os.remove(beside)

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+import warnings
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -35,7 +36,8 @@ class CSVLogger(keras.callbacks.Callback):
         separator: One character between the cells, no quotation mark and no line
             break. Default: `","`.
         append: `True` continues a file that exists, its `step` and `seconds` included;
-            `False` replaces it. Default: `False`.
+            `False` replaces it, when the first row is written. Default: `False`. A
+            run that is continued (`resume=`) goes on with its file in either case.
         update_freq: `"epoch"` writes one row per epoch. A positive integer writes one
             every so many steps as well, with the running values; the row of the
             epoch's last step is the epoch's own. Default: `"epoch"`.
@@ -83,6 +85,7 @@ class CSVLogger(keras.callbacks.Callback):
         self.append = append
         self.update_freq = _epoch_or_steps(update_freq)
         self._appended_to = 0
+        self._written: int | None = None
 
     @property
     def batch_hook_freq(self) -> Literal["epoch"] | int:
@@ -91,6 +94,38 @@ class CSVLogger(keras.callbacks.Callback):
             return "epoch"
         # Rows come at multiples of all steps in the file.
         return math.gcd(self.update_freq, self._appended_to)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what is in the file, for a run that is continued from here."""
+        return {
+            "rows": self._table.num_rows,
+            "columns": self._table.columns,
+            "seconds": time.perf_counter() - self._begin,
+            "appended_to": self._appended_to,
+            "epoch": self._epoch,
+            "epoch_start": self._epoch_start,
+            "step": self._step,
+            "written": self._written,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on with the file as it was: later rows are dropped, earlier ones kept.
+
+        Called after `on_train_begin`. Warns if there are fewer rows than there were.
+        """
+        if not self._table.keep(state["rows"], state["columns"]):
+            warnings.warn(
+                f"The log {self.filename!r} has {self._table.num_rows} rows; there "
+                f"were {state['rows']} when the run was saved. What is missing can't "
+                "be restored.",
+                stacklevel=2,
+            )
+        self._begin = time.perf_counter() - state["seconds"]
+        self._appended_to = state["appended_to"]
+        self._epoch = state["epoch"]
+        self._epoch_start = state["epoch_start"]
+        self._step = state["step"]
+        self._written = state["written"]
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file, so that a path that can't be written is known at once."""
@@ -107,7 +142,7 @@ class CSVLogger(keras.callbacks.Callback):
         self._step = self._epoch_start = self._appended_to
         self._begin = time.perf_counter() - self._table.largest("seconds")
         self._epoch = 0
-        self._written: int | None = None
+        self._written = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note where the epoch begins."""

@@ -10,10 +10,20 @@ if keras.backend.backend() != "tensorflow":
         "schedules and callbacks run on every backend."
     )
 
+from keras_ext.training.checkpoint import Checkpoint
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.epoch import Epoch
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop
+from keras_ext.training.preemption import Preempted
 from keras_ext.training.trainer import Trainer
 
-__all__ = ["Chunk", "Epoch", "Loop", "StepLogs", "Trainer"]
+__all__ = [
+    "Checkpoint",
+    "Chunk",
+    "Epoch",
+    "Loop",
+    "Preempted",
+    "StepLogs",
+    "Trainer",
+]

@@ -69,14 +69,16 @@ class ArraySource(Source):
         """The number of steps that was asked for, or what one pass has."""
         return self._steps
 
-    def epoch(self, index: int) -> Iterator[Any]:
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield the batches of epoch `index`; passes over the data follow on."""
-        for chunk in self.chunks(index, lambda: self._steps):
+        for chunk in self.chunks(index, lambda: self._steps, start):
             yield from chunk
 
-    def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, up to `size()` of them together."""
-        number, end = index * self._steps, (index + 1) * self._steps
+        number, end = index * self._steps + start, (index + 1) * self._steps
         full = self.num_samples // self.batch_size
         ordered = None
         while number < end:
@@ -93,6 +95,23 @@ class ArraySource(Source):
             for chunk in block.cut(size):
                 yield chunk
                 number += len(chunk)
+
+    def description(self) -> dict[str, Any]:
+        """Return what must be the same when a run is continued with this source."""
+        return {
+            "samples": self.num_samples,
+            "batch_size": self.batch_size,
+            "batches": self._steps,
+            "shuffle": self._shuffle,
+        }
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return the seed, which with epoch and batch says everything."""
+        return {"seed": self._seed}, []
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Draw the orders from another seed."""
+        self._seed = state["seed"]
 
     def order(self, number: int) -> tf.Tensor:
         """Return the sample indices of pass `number` over the data, in order."""

@@ -15,9 +15,18 @@ _MOST_BATCHES = 256
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """How many steps are to come, the running epoch included; 0 if nobody knows."""
+    """What is known of the steps that a chunk is one part of.
+
+    Args:
+        steps: How many are to be made from the beginning of this pass over the data
+            on; 0 if nobody knows.
+        done: How many of them an earlier process has made.
+        regular: The shapes of the batch which was the first in that process.
+    """
 
     steps: int
+    done: int = 0
+    regular: Any = None
 
 
 class Chunk(abc.ABC):

@@ -24,6 +24,21 @@ SLOW_ON_CPU = frozenset(
 UNCOMPILABLE = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 """What TensorFlow raises for a function that XLA can't compile."""
 
+UNREPEATABLE = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "TruncatedNormal",
+    }
+)
+"""Operations that draw random numbers and keep their state where nobody can save it."""
+
 
 def suits_xla(found: frozenset[str], strategy: tf.distribute.Strategy) -> bool:
     """Whether XLA is expected to run a step faster than TensorFlow does.

@@ -36,6 +36,7 @@ class CompiledStep:
     ) -> None:
         self._trainer = trainer
         self._step = step
+        self._build = build
         self._traces = Traces(self._run, build)
         self._compiled: dict[Any, Any] = {}
         self._suits_xla: bool | None = None
@@ -63,6 +64,31 @@ class CompiledStep:
                 return self._loop_over(chunk)
         return self._joined([self._one(batch) for batch in chunk])
 
+    def prepare(self, chunk: Chunk) -> None:
+        """Make all variables that the step on such batches needs, but no step."""
+        batch = chunk.arrays if isinstance(chunk, Rows) else next(iter(chunk))
+        batch = keras.tree.map_structure(_as_tensor, batch)
+        if self._eager():
+            self._build(batch)
+        else:
+            self._trace(batch)
+
+    def captured(self) -> list[tf.Variable]:
+        """Return the variables that the traced step uses."""
+        return [one for trace in self._traces for one in trace.function.variables]
+
+    def operations(self) -> frozenset[str]:
+        """Return the types of the operations in the traced step."""
+        return frozenset().union(*(trace.operations for trace in self._traces))
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what decides how further steps are compiled."""
+        return {"made": self._made, "regular": self._regular}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Count on from the steps that were made; `regular` comes with the plan."""
+        self._made = state["made"]
+
     def is_stale(self) -> bool:
         """Whether other variables are trainable than when the step was traced."""
         return self._variables not in (None, self._trainable_now())
@@ -77,7 +103,7 @@ class CompiledStep:
         if self._eager():
             return self._run(batch)
         if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
-            shapes = [leaf.shape for leaf in _tensors(batch)]
+            shapes = [leaf.shape.as_list() for leaf in _tensors(batch)]
             self._regular = self._regular or shapes
             if shapes == self._regular or self._trainer._jit_choice is True:
                 return self._call("one", batch, _single, batch)
@@ -151,8 +177,8 @@ class CompiledStep:
     def _follow(self, plan: Plan | None) -> None:
         """Decide, once for every plan, whether it is worth compiling for."""
         if plan is None or plan is not self._plan:
-            self._regular = None
-            steps = plan.steps if plan else 0
+            self._regular = plan.regular if plan else None
+            steps = plan.steps - plan.done if plan else 0
             self._long = self._made + steps >= compilation.WORTH_STEPS
         self._plan = plan
 

@@ -37,6 +37,15 @@ class CompiledSteps:
         """The `predict_step`."""
         return CompiledPrediction(self._trainer, self._trainer.predict_step, _nothing)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return what decides how further steps are compiled."""
+        return {"train": self.train.get_state(), "test": self.test.get_state()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Have further steps compiled as those of the run with this state."""
+        self.train.set_state(state["train"])
+        self.test.set_state(state["test"])
+
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step") and self._is_known():
             own = self._overrides("apply_gradients")

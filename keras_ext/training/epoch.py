@@ -11,6 +11,8 @@ from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk, Plan, SingleBatch
 from keras_ext.training.hook_frequency import step_hooks
 from keras_ext.training.logs import EpochLogs
+from keras_ext.training.preemption import EvaluationLeft
+from keras_ext.training.source import Source
 
 if TYPE_CHECKING:
     from keras_ext.training.loop import Loop
@@ -50,6 +52,10 @@ class Epoch:
         self._open_weight: float | None = None
         self._iterating = False
         self._ended = False
+        # Passes over data that were begun, and how many steps the last has made.
+        self._passes = 0
+        self._pass_steps = 0
+        self._continued: dict[str, Any] | None = None
 
     @property
     def logs(self) -> dict[str, Any]:
@@ -96,9 +102,11 @@ class Epoch:
             steps=steps,
             resident=resident,
         )
-        batches = map(SingleBatch, source.epoch(self.index))
-        for chunk in self._hand_out(batches, source.num_batches):
-            yield from chunk
+        start = self._begin_pass(source)
+        if start is not None:
+            batches = map(SingleBatch, source.epoch(self.index, start))
+            for chunk in self._hand_out(batches, source.num_batches, start):
+                yield from chunk
 
     def chunks(
         self,
@@ -151,10 +159,17 @@ class Epoch:
             steps=steps,
             resident=resident,
         )
-        chunks = source.chunks(self.index, lambda: loop._steps_to_make(self.step))
+        start = self._begin_pass(source)
+        if start is None:
+            return
+        chunks = source.chunks(
+            self.index, lambda: loop._steps_to_make(self.step), start
+        )
         hooks = step_hooks(loop.callbacks.callbacks)
-        plan = Plan((loop.epochs - self.index) * (source.num_batches or 0))
-        for chunk in self._hand_out(chunks, source.num_batches):
+        steps = (loop.epochs - self.index) * (source.num_batches or 0)
+        regular = (self._continued or {}).get("regular") if start else None
+        plan = Plan(steps, done=start, regular=regular)
+        for chunk in self._hand_out(chunks, source.num_batches, start):
             chunk.plan, chunk.step_hooks = plan, hooks
             yield chunk
 
@@ -232,28 +247,71 @@ class Epoch:
                 "evaluate it yourself and pass the numbers to `epoch.log_validation`."
             )
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        logs = model.evaluate(
-            x,
-            y,
-            sample_weight=sample_weight,
-            callbacks=self._loop.callbacks,
-            return_dict=True,
-            **kwargs,
-        )
+        if isinstance(data, Source):
+            self._loop._keeper.restore_source("validation", data)
+        try:
+            logs = model.evaluate(
+                x,
+                y,
+                sample_weight=sample_weight,
+                callbacks=self._loop.callbacks,
+                return_dict=True,
+                **kwargs,
+            )
+        except EvaluationLeft:
+            self._loop._keeper.leave_evaluation(self)
+            raise
         self._validation.update({f"val_{name}": value for name, value in logs.items()})
         return logs
+
+    @property
+    def logged_metrics(self) -> list[keras.Metric]:
+        """The metrics that were passed to `log`."""
+        return self._logs.metrics
+
+    def get_state(self) -> dict[str, Any]:
+        """Return where the epoch is, and what was logged, as plain data."""
+        compiled = getattr(self._loop.model, "_compiled", None)
+        return {
+            "step": self.step,
+            "passes": self._passes,
+            "pass_steps": self._pass_steps,
+            "logs": self._logs.get_state(),
+            "validation": self._validation,
+            "regular": compiled and compiled.train.get_state()["regular"],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` has returned."""
+        self.step = state["step"]
+        self._logs.set_state(state["logs"])
+        self._validation = dict(state["validation"])
+        self._continued = state
+
+    def _begin_pass(self, source: Source) -> int | None:
+        """Return the batch to begin with, `None` if all were handed out before."""
+        number, self._passes = self._passes, self._passes + 1
+        self._loop._keeper.restore_source(number, source)
+        state = self._continued
+        if state is None or number >= state["passes"]:
+            return 0
+        if number < state["passes"] - 1:
+            return None
+        return int(state["pass_steps"])
 
     def _end(self) -> None:
         """Tell the callbacks that the epoch is over; the loop calls this."""
         self._check_logged()
+        self._loop._keeper.restore_nothing_more()
         self._ended = True
         self._loop._reset_next_epoch(self._logs.metrics)
         self._loop.callbacks.on_epoch_end(self.index, self.logs)
 
     def _hand_out(
-        self, chunks: Iterator[Chunk], num_batches: int | None
+        self, chunks: Iterator[Chunk], num_batches: int | None, start: int
     ) -> Iterator[Chunk]:
         """Yield `chunks` and tell the callbacks, while nothing says stop."""
+        loop = self._loop
         self._check_running()
         if self._iterating:
             raise RuntimeError(
@@ -262,23 +320,29 @@ class Epoch:
                 "`epoch.batches(zip(first, second))`."
             )
         self._iterating = True
-        before = self.step
+        before, self._pass_steps = self.step, start
         try:
-            for chunk in chunks:
+            for chunk in () if start and loop.stop_training else chunks:
                 self._check_logged()
                 if self.step == before and num_batches is not None:
-                    self._loop._set_steps(before + num_batches)
-                self._loop.callbacks.on_train_batch_begin(self.step)
+                    loop._set_steps(before - start + num_batches)
+                loop._keeper.restore_rest(chunk)
+                loop.callbacks.on_train_batch_begin(self.step)
                 self._open_weight = chunk.num_samples
                 self.step += len(chunk)
                 begin = time.perf_counter()
                 yield chunk
-                self._loop._made(len(chunk), time.perf_counter() - begin)
-                if self._loop.stop_training:
+                loop._made(len(chunk), time.perf_counter() - begin)
+                self._pass_steps += len(chunk)
+                if self._open_weight is None:
+                    loop._keeper.after_chunk(self)
+                if loop.stop_training or loop.interrupted:
                     break
         finally:
             self._iterating = False
-        if self.step == before:
+        if self.step == before and start:
+            loop._keeper.restore_nothing_more(before_step=True)
+        elif self.step == before:
             raise ValueError(
                 f"The data gave no batch in epoch {self.index}: expected at least one. "
                 "An empty dataset, or a generator that ended in an earlier epoch? "

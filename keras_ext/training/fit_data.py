@@ -177,12 +177,24 @@ class ClassWeighted(Source):
         """The other source's."""
         return self._source.num_batches
 
-    def epoch(self, index: int) -> Iterator[Any]:
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield `(x, y, weights)`."""
-        for batch in self._source.epoch(index):
+        for batch in self._source.epoch(index, start):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
             _check_weights(self._class_weight, sample_weight)
             yield x, y, class_weights(y, self._class_weight)
+
+    def description(self) -> dict[str, Any]:
+        """Return the other source's."""
+        return self._source.description()
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return the other source's."""
+        return self._source.state(iterators=iterators)
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Set the other source's."""
+        self._source.set_state(state, restores)
 
 
 def _is_shared(sample_weight: Any, y: Any) -> bool:

@@ -68,6 +68,16 @@ class EpochLogs:
         """Return every name with its value for the epoch so far."""
         return dict(self._values)
 
+    def get_state(self) -> dict[str, Any]:
+        """Return the values and the sums behind them, as plain data."""
+        values = {name: _number(value) for name, value in self._values.items()}
+        return {"values": values, "totals": self._totals}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` has returned."""
+        self._values = dict(state["values"])
+        self._totals = dict(state["totals"])
+
     def _read(self, name: str, value: Any, weight: float) -> Any:
         if isinstance(value, keras.Metric):
             if not any(value is known for known in self.metrics):
@@ -95,6 +105,11 @@ def scalar(name: str, value: Any) -> float:
             f"The logged value {name!r} must be a number or a `keras.Metric`. "
             f"Received: {value!r} of type {type(value).__name__}"
         ) from error
+
+
+def _number(value: Any) -> Any:
+    """Return a scalar as a Python number, anything else as it is."""
+    return value if len(getattr(value, "shape", ())) else float(value)
 
 
 def reset(metrics: Iterable[keras.Metric]) -> None:

@@ -1,7 +1,7 @@
 """What an epoch is: callbacks, progress and History around any training step."""
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
 
@@ -9,13 +9,17 @@ import keras
 
 from keras_ext import _checks
 from keras_ext.training.array_source import ArraySource, Shuffle
+from keras_ext.training.checkpoint import Checkpoint
 from keras_ext.training.epoch import Epoch
 from keras_ext.training.hook_frequency import next_stop
 from keras_ext.training.logs import reset
 from keras_ext.training.model_view import ModelView
 from keras_ext.training.pace import Pace
+from keras_ext.training.preemption import EvaluationWatch
 from keras_ext.training.progress import Verbose, resolve_verbose
 from keras_ext.training.replicas import has_several_workers
+from keras_ext.training.resuming import Resume
+from keras_ext.training.run_keeper import RunKeeper
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
 
@@ -47,8 +51,18 @@ class Loop:
         seed: Integer, from which the order of arrays is drawn: a pure function of
             seed and epoch. Default: `None`, drawn from Python's `random`, which
             `keras.utils.set_random_seed` fixes.
+        resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
+            saved: `True` for the folder of the Checkpoint among `callbacks`, where a
+            new run is begun if it is empty, or the path of another folder. Weights,
+            optimizer, data order, callbacks and History then go on where they were;
+            `initial_epoch` and `seed` are those of the run. Default: `False`.
+        state: Dict of further objects that belong to the run and are saved with it:
+            models, optimizers, metrics, variables, and objects with methods
+            `get_state()` and `set_state(state)`. Default: `None`.
 
     Attributes:
+        interrupted: Whether a callback has ended the run for now, see
+            `keras_ext.callbacks.TimeLimit`.
         history: `keras.callbacks.History` with the epochs so far.
         stop_training: Set it to `True` to end after the running batch.
 
@@ -105,6 +119,8 @@ class Loop:
         callbacks: Any = None,
         verbose: Verbose = "auto",
         seed: int | None = None,
+        resume: Resume = False,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(
@@ -139,6 +155,10 @@ class Loop:
         self._to_reset: list[keras.Metric] = []
         self._last_logs: dict[str, Any] | None = None
         self._state: Literal["new", "running", "ended"] = "new"
+        self._keeper = RunKeeper(self, resume, state or {})
+        if self._keeper.saved is not None:
+            saved = self._keeper.saved.state["loop"]
+            self.initial_epoch, self.seed = saved["epoch"], saved["seed"]
 
     @property
     def history(self) -> keras.callbacks.History:
@@ -153,6 +173,20 @@ class Loop:
     def optimizer(self) -> Any:
         """The optimizer that callbacks see, or `None`."""
         return getattr(self._seen_model, "optimizer", None)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run that is to be continued has no epoch to come."""
+        saved = self._keeper.saved
+        return saved is not None and (
+            saved.state["epoch"] is None
+            and (saved.state["loop"]["stopped"] or self.initial_epoch >= self.epochs)
+        )
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a callback has ended the run for now, to be continued."""
+        return self._keeper.interrupted
 
     @property
     def stop_training(self) -> bool:
@@ -172,15 +206,20 @@ class Loop:
         self._begin()
         left = False
         try:
-            for index in range(self.initial_epoch, self.epochs):
+            index = self.initial_epoch
+            self._keeper.restore(in_epoch=False)
+            while index < self.epochs and not self.stop_training:
                 epoch = self._begin_epoch(index)
                 yield epoch
-                if self._state == "ended":
+                if self._state == "ended" or self.interrupted:
                     return
                 epoch._end()
                 self._last_logs = epoch.logs
-                if self.stop_training:
-                    break
+                index += 1
+                self._keeper.after_epoch(index)
+                if self.interrupted:
+                    return
+            self._keeper.finish(index)
             self._finalize_variables()
         except GeneratorExit:
             left = True
@@ -206,7 +245,10 @@ class Loop:
         """Tell the callbacks that training has ended, once."""
         if self._state == "running":
             self._state = "ended"
-            self.callbacks.on_train_end(self._last_logs)
+            try:
+                self._keeper.close()
+            finally:
+                self.callbacks.on_train_end(self._last_logs)
 
     def _source(
         self,
@@ -272,6 +314,7 @@ class Loop:
             )
         self.callbacks.on_train_begin()
         self._state = "running"
+        self._keeper.begin()
 
     def _begin_epoch(self, index: int) -> Epoch:
         if self.model.compiled:
@@ -281,7 +324,11 @@ class Loop:
         # What was not used in the last epoch is let go.
         self._streams, self._streams_in_use = self._streams_in_use, {}
         self.callbacks.on_epoch_begin(index)
-        return Epoch(self, index)
+        epoch = Epoch(self, index)
+        within = self._keeper.restore(in_epoch=True)
+        if within is not None:
+            epoch.set_state(within)
+        return epoch
 
     def _finalize_variables(self) -> None:
         if self._seen_model is not self.model:
@@ -295,8 +342,14 @@ class Loop:
         if isinstance(callbacks, keras.callbacks.CallbackList):
             # Whoever made the list has decided on a progress bar.
             callbacks, add_progbar = callbacks.callbacks, False
-        for callback in keras.tree.flatten(callbacks):
+        callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
+        for callback in callbacks:
             _check_callback(callback)
+        callbacks += [
+            EvaluationWatch(one.watch)
+            for one in callbacks
+            if isinstance(one, Checkpoint)
+        ]
         return keras.callbacks.CallbackList(
             callbacks,
             add_history=True,
@@ -319,7 +372,7 @@ def _check_callback(callback: Any) -> None:
             "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
             "`keras.Model.fit(trainer, ...)`."
         )
-    if isinstance(callback, (keras.callbacks.Callback, type(None))):
+    if isinstance(callback, keras.callbacks.Callback):
         return
     hint = "Pass instances of keras.callbacks.Callback."
     if isinstance(callback, type):

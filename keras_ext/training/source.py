@@ -5,10 +5,14 @@ batches of any epoch, one by one or several together.
 """
 
 import abc
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from keras_ext.training import host_random
 from keras_ext.training.chunks import Chunk, SingleBatch
+
+Restores = Sequence[Callable[[Any], None]]
 
 
 class Source(abc.ABC):
@@ -20,19 +24,65 @@ class Source(abc.ABC):
         """Batches per epoch; `None` while that is not known."""
 
     @abc.abstractmethod
-    def epoch(self, index: int) -> Iterator[Any]:
-        """Yield the batches of epoch `index` (0 for the first)."""
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of epoch `index` (0 for the first) from `start` on."""
 
-    def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, several together where that can be.
 
         Args:
             index: Number of the epoch.
             size: Called before each chunk, says how many batches it may have.
+            start: Number of the batch to begin with.
         """
         del size
-        return (SingleBatch(batch) for batch in self.epoch(index))
+        return (SingleBatch(batch) for batch in self.epoch(index, start))
+
+    def description(self) -> dict[str, Any]:
+        """Return what must be the same when a run is continued with this source."""
+        return {"batches": self.num_batches}
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return what is needed, beside epoch and batch, to go on from here.
+
+        As plain data; and iterators of datasets.
+
+        Args:
+            iterators: Whether iterators can be saved.
+        """
+        del iterators
+        return {}, []
+
+    def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
+        """Go on from where `state` was read, when the next epoch is asked for.
+
+        Args:
+            state: What `state` returned.
+            restores: For every iterator that `state` returned, a function which has
+                another one go on where it stood. `None` if they could not be saved.
+        """
+        del state, restores
 
     def close(self) -> None:
         """Let go of what is being read; the next epoch begins anew."""
         return  # nothing is read beyond the end of an epoch
+
+
+def skip(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    """Read `count` batches that were used before, and return what follows them.
+
+    The random numbers of Python and NumPy that are drawn for it are drawn again.
+    """
+    if count:
+        warnings.warn(
+            f"To go on where the run was, {count} batches are read from the data and "
+            "dropped, which takes as long as reading takes. The run is continued "
+            "exactly if the data comes in the same order as before.",
+            stacklevel=3,
+        )
+        with host_random.untouched():
+            for _ in range(count):
+                next(batches, None)
+    return batches

@@ -15,10 +15,10 @@ import tensorflow as tf
 
 from keras_ext import _checks
 from keras_ext.training.array_source import ArraySource, Shuffle, are_arrays
-from keras_ext.training.chunks import Chunk
+from keras_ext.training.chunks import Chunk, SingleBatch
 from keras_ext.training.dataset_source import DatasetSource
 from keras_ext.training.prefetching import fetched
-from keras_ext.training.source import Source
+from keras_ext.training.source import Source, skip
 
 
 class PyDatasetSource(Source):
@@ -40,19 +40,28 @@ class PyDatasetSource(Source):
         """What the dataset says now: `on_epoch_end` may change it."""
         return self._dataset.num_batches
 
-    def epoch(self, index: int) -> Iterator[Any]:
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield the batches of epoch `index`, in an order of its own."""
         self._dataset.on_epoch_begin()
-        yield from alike(fetched(self._dataset, self._order(index)))
+        yield from alike(fetched(self._dataset, self._order(index, start)))
         self._dataset.on_epoch_end()
 
-    def _order(self, index: int) -> Iterable[int]:
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return the seed, which with epoch and batch says everything."""
+        return {"seed": self._seed}, []
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Draw the orders from another seed."""
+        self._seed = state["seed"]
+
+    def _order(self, index: int, start: int) -> Iterable[int]:
         count = self.num_batches
         if count is None:
-            return itertools.count()
+            return itertools.count(start)
         if not self._shuffle:
-            return range(count)
-        return np.random.default_rng((self._seed, index)).permutation(count).tolist()
+            return range(start, count)
+        order = np.random.default_rng((self._seed, index)).permutation(count)
+        return order[start:].tolist()
 
 
 class IterableSource(Source):
@@ -66,10 +75,10 @@ class IterableSource(Source):
         """What the iterable says of its length."""
         return len(self._iterable) if hasattr(self._iterable, "__len__") else None
 
-    def epoch(self, index: int) -> Iterator[Any]:
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield what the iterable yields; an iterator goes on where it stood."""
         del index
-        return alike(self._iterable)
+        return skip(alike(self._iterable), start)
 
 
 class SteppedSource(Source):
@@ -78,8 +87,9 @@ class SteppedSource(Source):
     def __init__(self, source: Source, steps: int) -> None:
         self._source = source
         self._steps = _checks.positive_int("steps", steps)
-        self._batches: Iterator[Any] | None = None
-        self._chunks: Iterator[Chunk] | None = None
+        self._running: Iterator[Chunk] | None = None
+        # The source's epoch that is being read, and how many batches of it were.
+        self._began: tuple[int, int] | None = None
         self._size: Callable[[], int] = lambda: 1
 
     @property
@@ -87,49 +97,73 @@ class SteppedSource(Source):
         """The number of steps that was asked for."""
         return self._steps
 
-    def epoch(self, index: int) -> Iterator[Any]:
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield the next batches, and begin anew where the data has ended."""
-        taken = 0
-        for begin_anew in (False, True):
-            if begin_anew or self._batches is None:
-                self._batches = self._source.epoch(index)
-            for batch in itertools.islice(self._batches, self._steps):
-                taken += 1
-                yield batch
-            if taken:
-                break
-        if taken < self._steps:
-            self._batches = None
-            self._warn(taken)
 
-    def chunks(self, index: int, size: Callable[[], int]) -> Iterator[Chunk]:
+        def one_by_one(index: int, start: int) -> Iterator[Chunk]:
+            return (SingleBatch(batch) for batch in self._source.epoch(index, start))
+
+        for chunk in self._walk(index, start, one_by_one):
+            yield from chunk
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
         """Yield the next batches, several together, as `epoch` does one by one."""
-        taken = 0
+
+        def several(index: int, start: int) -> Iterator[Chunk]:
+            return self._source.chunks(index, lambda: self._size(), start)
+
+        return self._walk(index, start, several, size)
+
+    def _walk(
+        self,
+        index: int,
+        taken: int,
+        begin: Callable[[int, int], Iterator[Chunk]],
+        size: Callable[[], int] = lambda: 1,
+    ) -> Iterator[Chunk]:
+        """Yield the next batches until there were as many as an epoch has."""
+        before = taken
         self._size = lambda: min(size(), self._steps - taken)
         for begin_anew in (False, True):
-            if begin_anew or self._chunks is None:
-                self._chunks = self._source.chunks(index, lambda: self._size())
+            if begin_anew:
+                self._running = self._began = None
+            source_index, read = self._began or (index, 0)
+            if self._running is None:
+                self._running = begin(source_index, read)
             while taken < self._steps:
-                chunk = next(self._chunks, None)
+                chunk = next(self._running, None)
                 if chunk is None:
                     break
                 taken += len(chunk)
+                read += len(chunk)
+                self._began = source_index, read
                 yield chunk
-            if taken:
+            if taken > before or taken == self._steps:
                 break
         if taken < self._steps:
-            self._chunks = None
+            self._running = self._began = None
             self._warn(taken)
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return how far the source was read, and its own state."""
+        state, found = self._source.state(iterators=iterators)
+        return {"began": self._began, "source": state}, found
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Go on in the source where it was left."""
+        self._running, self._began = None, state["began"]
+        self._source.set_state(state["source"], restores)
 
     def close(self) -> None:
         """Let go of what is being read; the next epoch begins anew.
 
         Unless the batches come from an iterator, these are the same again.
         """
-        for running in (self._batches, self._chunks):
-            if isinstance(running, Generator):
-                running.close()
-        self._batches = self._chunks = None
+        if isinstance(self._running, Generator):
+            self._running.close()
+        self._running = self._began = None
 
     def _warn(self, taken: int) -> None:
         if taken:

@@ -1,6 +1,6 @@
 """Traces of a step, with the number of samples left open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,9 @@ class Traces:
             for for_xla in (False, True)
         }
         self._traces: dict[tuple[bool, str], Trace] = {}
+
+    def __iter__(self) -> Iterator[Trace]:
+        return iter(self._traces.values())
 
     def of(self, batch: Any, *, for_xla: bool = False) -> Trace:
         """Return the trace for batches like this one.

@@ -1,7 +1,6 @@
 """What a step is: a Keras model whose training step is there to be overridden."""
 
 import contextlib
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
 from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk, first_tensor
-from keras_ext.training.compiled_steps import CompiledSteps
+from keras_ext.training.compiled_model import CompiledModel
 from keras_ext.training.evaluation import evaluate, in_order, predict
 from keras_ext.training.fit_data import (
     debugging_limit,
@@ -28,11 +27,12 @@ from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose
 from keras_ext.training.replicas import has_several_workers, loss_share
-from keras_ext.training.wrapping import WrappedModel, accepted_config
+from keras_ext.training.resuming import Resume
+from keras_ext.training.wrapping import accepted_config
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Trainer(WrappedModel):
+class Trainer(CompiledModel):
     """Trains a Keras model with a step that is written to be overridden.
 
     `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
@@ -104,8 +104,6 @@ class Trainer(WrappedModel):
     the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
     """
 
-    _jit_choice: bool | Literal["auto"] = "auto"
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         hooks.check_spelling(cls)
@@ -121,45 +119,6 @@ class Trainer(WrappedModel):
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
         self._tracks_loss = False
-        self._compiled = CompiledSteps(self)
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure the training; arguments of `keras.Model.compile`.
-
-        `jit_compile="auto"`, the default, has XLA compile the steps where it is
-        expected to make them faster: on a GPU, and on a CPU where the step contains no
-        convolution or pooling. `True` and `False` decide it.
-        """
-        call = inspect.signature(super().compile).bind(*args, **kwargs)
-        choice = call.arguments.get("jit_compile", "auto")
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        if choice is True and replicas > 1:
-            raise ValueError(
-                "With several replicas, steps run as a graph. Received: "
-                f"jit_compile=True under a strategy of {replicas} replicas. Leave it "
-                "out."
-            )
-        with self.distribute_strategy.scope():
-            super().compile(*args, **kwargs)
-        # Keras declines for layers that say they can't be compiled.
-        declined = choice is True and not self.jit_compile
-        self._jit_choice = False if declined else choice
-        self._compiled = CompiledSteps(self)
-
-    def compile_from_config(self, config: Config) -> None:
-        """Compile as a saved Trainer was; Keras calls this when it loads one."""
-        if type(self).compile is not Trainer.compile:
-            # Keras says what such a subclass has to override.
-            super().compile_from_config(config)
-            return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def get_compile_config(self) -> Config | None:
-        """Return the arguments of `compile`, with `jit_compile` as it was given."""
-        config: Config | None = super().get_compile_config()
-        return config and {**config, "jit_compile": self._jit_choice}
 
     def get_config(self) -> Config:
         """Return the constructor arguments that were given."""
@@ -309,6 +268,7 @@ class Trainer(WrappedModel):
         validation_freq: int | Sequence[int] = 1,
         *,
         resident: bool | Literal["auto"] = "auto",
+        resume: Resume = False,
     ) -> keras.callbacks.History:
         """Train the model; arguments and result are those of `keras.Model.fit`.
 
@@ -327,6 +287,10 @@ class Trainer(WrappedModel):
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
                 or have more than 2 GiB together. Tensors are where they are.
+            resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
+                saved, see `keras_ext.Loop`: `True` for the folder of the Checkpoint
+                among `callbacks`, or another folder. A run that has ended is not made
+                again, and more `epochs` continue it.
 
         Returns:
             The `keras.callbacks.History`.
@@ -337,8 +301,7 @@ class Trainer(WrappedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
-        if self._compiled.train.is_stale():
-            self._compiled = CompiledSteps(self)
+        self._forget_stale_steps()
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
@@ -368,11 +331,17 @@ class Trainer(WrappedModel):
             callbacks=callbacks,
             verbose=verbose,
             seed=seed,
+            resume=resume,
         )
+        if loop.has_ended:
+            # No step will make the variables that are to be restored.
+            self._compiled.train.prepare(next(iter(source.chunks(0, lambda: 1))))
         with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
                     epoch.log(self.steps(chunk))
+                if loop.interrupted:
+                    break
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
         return loop.history
@@ -425,10 +394,3 @@ class Trainer(WrappedModel):
                 "every worker. Received: seed=None"
             )
         return draw_seed() if self.seed is None else self.seed
-
-    def _require_compiled(self, method: str) -> None:
-        if not self.compiled:
-            raise RuntimeError(
-                f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
-                "`compile(optimizer=..., loss=...)` first."
-            )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training import chunks, dataset_source
+from keras_ext.training import chunks, stacking
 from keras_ext.training.chunks import Rows, SingleBatch
 from keras_ext.training.dataset_source import DatasetSource
 from keras_ext.training.sources import SteppedSource, make_source
@@ -23,8 +23,8 @@ SIZES = [[1], [3], [1000], [1, 8, 2, 5]]
 @pytest.fixture(autouse=True)
 def _fixed_blocks(monkeypatch):
     """Have blocks depend on no clock, and be compiled in every test."""
-    monkeypatch.setattr(dataset_source, "_PATIENCE", 1000.0)
-    monkeypatch.setattr(dataset_source, "_KNOWN", {})
+    monkeypatch.setattr(stacking, "_PATIENCE", 1000.0)
+    monkeypatch.setattr(stacking, "_KNOWN", {})
 
 
 def numbers(sizes):
@@ -137,7 +137,7 @@ class TestChunks:
         ]
 
     def test_slow_data_comes_as_it_is_there(self, monkeypatch):
-        monkeypatch.setattr(dataset_source, "_PATIENCE", -1.0)
+        monkeypatch.setattr(stacking, "_PATIENCE", -1.0)
         source = DatasetSource(of_sizes([4] * 5))
         assert [len(chunk) for chunk in source.chunks(0, lambda: 9)] == [1] * 5
 
@@ -274,13 +274,13 @@ class TestTracing:
     @pytest.fixture
     def traces(self, monkeypatch):
         found = []
-        original = dataset_source._Stacks._read
+        original = stacking.Stacks._read
 
         def read(self, *args):
             found.append(1)
             return original(self, *args)
 
-        monkeypatch.setattr(dataset_source._Stacks, "_read", read)
+        monkeypatch.setattr(stacking.Stacks, "_read", read)
         return found
 
     def test_once_for_several_epochs_and_any_sizes(self, traces):

@@ -1,0 +1,260 @@
+"""Checkpoints in a folder: written whole or not at all, read when they are whole."""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from keras_ext.training.packing import pack, unpack
+
+_NAME = "ckpt"
+_STATE = "state/.ATTRIBUTES/py_state"
+_UNREADABLE = (tf.errors.OpError, ValueError, KeyError, RuntimeError, OSError)
+
+
+class _Text(tf.train.experimental.PythonState):
+    """A string that is saved as it is at that moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+
+    def serialize(self) -> str:
+        return self.text
+
+    def deserialize(self, string_value: Any) -> None:
+        self.text = string_value
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was read from a checkpoint.
+
+    Args:
+        path: The checkpoint, as `tf.train.load_checkpoint` takes it.
+        state: What was saved beside the variables.
+        variables: The values of the variables.
+    """
+
+    path: str
+    state: Any
+    variables: Sequence[Any]
+
+    def restore_iterator(self, number: int, iterator: Any) -> None:
+        """Have a dataset's iterator go on where the saved one stood."""
+        saved = tf.train.Checkpoint(iterators=[tf.train.Checkpoint()] * number)
+        saved.iterators.append(iterator)
+        saved.read(self.path).expect_partial()
+
+
+class CheckpointFiles:
+    """The checkpoints in a folder, written by `tf.train.CheckpointManager`.
+
+    Args:
+        directory: The folder; made when the first one is written.
+        max_to_keep: How many to keep. Default: all.
+    """
+
+    def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
+        self.directory = directory
+        self._max_to_keep = max_to_keep
+        self._text = _Text()
+        self._copies: list[tf.Variable] = []
+        self._manager: tf.train.CheckpointManager | None = None
+        self._thread: concurrent.futures.ThreadPoolExecutor | None = None
+        self._writing: concurrent.futures.Future[None] | None = None
+
+    def paths(self) -> list[str]:
+        """Return the checkpoints that are there, the oldest first."""
+        found = pathlib.Path(self.directory).glob(f"{_NAME}-*.index")
+        return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
+
+    def read(self) -> Saved | None:
+        """Return the newest whole checkpoint, `None` if there is not a single one.
+
+        Raises:
+            ValueError: If there are some, and none of them can be read.
+        """
+        problems = []
+        for path in reversed(self.paths()):
+            try:
+                saved = _read(path)
+            except _UNREADABLE as error:
+                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
+                continue
+            for problem in problems:
+                warnings.warn(
+                    f"{self.directory!r} has a checkpoint that is not whole, and is "
+                    f"left alone: {problem}. The one before it is used, "
+                    f"{os.path.basename(path)}.",
+                    stacklevel=4,
+                )
+            return saved
+        if problems:
+            raise ValueError(
+                f"No checkpoint in {self.directory!r} can be read. "
+                f"{'; '.join(problems)}. Expected: at least one that Checkpoint has "
+                "written and nobody has changed. Choose another folder to start anew."
+            )
+        return None
+
+    def write(
+        self, variables: Sequence[Any], state: Any, iterators: Sequence[Any] = ()
+    ) -> None:
+        """Write a checkpoint with the values that the variables have now.
+
+        Returns before it is written, unless a dataset's iterator belongs to it: those
+        are read while they are saved. An error in writing is raised by the next call,
+        or by `wait`.
+
+        Args:
+            variables: Variables of Keras or TensorFlow.
+            state: Plain data, arrays included.
+            iterators: Iterators of datasets.
+
+        Raises:
+            OSError: If it, or the one before it, can't be written.
+            tf.errors.FailedPreconditionError: If an iterator can't be saved.
+        """
+        self.wait()
+        text, arrays = pack({"variables": len(variables), "state": state})
+        # Tensors never change: the next steps write to memory of their own.
+        values = [tf.convert_to_tensor(value) for value in (*arrays, *variables)]
+        if self._thread is None:
+            self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._writing = self._thread.submit(self._write, values, text, iterators)
+        if iterators:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when everything is written.
+
+        Raises:
+            OSError: If it could not be.
+        """
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        try:
+            writing.result()
+        except tf.errors.FailedPreconditionError:
+            raise
+        except (tf.errors.OpError, OSError) as error:
+            last = [os.path.basename(path) for path in self.paths()[-1:]]
+            raise OSError(
+                f"A checkpoint could not be written to {self.directory!r}: "
+                f"{_first_line(error)}. Expected: a folder that may be written to, on "
+                "a disk with room for another checkpoint. "
+                f"The last whole one is {last[0] if last else 'none'}."
+            ) from error
+
+    def close(self) -> None:
+        """Wait, and let the thread and the copies go."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+            self._thread = self._manager = None
+            self._copies = []
+
+    def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
+        os.makedirs(self.directory, exist_ok=True)
+        self._text.text = text
+        with tf.device("CPU:0"):
+            manager = self._manager
+            if iterators or manager is None or not self._fit(values):
+                manager = self._start(values, iterators)
+            for copy, value in zip(self._copies, values, strict=True):
+                copy.assign(value)
+        try:
+            manager.save(checkpoint_number=self._next_number())
+        except BaseException:
+            self._remove_unfinished()
+            raise
+        finally:
+            if iterators:
+                self._manager = None
+            # Holds on to no memory until the next one.
+            for copy in self._copies:
+                copy.assign(tf.zeros((0,), copy.dtype))
+
+    def _fit(self, values: list[Any]) -> bool:
+        """Whether the copies that there are can take these values."""
+        types = [copy.dtype for copy in self._copies]
+        return types == [value.dtype for value in values]
+
+    def _start(
+        self, values: list[Any], iterators: Sequence[Any]
+    ) -> tf.train.CheckpointManager:
+        """Make what writes these values, and iterators that change all the time."""
+        self._remove_unfinished()
+        self._copies = [
+            tf.Variable(
+                tf.zeros((0,), value.dtype),
+                shape=tf.TensorShape(None),
+                trainable=False,
+            )
+            for value in values
+        ]
+        checkpoint = tf.train.Checkpoint(
+            state=self._text, variables=self._copies, iterators=list(iterators)
+        )
+        self._manager = tf.train.CheckpointManager(
+            checkpoint, self.directory, self._max_to_keep, checkpoint_name=_NAME
+        )
+        return self._manager
+
+    def _next_number(self) -> int:
+        """Return a number that no file has: nothing is ever written over."""
+        return 1 + max(map(_number, pathlib.Path(self.directory).iterdir()), default=0)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed has begun to write."""
+        for path in pathlib.Path(self.directory).glob(f"{_NAME}-*"):
+            if path.name.endswith("_temp"):
+                shutil.rmtree(path, ignore_errors=True)
+            elif ".data-" in path.name:
+                prefix = path.name.split(".data-", maxsplit=1)[0]
+                if not path.with_name(f"{prefix}.index").exists():
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+
+def _read(path: str) -> Saved:
+    """Return what is in a checkpoint; every byte of it is read, and its sum checked."""
+    reader = tf.train.load_checkpoint(path)
+    shapes = reader.get_variable_to_shape_map()
+    if _STATE not in shapes:
+        raise ValueError("it was not written by keras_ext.callbacks.Checkpoint")
+    names = [f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(len(shapes))]
+    values = [reader.get_tensor(name) for name in names if name in shapes]
+    for name in shapes:
+        if name.endswith("ITERATOR_STATE"):
+            tf.raw_ops.RestoreV2(
+                prefix=path,
+                tensor_names=[name],
+                shape_and_slices=[""],
+                dtypes=[tf.variant],
+            )
+    content = unpack(reader.get_tensor(_STATE).decode(), values)
+    return Saved(path, content["state"], values[len(values) - content["variables"] :])
+
+
+def _number(path: pathlib.Path) -> int:
+    """Return the number in a file's name, 0 if it has none."""
+    found = re.match(rf"{_NAME}-(\d+)", path.name)
+    return int(found[1]) if found else 0
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

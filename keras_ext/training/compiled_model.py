@@ -1,0 +1,76 @@
+"""What compiling a Trainer means: the arguments, and the steps made with them."""
+
+import inspect
+from typing import Any, Literal
+
+import keras
+
+from keras_ext._types import Config
+from keras_ext.training.compiled_steps import CompiledSteps
+from keras_ext.training.wrapping import WrappedModel
+
+
+class CompiledModel(WrappedModel):
+    """The part of `Trainer` that takes `compile`'s arguments and keeps its results.
+
+    Args:
+        model: The `keras.Model` to wrap, or `None`.
+        *more: Nothing.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
+    """
+
+    _jit_choice: bool | Literal["auto"] = "auto"
+
+    def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
+        super().__init__(model, *more, **kwargs)
+        self._compiled = CompiledSteps(self)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure the training; arguments of `keras.Model.compile`.
+
+        `jit_compile="auto"`, the default, has XLA compile the steps where it is
+        expected to make them faster: on a GPU, and on a CPU where the step contains no
+        convolution or pooling. `True` and `False` decide it.
+        """
+        call = inspect.signature(super().compile).bind(*args, **kwargs)
+        choice = call.arguments.get("jit_compile", "auto")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        if choice is True and replicas > 1:
+            raise ValueError(
+                "With several replicas, steps run as a graph. Received: "
+                f"jit_compile=True under a strategy of {replicas} replicas. Leave it "
+                "out."
+            )
+        with self.distribute_strategy.scope():
+            super().compile(*args, **kwargs)
+        # Keras declines for layers that say they can't be compiled.
+        declined = choice is True and not self.jit_compile
+        self._jit_choice = False if declined else choice
+        self._compiled = CompiledSteps(self)
+
+    def compile_from_config(self, config: Config) -> None:
+        """Compile as a saved one was; Keras calls this when it loads one."""
+        if type(self).compile is not CompiledModel.compile:
+            # Keras says what such a subclass has to override.
+            super().compile_from_config(config)
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> Config | None:
+        """Return the arguments of `compile`, with `jit_compile` as it was given."""
+        config: Config | None = super().get_compile_config()
+        return config and {**config, "jit_compile": self._jit_choice}
+
+    def _forget_stale_steps(self) -> None:
+        """Trace anew if other variables are trainable than before."""
+        if self._compiled.train.is_stale():
+            self._compiled = CompiledSteps(self)
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise RuntimeError(
+                f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
+                "`compile(optimizer=..., loss=...)` first."
+            )

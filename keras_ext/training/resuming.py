@@ -1,0 +1,90 @@
+"""What `resume` asks for, and whether that can be done."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_ext.training.checkpoint import Checkpoint
+from keras_ext.training.checkpoint_files import CheckpointFiles, Saved
+from keras_ext.training.run_variables import variables_of
+
+Resume = bool | str | os.PathLike[str]
+
+
+def find_checkpoint(callbacks: Any) -> Checkpoint | None:
+    found = [one for one in callbacks if isinstance(one, Checkpoint)]
+    if len(found) > 1:
+        raise ValueError(
+            f"Expected one Checkpoint among the callbacks. Received: {len(found)}, for "
+            f"the folders {[one.directory for one in found]}."
+        )
+    return found[0] if found else None
+
+
+def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | None:
+    """Return what to continue from, `None` to begin anew."""
+    if resume is True and checkpoint is None:
+        raise ValueError(
+            "`resume=True` continues from the folder of the Checkpoint among the "
+            "callbacks, and there is none. Pass "
+            "`callbacks=[keras_ext.callbacks.Checkpoint(directory)]`, or "
+            "`resume=directory`."
+        )
+    if resume is False:
+        if checkpoint is not None and checkpoint.files.paths():
+            raise FileExistsError(
+                f"{checkpoint.directory!r} holds the checkpoints of an earlier run. "
+                "Pass `resume=True` to continue it, or choose another folder."
+            )
+        return None
+    if resume is True and checkpoint is not None:
+        return checkpoint.files.read()
+    if not isinstance(resume, (str, os.PathLike)):
+        raise TypeError(
+            "`resume` must be True, False or a folder with checkpoints. "
+            f"Received: {resume!r} of type {type(resume).__name__}"
+        )
+    directory = os.fsdecode(resume)
+    saved = CheckpointFiles(directory).read()
+    own = checkpoint is not None and _same(directory, checkpoint.directory)
+    if saved is None and not own:
+        raise FileNotFoundError(
+            f"`resume`: there is no checkpoint in {directory!r}. Expected: a folder in "
+            "which keras_ext.callbacks.Checkpoint has saved a run. (With a Checkpoint "
+            "for that very folder among the callbacks, a new run is begun there.)"
+        )
+    if checkpoint is not None and not own and checkpoint.files.paths():
+        raise FileExistsError(
+            f"{checkpoint.directory!r} holds the checkpoints of an earlier run, and "
+            f"another one, in {directory!r}, is to be continued. Choose an empty "
+            "folder for the Checkpoint."
+        )
+    return saved
+
+
+def _same(first: str, second: str) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def check_others(others: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, other in others.items():
+        if not (variables_of(other) or hasattr(other, "set_state")):
+            raise TypeError(
+                f"`state` has {name!r}, which has neither variables nor the methods "
+                "`get_state` and `set_state`. Expected: models, optimizers, metrics, "
+                "variables, random generators (built, if they can be), or objects with "
+                f"these methods. Received: {other!r} of type {type(other).__name__}"
+            )
+    return others
+
+
+def check_logs_are_kept(callbacks: Any) -> None:
+    for one in callbacks:
+        if isinstance(one, keras.callbacks.CSVLogger) and not one.append:
+            raise ValueError(
+                "keras.callbacks.CSVLogger would erase the rows of the run that is to "
+                "be continued. Use keras_ext.callbacks.CSVLogger, which keeps them, "
+                "or append=True."
+            )

@@ -1,0 +1,343 @@
+"""A run that is saved while it goes on, and continued from where it was saved."""
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training import callback_state, host_random
+from keras_ext.training.checkpoint_files import CheckpointFiles, Saved
+from keras_ext.training.chunks import Chunk
+from keras_ext.training.compilation import UNREPEATABLE
+from keras_ext.training.preemption import Preempted, SignalWatch
+from keras_ext.training.resuming import (
+    Resume,
+    check_logs_are_kept,
+    check_others,
+    find_checkpoint,
+    read_checkpoint,
+)
+from keras_ext.training.run_variables import (
+    Restoration,
+    RunVariable,
+    run_variables,
+    variables_of,
+)
+from keras_ext.training.source import Source
+
+if TYPE_CHECKING:
+    from keras_ext.training.epoch import Epoch
+    from keras_ext.training.loop import Loop
+
+
+class RunKeeper:
+    """Saves the run of a `Loop`, and restores one.
+
+    Args:
+        loop: The loop.
+        resume: The folder to continue from, or whether to continue at all.
+        others: Further objects whose state belongs to the run, by name.
+
+    Attributes:
+        saved: What is to be restored.
+        interrupted: Whether a callback has asked to end here and go on another time.
+    """
+
+    def __init__(self, loop: "Loop", resume: Resume, others: Mapping[str, Any]) -> None:
+        self._loop = loop
+        self._others = check_others(others)
+        self._checkpoint = find_checkpoint(loop.callbacks.callbacks)
+        self.saved = read_checkpoint(resume, self._checkpoint)
+        self.interrupted = False
+        self._path = "" if self.saved is None else self.saved.path
+        self._restoration: Restoration | None = None
+        self._random: Any = None
+        self._sources: dict[Any, Source] = {}
+        self._saved_sources: dict[Any, Any] = {}
+        self._saved_position: Any = None
+        self._iterators_can_be_saved = True
+        self.checked_operations = False
+        self._signals = SignalWatch(())
+        if self.saved is not None:
+            check_logs_are_kept(loop.callbacks.callbacks)
+        if self._checkpoint is not None:
+            self._checkpoint.drive()
+            self._signals = self._checkpoint.watch
+
+    def begin(self) -> None:
+        """Begin to listen to signals."""
+        self._signals.start()
+
+    def close(self) -> None:
+        """Stop listening, and wait until all is written.
+
+        Raises:
+            OSError: If it can't be.
+        """
+        self._signals.stop()
+        if self._checkpoint is not None:
+            self._checkpoint.files.close()
+
+    def restore(self, *, in_epoch: bool) -> Any:
+        """Restore what was saved within an epoch, or between two.
+
+        All but the variables that do not exist before the first step; for these, see
+        `restore_rest`.
+
+        Args:
+            in_epoch: Which of both to restore, if it is that what was saved.
+
+        Returns:
+            What was saved of the epoch, or `None`.
+        """
+        saved = self.saved
+        if saved is None or (saved.state["epoch"] is not None) != in_epoch:
+            return None
+        self.saved, state, loop = None, saved.state, self._loop
+        loop._steps_made = state["loop"]["steps_made"]
+        loop.stop_training = state["loop"]["stopped"]
+        callback_state.set_states(loop.callbacks.callbacks, state["callbacks"])
+        for name, other in state["others"].items():
+            if name in self._others:
+                self._others[name].set_state(other)
+        if hasattr(loop.model, "_compiled"):
+            loop.model._compiled.set_state(state["compiled"])
+        self._saved_sources = {name: (saved, *rest) for name, *rest in state["sources"]}
+        self._random = state["random"]
+        self._restore_variables(saved)
+        host_random.set_state(self._random)
+        return state["epoch"]
+
+    def restore_rest(self, chunk: Chunk) -> None:
+        """Restore the variables that are made for the first step, before it is made.
+
+        Raises:
+            ValueError: If they do not fit those of the saved run.
+        """
+        restoration, self._restoration = self._restoration, None
+        if restoration is None or not restoration.missing():
+            return
+        model = self._loop.model
+        if hasattr(model, "_compiled") and model.compiled:
+            model._compiled.train.prepare(chunk)
+        restoration.finish(self._variables())
+        # What was drawn to make them had been drawn before.
+        host_random.set_state(self._random)
+
+    def restore_nothing_more(self, *, before_step: bool = False) -> None:
+        """Do without the variables of metrics, if no step comes that needs them.
+
+        Args:
+            before_step: Whether a step may still come.
+
+        Raises:
+            ValueError: If other variables are missing.
+        """
+        if self._restoration is None:
+            return
+        missing = self._restoration.missing(besides="metrics")
+        if missing:
+            raise ValueError(
+                f"The checkpoint {self._path!r} has {missing}, which is missing now. "
+                "Build the model before the training: `model.build(input_shape)`."
+            )
+        if not before_step:
+            self._restoration = None
+
+    def restore_source(self, name: Any, source: Source) -> None:
+        """Have the data go on as it would have, in the first epoch that is continued.
+
+        Args:
+            name: The number of the pass over data within the epoch, or `"validation"`.
+            source: Where the batches come from.
+
+        Raises:
+            ValueError: If it is other data than that of the saved run.
+        """
+        self._sources[name] = source
+        if name not in self._saved_sources:
+            return
+        saved, description, state, iterators = self._saved_sources.pop(name)
+        if source.description() != description:
+            raise ValueError(
+                f"The checkpoint {saved.path!r} is that of another run: its data had "
+                f"{_listed(description)}. Received: {_listed(source.description())}. "
+                "Pass the same data, cut in the same way, or choose another folder."
+            )
+        restores = iterators and [
+            functools.partial(saved.restore_iterator, number) for number in iterators
+        ]
+        source.set_state(state, restores)
+
+    def after_chunk(self, epoch: "Epoch") -> None:
+        """Save the run within an epoch, if it is time to, and leave if it is."""
+        if self._checkpoint is None:
+            return
+        self._warn_of_what_is_lost()
+        due = self._checkpoint.is_due(self._loop._steps_made, at_epoch_end=False)
+        self._save_if(due, epoch.index, epoch)
+
+    def after_epoch(self, index: int) -> None:
+        """Save the run before epoch `index`, if it is time to, and leave if it is."""
+        if self._checkpoint is not None:
+            due = self._checkpoint.is_due(self._loop._steps_made, at_epoch_end=True)
+            self._save_if(due, index, None)
+
+    def finish(self, index: int) -> None:
+        """Save the run that has ended, unless that was done, or restore it.
+
+        Raises:
+            ValueError: If one was restored, and the model's variables are missing.
+        """
+        if self._restoration is not None:
+            self.restore_nothing_more()
+        elif self._checkpoint is not None and not self._asked("discard"):
+            if self._saved_position != (index, None):
+                self._save(index, None)
+            self._checkpoint.files.wait()
+
+    def leave_evaluation(self, epoch: "Epoch") -> None:
+        """Save the run as it was before the validation, and leave."""
+        self._save_if(True, epoch.index, epoch)
+
+    def _save_if(self, due: bool, index: int, epoch: "Epoch | None") -> None:
+        if self._asked("discard"):
+            return
+        self.interrupted = self._asked("interrupt")
+        received = self._signals.received
+        if due or self.interrupted or received:
+            self._save(index, epoch)
+        if received is None:
+            return
+        files = self._files()
+        files.wait()
+        message = f"{received.name}: the run is saved as {files.paths()[-1]!r}"
+        raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
+
+    def _save(self, index: int, epoch: "Epoch | None") -> None:
+        variables = self._variables()
+        if epoch is not None:
+            _check_metrics(epoch, variables)
+        state = self._state(index, epoch)
+        state["variables"] = [list(one.description) for one in variables]
+        values = [one.variable for one in variables]
+        sources, iterators = self._source_states()
+        try:
+            self._files().write(values, {**state, "sources": sources}, iterators)
+        except tf.errors.FailedPreconditionError as error:
+            self._iterators_can_be_saved = False
+            warnings.warn(
+                "The position in the dataset can't be saved: "
+                f"{str(error).strip().splitlines()[0]} When the run is continued, the "
+                "batches of the epoch so far are read again and dropped, which takes "
+                "as long as reading takes, and is exact only if they come in the same "
+                "order. Draw random numbers with a seed per element "
+                "(`tf.random.stateless_*`), or in layers of the model.",
+                stacklevel=2,
+            )
+            sources, _ = self._source_states()
+            self._files().write(values, {**state, "sources": sources})
+        self._saved_position = index, epoch and epoch.step
+        if self._checkpoint is not None:
+            self._checkpoint.saved()
+
+    def _state(self, index: int, epoch: "Epoch | None") -> dict[str, Any]:
+        loop = self._loop
+        compiled = getattr(loop.model, "_compiled", None)
+        return {
+            "loop": {
+                "epoch": index,
+                "seed": loop.seed,
+                "steps_made": loop._steps_made,
+                "stopped": loop.stop_training and not self.interrupted,
+            },
+            "epoch": epoch and epoch.get_state(),
+            "callbacks": callback_state.get_states(loop.callbacks.callbacks),
+            "others": {
+                name: other.get_state()
+                for name, other in self._others.items()
+                if not variables_of(other)
+            },
+            "compiled": compiled and compiled.get_state(),
+            "random": host_random.get_state(),
+            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
+        }
+
+    def _source_states(self) -> tuple[list[Any], list[Any]]:
+        """Return the states of all sources, and the iterators that belong to them."""
+        can = self._iterators_can_be_saved
+        states: list[Any] = []
+        iterators: list[Any] = []
+        for name, source in self._sources.items():
+            state, found = source.state(iterators=can)
+            numbers = list(range(len(iterators), len(iterators) + len(found)))
+            iterators += found
+            states.append([name, source.description(), state, numbers if can else None])
+        for name, (_, description, state, _) in self._saved_sources.items():
+            states.append([name, description, state, None])
+        return states, iterators
+
+    def _restore_variables(self, saved: Saved) -> None:
+        optimizer, model = self._loop.optimizer, self._loop.model
+        if model.built and optimizer is not None and not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        self._restoration = Restoration(
+            saved.path, saved.state["variables"], saved.variables
+        )
+        if saved.state["epoch"] is None and model.compiled:
+            # An epoch begins with new ones.
+            self._restoration.leave("metrics")
+        self._restoration.begin(self._variables())
+
+    def _variables(self) -> list[RunVariable]:
+        loop = self._loop
+        found = run_variables(loop.model, loop.optimizer, self._others)
+        compiled = getattr(loop.model, "_compiled", None)
+        known = {id(getattr(one.variable, "value", one.variable)) for one in found}
+        # A generator that belongs to no layer, for instance.
+        captured = compiled.train.captured() if compiled else []
+        others = {id(one): one for one in captured if id(one) not in known}
+        return found + [RunVariable("step", one) for one in others.values()]
+
+    def _files(self) -> CheckpointFiles:
+        if self._checkpoint is None:
+            raise RuntimeError("there is no Checkpoint among the callbacks")
+        return self._checkpoint.files
+
+    def _asked(self, request: str) -> bool:
+        """Whether a callback asks for something, see "extending" in the docs."""
+        callbacks = self._loop.callbacks.callbacks
+        return any(getattr(one, "request", None) == request for one in callbacks)
+
+    def _warn_of_what_is_lost(self) -> None:
+        compiled = getattr(self._loop.model, "_compiled", None)
+        if self.checked_operations or compiled is None:
+            return
+        self.checked_operations = True
+        lost = sorted(compiled.train.operations() & UNREPEATABLE)
+        if lost:
+            warnings.warn(
+                "The training step draws random numbers whose state can't be saved: "
+                f"{', '.join(lost)}. A continued run will draw others. Use layers with "
+                "a `seed`, `keras.random` with a `keras.random.SeedGenerator`, or "
+                "`tf.random.Generator`.",
+                stacklevel=2,
+            )
+
+
+def _check_metrics(epoch: "Epoch", variables: list[RunVariable]) -> None:
+    known = {id(one.variable) for one in variables}
+    for metric in epoch.logged_metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            raise ValueError(
+                f"The metric {metric.name!r} is logged, and belongs neither to the "
+                "model nor to `state`, so its value can't be saved within an epoch. "
+                f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
+            )
+
+
+def _listed(description: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in description.items())

@@ -1,0 +1,196 @@
+"""The variables that belong to a run: which ones, and how saved ones fit them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_HOLDERS = (
+    keras.layers.Layer,
+    keras.Metric,
+    keras.optimizers.Optimizer,
+    tf.Module,
+)
+
+
+@dataclass(frozen=True)
+class RunVariable:
+    """A variable of a run.
+
+    Args:
+        owner: What it belongs to: `"model"`, `"optimizer"` or a name of the user's.
+        variable: The variable itself.
+    """
+
+    owner: str
+    variable: Any
+
+    @property
+    def description(self) -> tuple[str, str, list[int], str]:
+        """Owner, name, shape and dtype."""
+        name = getattr(self.variable, "path", self.variable.name)
+        dtype = tf.as_dtype(self.variable.dtype).name
+        return self.owner, name, list(self.variable.shape), dtype
+
+
+def run_variables(
+    model: keras.Model, optimizer: Any, others: Mapping[str, Any]
+) -> list[RunVariable]:
+    """Return every variable that can be reached, each once.
+
+    Those of the model, its metrics and random generators, of the optimizer, of what
+    is an attribute of the model (the second optimizer of a GAN), and of `others`.
+    """
+    found: list[RunVariable] = []
+    seen: set[int] = set()
+
+    def add(owner: str, variables: Sequence[Any]) -> None:
+        for variable in variables:
+            if id(variable) not in seen:
+                seen.add(id(variable))
+                found.append(RunVariable(owner, variable))
+
+    metrics = model.metrics_variables
+    of_metrics = {id(variable) for variable in metrics}
+    add("model", [one for one in model.variables if id(one) not in of_metrics])
+    add("metrics", metrics)
+    add("optimizer", variables_of(optimizer))
+    for name, attribute in vars(model).items():
+        # Layers, and all that is in them, are the model's own already.
+        if not isinstance(attribute, keras.layers.Layer):
+            add(name.lstrip("_"), variables_of(attribute))
+    for name, thing in others.items():
+        add(name, variables_of(thing))
+    return found
+
+
+def variables_of(thing: Any) -> list[Any]:
+    """Return the variables that something has, or that things in a list or dict have.
+
+    Nothing for what has none.
+    """
+    if isinstance(thing, (list, tuple)):
+        return [variable for item in thing for variable in variables_of(item)]
+    if isinstance(thing, Mapping):
+        return variables_of(list(thing.values()))
+    if isinstance(thing, keras.random.SeedGenerator):
+        return [thing.state]
+    if isinstance(thing, (keras.Variable, tf.Variable)):
+        return [thing]
+    if isinstance(thing, tf.random.Generator):
+        return [thing.state]
+    if isinstance(thing, _HOLDERS):
+        return list(thing.variables)
+    return []
+
+
+class Restoration:
+    """Gives variables their saved values, as soon as they exist.
+
+    Variables are matched by their order within what they belong to: names may be
+    others in a new process.
+
+    Args:
+        path: The checkpoint, for messages.
+        descriptions: Those of the saved variables.
+        values: The values of the saved variables.
+    """
+
+    def __init__(
+        self, path: str, descriptions: Sequence[Any], values: Sequence[Any]
+    ) -> None:
+        self._path = path
+        self._saved = list(zip(descriptions, values, strict=True))
+        self._done: set[int] = set()
+
+    def leave(self, owner: str) -> None:
+        """Leave the variables of `owner` as they are."""
+        self._done.update(self._of(owner, [])[1])
+
+    def begin(self, variables: Sequence[RunVariable]) -> None:
+        """Set those that exist already, before the first step has made the others.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        for owner in self._owners(variables):
+            now, saved = self._of(owner, variables)
+            # An optimizer has its learning rate from the beginning.
+            if len(now) == len(saved) or (owner == "optimizer" and now):
+                self._check(now, saved[: len(now)])
+                self._assign(now, saved)
+
+    def finish(self, variables: Sequence[RunVariable]) -> None:
+        """Set all that `begin` has not.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        for owner in self._owners(variables):
+            now, saved = self._of(owner, variables)
+            if not self._done.issuperset(saved):
+                self._check(now, saved)
+                self._assign(now, saved)
+
+    def _owners(self, variables: Sequence[RunVariable]) -> list[str]:
+        names = [description[0] for description, _ in self._saved]
+        return list(dict.fromkeys([*names, *(one.owner for one in variables)]))
+
+    def _of(
+        self, owner: str, variables: Sequence[RunVariable]
+    ) -> tuple[list[RunVariable], list[int]]:
+        """Return the variables of `owner`, and the numbers of the saved ones."""
+        saved = [n for n, item in enumerate(self._saved) if item[0][0] == owner]
+        return [one for one in variables if one.owner == owner], saved
+
+    def missing(self, besides: str | None = None) -> str | None:
+        """Return the first saved variable that was not set, but of `besides`."""
+        for number, (description, _) in enumerate(self._saved):
+            if number not in self._done and description[0] != besides:
+                return _written(description)
+        return None
+
+    def _assign(self, variables: Sequence[RunVariable], saved: Sequence[int]) -> None:
+        for one, number in zip(variables, saved, strict=False):
+            if number not in self._done:
+                self._done.add(number)
+                one.variable.assign(self._saved[number][1])
+
+    def _check(self, variables: Sequence[RunVariable], saved: Sequence[int]) -> None:
+        now = [one.description for one in variables]
+        problem = _difference(now, [self._saved[number][0] for number in saved])
+        if problem:
+            raise ValueError(
+                f"The checkpoint {self._path!r} is that of another run: {problem}. "
+                "Make model, optimizer and metrics as they were when it was saved, or "
+                "choose another folder."
+            )
+
+
+def _difference(now: Sequence[Any], saved: Sequence[Any]) -> str | None:
+    """Return what the first variable is in which two runs differ."""
+    for here, there in zip(now, saved, strict=False):
+        if _comparable(here) != _comparable(there):
+            return (
+                f"expected {_written(there)}, as it was saved. Received: "
+                f"{_written(here)}"
+            )
+    if len(now) < len(saved):
+        return f"it has {_written(saved[len(now)])}, which is missing now"
+    if len(now) > len(saved):
+        return f"it lacks {_written(now[len(saved)])}, which is there now"
+    return None
+
+
+def _comparable(description: Any) -> Any:
+    """Return a description without the numbers by which Keras makes names unique."""
+    owner, name, shape, dtype = description
+    return owner, re.sub(r"_\d+(?=/|_|:|$)", "", name), list(shape), dtype
+
+
+def _written(description: Any) -> str:
+    owner, name, shape, dtype = description
+    return f"the {owner}'s variable {name!r} of shape {tuple(shape)} and type {dtype}"
