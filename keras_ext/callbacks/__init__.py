@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
+from keras_ext.callbacks.nan_guard import NaNGuard
+from keras_ext.callbacks.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     from keras_ext.training import Checkpoint
 
-__all__ = ["CSVLogger", "Checkpoint", "LearningRateScheduler"]
+__all__ = [
+    "CSVLogger",
+    "Checkpoint",
+    "LearningRateScheduler",
+    "NaNGuard",
+    "TimeLimit",
+]
 
 
 def __getattr__(name: str) -> Any:

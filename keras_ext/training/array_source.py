@@ -110,8 +110,12 @@ class ArraySource(Source):
         return {"seed": self._seed}, []
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
-        """Draw the orders from another seed."""
+        """Draw the orders from the seed of that run."""
         self._seed = state["seed"]
+
+    def reseed(self, seed: int) -> None:
+        """Draw the orders to come from another seed."""
+        self._seed = seed
 
     def order(self, number: int) -> tf.Tensor:
         """Return the sample indices of pass `number` over the data, in order."""

@@ -123,6 +123,15 @@ class Checkpoint(keras.callbacks.Callback):
         """Leave it to a `Loop` to save; it knows more than a callback does."""
         self._driven = True
 
+    def release(self) -> None:
+        """Be a callback as any other again.
+
+        Raises:
+            OSError: If what was to be written could not be.
+        """
+        self._driven = False
+        self.files.close()
+
     def is_due(self, steps: int, *, at_epoch_end: bool) -> bool:
         """Whether to save now.
 

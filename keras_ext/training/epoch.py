@@ -265,6 +265,14 @@ class Epoch:
         return logs
 
     @property
+    def cut_short(self) -> bool:
+        """Whether the epoch is to be gone on with later, or begun anew.
+
+        It is not reported then, and need not be evaluated.
+        """
+        return self._loop.interrupted or self._loop._keeper.asked("roll_back")
+
+    @property
     def logged_metrics(self) -> list[keras.Metric]:
         """The metrics that were passed to `log`."""
         return self._logs.metrics
@@ -336,7 +344,7 @@ class Epoch:
                 self._pass_steps += len(chunk)
                 if self._open_weight is None:
                     loop._keeper.after_chunk(self)
-                if loop.stop_training or loop.interrupted:
+                if loop.stop_training or self.cut_short:
                     break
         finally:
             self._iterating = False

@@ -196,6 +196,10 @@ class ClassWeighted(Source):
         """Set the other source's."""
         self._source.set_state(state, restores)
 
+    def reseed(self, seed: int) -> None:
+        """Reseed the other source."""
+        self._source.reseed(seed)
+
 
 def _is_shared(sample_weight: Any, y: Any) -> bool:
     """Whether one array of weights is meant for all of several targets."""

@@ -213,6 +213,9 @@ class Loop:
                 yield epoch
                 if self._state == "ended" or self.interrupted:
                     return
+                if self._keeper.asked("roll_back"):
+                    index = self._keeper.roll_back()
+                    continue
                 epoch._end()
                 self._last_logs = epoch.logs
                 index += 1
@@ -361,6 +364,8 @@ class Loop:
             # What a callback that must see every step can rely on, whatever the model
             # was compiled with.
             steps_per_execution=1,
+            # Whether a callback may end the run for now, or go back in it.
+            resumable=any(isinstance(one, Checkpoint) for one in callbacks),
         )
 
 

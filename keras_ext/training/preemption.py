@@ -76,6 +76,7 @@ class SignalWatch:
 
     def start(self) -> None:
         """Begin to watch."""
+        self.received = None
         if threading.current_thread() is threading.main_thread():
             for number in self._signals:
                 self._before[number] = signal.signal(number, self._note)

@@ -13,6 +13,7 @@ from keras_ext.training.checkpoint_files import CheckpointFiles, Saved
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.compilation import UNREPEATABLE
 from keras_ext.training.preemption import Preempted, SignalWatch
+from keras_ext.training.replicas import has_several_workers
 from keras_ext.training.resuming import (
     Resume,
     check_logs_are_kept,
@@ -64,6 +65,7 @@ class RunKeeper:
         if self.saved is not None:
             check_logs_are_kept(loop.callbacks.callbacks)
         if self._checkpoint is not None:
+            _check_single_worker(loop.model)
             self._checkpoint.drive()
             self._signals = self._checkpoint.watch
 
@@ -79,7 +81,7 @@ class RunKeeper:
         """
         self._signals.stop()
         if self._checkpoint is not None:
-            self._checkpoint.files.close()
+            self._checkpoint.release()
 
     def restore(self, *, in_epoch: bool) -> Any:
         """Restore what was saved within an epoch, or between two.
@@ -108,6 +110,9 @@ class RunKeeper:
         self._saved_sources = {name: (saved, *rest) for name, *rest in state["sources"]}
         self._random = state["random"]
         self._restore_variables(saved)
+        if loop.verbose:
+            step = f", step {state['epoch']['step']}" if in_epoch else ""
+            print(f"Continuing {saved.path}: epoch {state['loop']['epoch']}{step}")
         host_random.set_state(self._random)
         return state["epoch"]
 
@@ -174,7 +179,7 @@ class RunKeeper:
 
     def after_chunk(self, epoch: "Epoch") -> None:
         """Save the run within an epoch, if it is time to, and leave if it is."""
-        if self._checkpoint is None:
+        if self._checkpoint is None or self.asked("roll_back"):
             return
         self._warn_of_what_is_lost()
         due = self._checkpoint.is_due(self._loop._steps_made, at_epoch_end=False)
@@ -194,19 +199,48 @@ class RunKeeper:
         """
         if self._restoration is not None:
             self.restore_nothing_more()
-        elif self._checkpoint is not None and not self._asked("discard"):
+        elif self._checkpoint is not None and not self.asked("discard"):
             if self._saved_position != (index, None):
                 self._save(index, None)
             self._checkpoint.files.wait()
+
+    def roll_back(self) -> int:
+        """Go back to the last checkpoint, and return the epoch to go on with.
+
+        The data comes in another order than before.
+
+        Raises:
+            FloatingPointError: If there is none yet.
+        """
+        files = self._files()
+        files.wait()
+        self.saved = files.read()
+        if self.saved is None:
+            raise FloatingPointError(
+                f"There is no checkpoint in {files.directory!r} yet to go back to. "
+                "Save more often, `Checkpoint(..., save_freq=100)`, or lower the "
+                "learning rate."
+            )
+        index = int(self.saved.state["loop"]["epoch"])
+        self.saved.state["sources"] = []
+        loop = self._loop
+        loop.seed += 1
+        for source in self._sources.values():
+            source.reseed(loop.seed)
+        for callback in loop.callbacks.callbacks:
+            if getattr(callback, "request", None) == "roll_back":
+                callback.request = None
+        self.restore(in_epoch=False)
+        return index
 
     def leave_evaluation(self, epoch: "Epoch") -> None:
         """Save the run as it was before the validation, and leave."""
         self._save_if(True, epoch.index, epoch)
 
     def _save_if(self, due: bool, index: int, epoch: "Epoch | None") -> None:
-        if self._asked("discard"):
+        if self.asked("discard"):
             return
-        self.interrupted = self._asked("interrupt")
+        self.interrupted = self.asked("interrupt")
         received = self._signals.received
         if due or self.interrupted or received:
             self._save(index, epoch)
@@ -297,6 +331,9 @@ class RunKeeper:
         found = run_variables(loop.model, loop.optimizer, self._others)
         compiled = getattr(loop.model, "_compiled", None)
         known = {id(getattr(one.variable, "value", one.variable)) for one in found}
+        watch = getattr(loop.model, "_watch", None)
+        if watch is not None:
+            known.add(id(watch.notes))
         # A generator that belongs to no layer, for instance.
         captured = compiled.train.captured() if compiled else []
         others = {id(one): one for one in captured if id(one) not in known}
@@ -307,7 +344,7 @@ class RunKeeper:
             raise RuntimeError("there is no Checkpoint among the callbacks")
         return self._checkpoint.files
 
-    def _asked(self, request: str) -> bool:
+    def asked(self, request: str) -> bool:
         """Whether a callback asks for something, see "extending" in the docs."""
         callbacks = self._loop.callbacks.callbacks
         return any(getattr(one, "request", None) == request for one in callbacks)
@@ -326,6 +363,15 @@ class RunKeeper:
                 "`tf.random.Generator`.",
                 stacklevel=2,
             )
+
+
+def _check_single_worker(model: keras.Model) -> None:
+    if has_several_workers(getattr(model, "distribute_strategy", None)):
+        raise ValueError(
+            "Checkpoint saves the run of a single process. Received: a model under "
+            "MultiWorkerMirroredStrategy. Save the weights on the chief with "
+            "keras.callbacks.ModelCheckpoint."
+        )
 
 
 def _check_metrics(epoch: "Epoch", variables: list[RunVariable]) -> None:

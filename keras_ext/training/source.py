@@ -65,6 +65,10 @@ class Source(abc.ABC):
         """
         del state, restores
 
+    def reseed(self, seed: int) -> None:
+        """Draw the orders to come from another seed, if there is one."""
+        del seed
+
     def close(self) -> None:
         """Let go of what is being read; the next epoch begins anew."""
         return  # nothing is read beyond the end of an epoch

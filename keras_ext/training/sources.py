@@ -51,8 +51,12 @@ class PyDatasetSource(Source):
         return {"seed": self._seed}, []
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
-        """Draw the orders from another seed."""
+        """Draw the orders from the seed of that run."""
         self._seed = state["seed"]
+
+    def reseed(self, seed: int) -> None:
+        """Draw the orders to come from another seed."""
+        self._seed = seed
 
     def _order(self, index: int, start: int) -> Iterable[int]:
         count = self.num_batches
@@ -155,6 +159,10 @@ class SteppedSource(Source):
         """Go on in the source where it was left."""
         self._running, self._began = None, state["began"]
         self._source.set_state(state["source"], restores)
+
+    def reseed(self, seed: int) -> None:
+        """Reseed the source, for when it begins anew."""
+        self._source.reseed(seed)
 
     def close(self) -> None:
         """Let go of what is being read; the next epoch begins anew.

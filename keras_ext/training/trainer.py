@@ -12,8 +12,7 @@ from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
 from keras_ext.training.array_source import Shuffle
-from keras_ext.training.chunks import Chunk, first_tensor
-from keras_ext.training.compiled_model import CompiledModel
+from keras_ext.training.chunks import Chunk
 from keras_ext.training.evaluation import evaluate, in_order, predict
 from keras_ext.training.fit_data import (
     debugging_limit,
@@ -28,11 +27,12 @@ from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose
 from keras_ext.training.replicas import has_several_workers, loss_share
 from keras_ext.training.resuming import Resume
+from keras_ext.training.watched_model import WatchedModel
 from keras_ext.training.wrapping import accepted_config
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Trainer(CompiledModel):
+class Trainer(WatchedModel):
     """Trains a Keras model with a step that is written to be overridden.
 
     `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
@@ -118,7 +118,6 @@ class Trainer(CompiledModel):
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
-        self._tracks_loss = False
 
     def get_config(self) -> Config:
         """Return the constructor arguments that were given."""
@@ -145,7 +144,7 @@ class Trainer(CompiledModel):
         if self.trainable_variables:
             gradients = self.compute_gradients(tape, loss)
             hooks.check_gradients(self, gradients)
-            self.apply_gradients(gradients)
+            self.update(loss, gradients)
         else:
             warnings.warn("The model has no trainable variables.", stacklevel=2)
         return self.compute_metrics(x, y, y_pred, sample_weight)
@@ -175,23 +174,6 @@ class Trainer(CompiledModel):
     def apply_gradients(self, gradients: list[Tensor | None]) -> None:
         """Update the trainable variables; called once per step."""
         self.optimizer.apply(gradients, self.trainable_variables)
-
-    def track_loss(self, loss: Tensor, x: Any) -> None:
-        """Count `loss` in the running mean that is logged as `loss`.
-
-        For steps that are written anew; not a hook.
-
-        Args:
-            loss: Scalar, as `compute_loss` returns it.
-            x: The batch's inputs, whose first axis weights the mean.
-        """
-        self._tracks_loss = True
-        tracker = next((m for m in self.metrics if m.name == "loss"), None)
-        if tracker is not None:
-            samples = tf.shape(first_tensor(x))[0]
-            # Keras divides the loss by the number of replicas, for the gradients.
-            replicas = tf.distribute.get_strategy().num_replicas_in_sync
-            tracker.update_state(loss * replicas, sample_weight=samples)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
         """Return the logs for one batch of `evaluate`, without an update."""
@@ -340,8 +322,8 @@ class Trainer(CompiledModel):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
                     epoch.log(self.steps(chunk))
-                if loop.interrupted:
-                    break
+                if epoch.cut_short:
+                    continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
         return loop.history

@@ -75,7 +75,7 @@ class Slowly(keras.callbacks.Callback):
 
 
 def make_slow_files(seconds):
-    """Have a checkpoint take time before, while and after it is written."""
+    """Have a checkpoint take time before and after its files are written."""
     save = tf.train.CheckpointManager.save
 
     def slow_save(manager, *args, **kwargs):

@@ -1,0 +1,167 @@
+"""What to do when training meets numbers that are none."""
+
+import math
+import warnings
+from typing import Any, Literal
+
+import keras
+
+from keras_ext import _checks
+
+
+class NaNGuard(keras.callbacks.Callback):
+    """Acts on a loss or a gradient that is NaN or infinite, and says which and when.
+
+    In the steps of a `keras_ext.Trainer`, in `fit` or in a loop, loss and gradients are
+    looked at before every update, in compiled code, and an update with one that is not
+    finite is never made: the weights stay finite. Elsewhere, the logs are looked at
+    after the batch, when the update was made.
+
+    Args:
+        action: What to do then. `"stop"`: end the training; the run is not saved any
+            more, so that the last checkpoint is one from before. `"skip"`: leave out
+            this one update and go on; the batch does not count in the logged loss.
+            `"roll_back"`: go back to the last checkpoint and on from there, with the
+            data in another order, since the same would end in the same way. Default:
+            `"stop"`.
+        retries: Non-negative integer, how many times to roll back; then the training
+            ends. Default: 3.
+
+    Attributes:
+        found: List of what was found, one `(epoch, batch, name)` for every time.
+
+    Raises:
+        ValueError: If an argument is out of range; when training begins, if `"skip"`
+            is asked for without a Trainer, or `"roll_back"` without a
+            `keras_ext.callbacks.Checkpoint` in `Trainer.fit` or `Loop`.
+
+    Example:
+
+    >>> import warnings
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ext.callbacks import NaNGuard
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", loss="mse")
+    >>> x, y = np.ones((8, 2)), np.ones((8, 1))
+    >>> y[5] = np.nan
+    >>> guard = NaNGuard("stop")
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")
+    ...     history = model.fit(
+    ...         x, y, batch_size=4, epochs=9, verbose=0, shuffle=False,
+    ...         callbacks=[guard],
+    ...     )
+    >>> guard.found  # epoch, batch, tensor
+    [(0, 1, 'loss')]
+
+    A step written anew is guarded if it makes its updates by `Trainer.update`. With a
+    loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
+    only the loss is looked at. Several replicas are guarded by the logs.
+    """
+
+    batch_hook_freq = "epoch"
+
+    def __init__(
+        self,
+        action: Literal["stop", "skip", "roll_back"] = "stop",
+        *,
+        retries: int = 3,
+    ) -> None:
+        super().__init__()
+        self.action = _checks.one_of("action", action, ("stop", "skip", "roll_back"))
+        self.retries = _checks.non_negative_int("retries", retries)
+        self.found: list[tuple[int, int, str]] = []
+        self.request: str | None = None
+        self._rolled_back = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what was found, and how often the run was rolled back."""
+        return {"found": self.found, "rolled_back": self._rolled_back}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there; what was found since is not forgotten."""
+        if len(state["found"]) > len(self.found):
+            self.found = list(state["found"])
+        self._rolled_back = max(self._rolled_back, state["rolled_back"])
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Have the Trainer, if it is one, look at its updates."""
+        self.request, self._epoch, self._first = None, 0, 0
+        watch = getattr(self.model, "watch_updates", None)
+        self._watch: Any = watch and watch(go_on=self.action == "skip")
+        if self.action == "skip" and self._watch is None:
+            raise ValueError(
+                "NaNGuard('skip') needs the steps of a keras_ext.Trainer on a single "
+                "replica: elsewhere, an update was made before a callback hears of it. "
+                "Wrap the model, `keras_ext.Trainer(model)`, or use NaNGuard('stop')."
+            )
+        if self.action == "roll_back" and not (self.params or {}).get("resumable"):
+            raise ValueError(
+                "NaNGuard('roll_back') needs something to go back to. Expected: a "
+                "keras_ext.callbacks.Checkpoint beside it, in Trainer.fit or Loop."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note which epoch begins."""
+        self._epoch = epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Note which batch comes, the first of those of one call."""
+        self._first = batch
+        self.request = None
+        if self._watch is not None:
+            self._watch.reset()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look whether something was found."""
+        noted = self._watch and self._watch.read()
+        if noted:
+            step, name, count = noted
+            self._act(self._first + step, name, count)
+        elif self.action != "skip":
+            self._look_at(batch, logs or {})
+        elif not self._watch.has_seen_steps():
+            raise ValueError(
+                f"NaNGuard('skip') has seen no update of {type(self.model).__name__}. "
+                "Expected: a `train_step` that makes its updates by "
+                "`self.update(loss, gradients)`, and is made by `step` or `steps`."
+            )
+
+    def _look_at(self, batch: int, logs: dict[str, Any]) -> None:
+        for name, value in logs.items():
+            if not all(map(_is_finite, keras.tree.flatten(value))):
+                self._act(batch, name, 1)
+                return
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Have the Trainer make its updates as before."""
+        if self._watch is not None:
+            self.model.watch_updates(go_on=None)
+
+    def _act(self, batch: int, name: str, count: int) -> None:
+        self.found.append((self._epoch, batch, name))
+        more = f", and {count - 1} more of this call" if count > 1 else ""
+        where = f"Epoch {self._epoch}, batch {batch}: the {name} is not finite"
+        if self.action == "skip":
+            warnings.warn(f"{where}{more}. The update was left out.", stacklevel=2)
+            return
+        if self.action == "roll_back" and self._rolled_back < self.retries:
+            self._rolled_back += 1
+            self.request = "roll_back"
+            warnings.warn(
+                f"{where}. Going back to the last checkpoint, for time "
+                f"{self._rolled_back} of at most {self.retries}.",
+                stacklevel=2,
+            )
+            return
+        self.request = "discard"
+        self.model.stop_training = True
+        warnings.warn(f"{where}. The training ends.", stacklevel=2)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether all numbers of a logged value are finite."""
+    if isinstance(value, (int, float)):
+        return math.isfinite(value)
+    return bool(keras.ops.all(keras.ops.isfinite(keras.ops.convert_to_tensor(value))))

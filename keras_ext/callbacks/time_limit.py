@@ -1,0 +1,91 @@
+"""An end of the training in time."""
+
+import time
+from typing import Any
+
+import keras
+
+from keras_ext import _duration
+
+
+class TimeLimit(keras.callbacks.Callback):
+    """Ends the training before a given time has passed, and has it saved.
+
+    For machines that are lent for a while. In `keras_ext.Trainer.fit` and
+    `keras_ext.Loop` with a `keras_ext.callbacks.Checkpoint`, the run is saved where it
+    is, in the middle of an epoch too, and the next process continues it with `resume=`;
+    `interrupted` says so. The epoch that is cut short is not reported: the next
+    process does. Elsewhere, `stop_training` is set.
+
+    Ends so early that the longest pause so far between two looks at the clock (a call,
+    a validation) would fit once more.
+
+    Args:
+        limit: The time from the beginning of the training in this process: a positive
+            number of seconds, or a string such as `"90s"`, `"10min"`, `"1h30min"`.
+
+    Attributes:
+        interrupted: Whether the limit has ended the training.
+
+    Raises:
+        ValueError: If `limit` is no length of time.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ext.callbacks import TimeLimit
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile("sgd", loss="mse")
+    >>> limit = TimeLimit("1s")
+    >>> history = model.fit(
+    ...     np.zeros((4, 2)), np.zeros((4, 1)), epochs=10**9, verbose=0,
+    ...     callbacks=[limit],
+    ... )
+    >>> limit.interrupted
+    True
+    """
+
+    batch_hook_freq = "epoch"
+
+    def __init__(self, limit: str | float) -> None:
+        super().__init__()
+        self.limit = limit
+        self._seconds = _duration.seconds("limit", limit)
+        self.interrupted = False
+        self.request: str | None = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing: the limit is that of one process."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set nothing."""
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Start the clock."""
+        self.interrupted, self.request = False, None
+        self._end = time.monotonic() + self._seconds
+        self._longest = 0.0
+        self._last: float | None = None
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look at the clock."""
+        self._look()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Look at the clock."""
+        self._look()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if self._last is not None:  # the first call compiles, which says nothing
+            self._longest = max(self._longest, now - self._last)
+        self._last = now
+        if now + self._longest < self._end:
+            return
+        self.interrupted = True
+        if (self.params or {}).get("resumable"):
+            self.request = "interrupt"
+        else:
+            self.model.stop_training = True

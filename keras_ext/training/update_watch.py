@@ -1,0 +1,85 @@
+"""Updates that are left out where the loss or a gradient is not finite."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class UpdateWatch:
+    """Looks at loss and gradients before every update, in compiled code.
+
+    An update with one that is not finite is left out, and noted. What was noted is read
+    after a call that may have made many steps.
+
+    Args:
+        go_on: Whether later updates are made; otherwise none is, once one was left out.
+    """
+
+    def __init__(self, *, go_on: bool) -> None:
+        self.go_on = go_on
+        self._names = ["loss"]
+        # Steps since `reset`, the first one left out, its tensor, how many left out.
+        self.notes = tf.Variable([0, -1, -1, 0], dtype=tf.int64, trainable=False)
+
+    def reset(self) -> None:
+        """Forget what was noted."""
+        self.notes.assign([0, -1, -1, 0])
+
+    def read(self) -> tuple[int, str, int] | None:
+        """Return the first step left out, the tensor it was for, and how many were."""
+        _, step, tensor, count = self.notes.numpy().tolist()
+        return (step, self._names[tensor], count) if count else None
+
+    def has_seen_steps(self) -> bool:
+        """Whether a step was looked at since `reset`."""
+        return bool(self.notes[0] > 0)
+
+    def update(self, trainer: Any, loss: Any, gradients: Sequence[Any]) -> None:
+        """Call `apply_gradients` of a Trainer, unless something is not finite.
+
+        An optimizer that scales the loss handles gradients that overflow by itself.
+        """
+        variables, optimizer = trainer.trainable_variables, trainer.optimizer
+        self._names = ["loss", *(f"gradient of {one.path}" for one in variables)]
+        if not optimizer.built:
+            optimizer.build(variables)
+        scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        finite = [_is_finite(loss)]
+        finite += [tf.constant(True) if scaled else _is_finite(g) for g in gradients]
+        good = tf.stack(finite)
+        step, first, tensor, count = tf.unstack(self.notes)
+        bad = ~tf.reduce_all(good)
+        new = bad & (count == 0)
+        self.notes.assign(
+            [
+                step + 1,
+                tf.where(new, step, first),
+                tf.where(new, tf.argmin(tf.cast(good, tf.int32)), tensor),
+                count + tf.cast(bad, tf.int64),
+            ]
+        )
+        left_out = bad if self.go_on else bad | (count > 0)
+
+        def make() -> Any:
+            trainer.apply_gradients(gradients)
+            return tf.constant(True)
+
+        tf.cond(left_out, lambda: tf.constant(False), make)
+
+    def counted(self, loss: Any, samples: Any) -> tuple[Any, Any]:
+        """Return loss and number of samples, both 0 if the step is to be forgotten."""
+        if not self.go_on:
+            return loss, samples
+        finite = tf.math.is_finite(loss)
+        nothing = tf.zeros_like(samples)
+        return tf.where(finite, loss, 0.0), tf.where(finite, samples, nothing)
+
+
+def _is_finite(value: Any) -> Any:
+    if value is None:
+        return tf.constant(True)
+    if isinstance(value, tf.IndexedSlices):
+        value = value.values
+    return tf.reduce_all(tf.math.is_finite(value))

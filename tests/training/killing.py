@@ -1,0 +1,288 @@
+"""Kills a training at random moments, lets it go on, and compares how it ends.
+
+Shared by `test_killed_runs.py` and `benchmarks/kill_test.py`. Imports neither Keras nor
+TensorFlow: what is killed is a process of its own, see `resumable_program.py`.
+"""
+
+import csv
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[2]
+SEED = 1  # of the run that nobody kills
+PATIENCE = 180  # seconds that a process may take, however busy the machine is
+WINDOW = 0.8, 4.0  # seconds after "training", between which a process is killed
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to train: the data, who drives, how many steps at once, when it saves.
+
+    Args:
+        name: What the tables call it.
+        options: Options of the program.
+    """
+
+    name: str
+    options: tuple[str, ...]
+
+    @property
+    def slow(self) -> tuple[str, ...]:
+        """The options with which it takes long enough to be killed on the way."""
+        seconds = "0.05" if "--every-step" in self.options else "0.1"
+        return (*self.options, "--slow", seconds, "--slow-files", "0.1")
+
+
+def _kind(data: str, driver: str, steps: str, save_freq: str, *more: str) -> Kind:
+    every = ("--every-step",) if steps == "every step" else ()
+    name = ", ".join([data, driver, steps, f"save {save_freq}", *more])
+    more = tuple(f"--{one}" for one in more)
+    options = ("--data", data, "--driver", driver, "--save-freq", save_freq)
+    return Kind(name, (*options, *every, *more))
+
+
+KINDS = (
+    _kind("arrays", "fit", "many steps", "epoch"),
+    _kind("arrays", "fit", "every step", "7"),
+    _kind("arrays", "loop", "many steps", "7"),
+    _kind("arrays", "loop", "every step", "epoch"),
+    _kind("dataset", "fit", "many steps", "7"),
+    _kind("dataset", "fit", "every step", "epoch"),
+    _kind("dataset", "loop", "many steps", "epoch"),
+    _kind("dataset", "loop", "every step", "7"),
+    _kind("arrays", "fit", "many steps", "7", "xla"),
+)
+
+
+class Program:
+    """A process that trains in a folder; used as a context, it leaves nothing running.
+
+    Args:
+        folder: Where it keeps its checkpoints, its log and its result.
+        seed: The seed of everything that is random.
+        options: Further options of the program.
+    """
+
+    def __init__(
+        self, folder: pathlib.Path, seed: int, options: tuple[str, ...]
+    ) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._begin_ns = time.time_ns()
+        command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
+        command += ["-m", "tests.training.resumable_program", str(folder)]
+        with (folder / "stderr.txt").open("a") as errors:
+            self.process = subprocess.Popen(
+                [*command, "--seed", str(seed), *options],
+                cwd=ROOT,
+                # A GPU adds up in an order of its own each time.
+                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.poll() is not None
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Return whether the condition came true in time, and before the end."""
+        until = time.monotonic() + seconds
+        while not self.has_ended and time.monotonic() < until:
+            if condition():
+                return True
+            time.sleep(0.0002)  # a small checkpoint is written in milliseconds
+        return False
+
+    def wait_until_ready(self) -> None:
+        """Return when it says that it begins to train."""
+        assert self.process.stdout.readline() == "training\n", self.errors()
+
+    def wait_until_logged(self, rows: int) -> None:
+        """Return when training has gone so far that the log has some rows."""
+
+        def is_logged() -> bool:
+            return logged_rows(self.folder) >= rows
+
+        assert self.wait_for(is_logged, PATIENCE), self.errors()
+
+    def end(self) -> int:
+        """Wait for the end, and return the exit status."""
+        return self.process.wait(PATIENCE)
+
+    def errors(self) -> str:
+        """Return the end of what it has said on stderr."""
+        return (self.folder / "stderr.txt").read_text()[-3000:]
+
+    def is_writing(self) -> bool:
+        """Whether it has begun a checkpoint that is not whole."""
+        run = self.folder / "run"
+        begun = [*run.glob("ckpt-*_temp/*"), *run.glob("ckpt-*.data-*")]
+        for path in begun:
+            try:
+                # What the process before this one has left behind is older.
+                is_new = path.stat().st_mtime_ns > self._begin_ns
+            except FileNotFoundError:
+                continue
+            prefix = path.name.split(".data-", maxsplit=1)[0]
+            if is_new and not path.with_name(f"{prefix}.index").exists():
+                return True
+        return False
+
+
+def checkpoints(folder: pathlib.Path) -> list[str]:
+    """Return the names of the whole checkpoints in the folder of a program."""
+    return sorted(path.stem for path in (folder / "run").glob("ckpt-*.index"))
+
+
+def logged_rows(folder: pathlib.Path) -> int:
+    """Return how many rows the log of a program has."""
+    log = folder / "log.csv"
+    return len(log.read_text().splitlines()) - 1 if log.exists() else 0
+
+
+def train(kind: Kind, folder: pathlib.Path, seed: int = SEED) -> pathlib.Path:
+    """Train to the end, undisturbed and fast; return the folder."""
+    with Program(folder, seed, kind.options) as program:
+        assert program.end() == 0, program.errors()
+    return folder
+
+
+def differences(first: pathlib.Path, second: pathlib.Path) -> list[str]:
+    """Return what differs between the results of two runs, to the bit."""
+    names = []
+    with np.load(first / "result.npz") as ours, np.load(second / "result.npz") as other:
+        if ours.files != other.files:
+            return ["which variables there are"]
+        for name in ours.files:
+            one, another = ours[name], other[name]
+            same_type = (one.dtype, one.shape) == (another.dtype, another.shape)
+            if not same_type or one.tobytes() != another.tobytes():
+                names.append(name)
+    return names + (["log.csv"] if _rows(first) != _rows(second) else [])
+
+
+def _rows(folder: pathlib.Path) -> list[list[tuple[str, str]]]:
+    """Return the cells of the log, without those that hang on the clock."""
+    with (folder / "log.csv").open(newline="") as file:
+        return [
+            [(name, cell) for name, cell in row.items() if name != "seconds"]
+            for row in csv.DictReader(file)
+        ]
+
+
+@dataclass
+class Killed:
+    """What was done to the runs of one kind.
+
+    Args:
+        kills: How often a run was killed that had a checkpoint.
+        early: How often one was killed before its first checkpoint was whole.
+        in_write: How many of both were killed in the middle of writing a checkpoint.
+        restarts: How often a run was started again.
+        folders: The results of the runs, each of them killed at least once.
+        story: What was done, in words.
+    """
+
+    kills: int = 0
+    early: int = 0
+    in_write: int = 0
+    restarts: int = 0
+    folders: list[pathlib.Path] = field(default_factory=list)
+    story: list[str] = field(default_factory=list)
+
+    def differences(self, reference: pathlib.Path) -> list[str]:
+        """Return what differs from the result of the run that nobody killed."""
+        return [
+            f"{folder.name}: {name}"
+            for folder in self.folders
+            for name in differences(reference, folder)
+        ]
+
+
+def train_and_kill(
+    kind: Kind, folder: pathlib.Path, draws: random.Random, kills: int
+) -> Killed:
+    """Train, be killed, go on, and train again, until there were `kills` kills.
+
+    Half of them wait for the next checkpoint to be written. A run that was too fast to
+    be killed is no run, and the next one is killed sooner; one that was killed before
+    its first checkpoint, later.
+    """
+    killed = Killed()
+    pace = 1.0
+    for number in range(kills + 5):
+        if killed.kills >= kills:
+            return killed
+        run = folder / f"run {number}"
+        killed.story.append(f"{run.name}:")
+        disturbances = killed.kills + killed.early
+        while True:
+            # Before there is a checkpoint, a run can only begin as it began before.
+            seed = draws.randrange(2, 10**6) if checkpoints(run) else SEED
+            killed.story.append(f"seed {seed},")
+            options = kind.options if killed.kills >= kills else kind.slow
+            with Program(run, seed, options) as program:
+                delay = None
+                if killed.kills < kills:
+                    delay = pace * draws.uniform(*WINDOW)
+                if not _kill(program, delay, draws, killed):
+                    break
+            if not checkpoints(run):
+                pace *= 1.3
+            killed.restarts += 1
+        if killed.kills + killed.early > disturbances:
+            killed.folders.append(run)
+        else:
+            pace *= 0.6
+    raise AssertionError(f"the runs end before they are killed: {killed.story}")
+
+
+def _kill(
+    program: Program, delay: float | None, draws: random.Random, killed: Killed
+) -> bool:
+    """Kill a program after some seconds, `None` for not at all; False: it had ended."""
+    program.wait_until_ready()
+    wait_for_write = draws.random() < 0.5
+    rest = draws.uniform(0, 0.002)
+    begin = time.monotonic()
+    try:
+        status = program.process.wait(PATIENCE if delay is None else delay)
+    except subprocess.TimeoutExpired:
+        if wait_for_write and program.wait_for(program.is_writing, WINDOW[1]):
+            time.sleep(rest)
+        program.process.kill()
+        status = program.end()
+    if status == 0:
+        killed.story.append("ended.")
+        return False
+    assert status == -9, f"exit status {status}: {program.errors()}"
+    in_write = program.is_writing()
+    killed.in_write += in_write
+    if checkpoints(program.folder):
+        killed.kills += 1
+    else:
+        killed.early += 1
+    last = (checkpoints(program.folder) or ["none"])[-1]
+    killed.story.append(
+        f"killed after {time.monotonic() - begin:.3f} s"
+        f"{' in a write' if in_write else ''}, whole: {last};"
+    )
+    return True
