@@ -113,6 +113,10 @@ class ArraySource(Source):
         """Draw the orders from the seed of that run."""
         self._seed = state["seed"]
 
+    def peek(self) -> Chunk:
+        """Return the first batch."""
+        return next(iter(self.chunks(0, lambda: 1)))
+
     def reseed(self, seed: int) -> None:
         """Draw the orders to come from another seed."""
         self._seed = seed

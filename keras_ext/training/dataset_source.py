@@ -27,7 +27,7 @@ class DatasetSource(Source):
         self._iterator: Any = None
         self._next_iterator: Any = None
         self._reading: Reading | ReadBefore | None = None
-        self._resumed: tuple[dict[str, Any], Restores | None] | None = None
+        self._reads_again = False
 
     @property
     def num_batches(self) -> int | None:
@@ -62,17 +62,37 @@ class DatasetSource(Source):
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
         """Go on with what was read ahead, then with the iterators."""
-        self._resumed = state, restores
+        self._reads_again = restores is None
+        if not restores:
+            return
+        *running, following = restores
+        if running:
+            self._iterator = self._make_iterator()
+            running[0](self._iterator)
+            self._reading = ReadBefore(state["held"], self._dataset.element_spec)
+        self._next_iterator = self._make_iterator()
+        following(self._next_iterator)
+
+    def peek(self) -> Chunk | None:
+        """Return a batch of zeros."""
+        leaves = tf.nest.flatten(self._dataset.element_spec)
+        if not all(isinstance(spec, tf.TensorSpec) for spec in leaves):
+            return None
+        return SingleBatch(
+            tf.nest.map_structure(
+                lambda spec: tf.zeros([size or 1 for size in spec.shape], spec.dtype),
+                self._dataset.element_spec,
+            )
+        )
 
     def _pieces(
         self, index: int, start: int, size: Callable[[], int], *, stacked: bool
     ) -> Iterator[Chunk]:
-        held = self._begin(index, start)
-        iterator = self._iterator
+        iterator = self._begin(index, start)
         can_be_stacked = stacked and _can_be_stacked(self._dataset.element_spec)
         try:
-            self._reading = ReadBefore(held, self._dataset.element_spec)
-            yield from self._reading.chunks(size)
+            if isinstance(self._reading, ReadBefore):
+                yield from self._reading.chunks(size)
             for first in iterator:
                 if not (can_be_stacked and _has_samples(first)):
                     yield SingleBatch(first)
@@ -84,27 +104,18 @@ class DatasetSource(Source):
         finally:
             self._iterator = self._reading = None
 
-    def _begin(self, index: int, start: int) -> list[Any]:
-        """Make the iterator, and return what was read ahead in the saved run."""
-        resumed, self._resumed = self._resumed, None
-        state, restores = resumed or ({}, [])
-        if restores is None:
-            # A dataset that shuffles does so anew for every iterator.
-            for _ in range(index):
-                iter(self._dataset)
-        elif restores:
-            *running, following = restores
-            if running:
-                self._iterator = self._make_iterator()
-                running[0](self._iterator)
-            self._next_iterator = self._make_iterator()
-            following(self._next_iterator)
-            if running:
-                return list(state["held"])
-        self._iterator = self._next_iterator or self._make_iterator()
-        self._next_iterator = None
-        skip(self._iterator, start)
-        return []
+    def _begin(self, index: int, start: int) -> Any:
+        """Return the iterator of an epoch, with what is to come from `start` on."""
+        if self._iterator is None:
+            if self._reads_again:
+                # A dataset that shuffles does so anew for every iterator.
+                for _ in range(index):
+                    iter(self._dataset)
+            self._iterator = self._next_iterator or self._make_iterator()
+            self._next_iterator = None
+            skip(self._iterator, start)
+        self._reads_again = False
+        return self._iterator
 
     def _make_iterator(self) -> Any:
         return iter(self._dataset.prefetch(tf.data.AUTOTUNE))

@@ -105,7 +105,7 @@ class Epoch:
         start = self._begin_pass(source)
         if start is not None:
             batches = map(SingleBatch, source.epoch(self.index, start))
-            for chunk in self._hand_out(batches, source.num_batches, start):
+            for chunk in self._hand_out(batches, source, start):
                 yield from chunk
 
     def chunks(
@@ -169,7 +169,7 @@ class Epoch:
         steps = (loop.epochs - self.index) * (source.num_batches or 0)
         regular = (self._continued or {}).get("regular") if start else None
         plan = Plan(steps, done=start, regular=regular)
-        for chunk in self._hand_out(chunks, source.num_batches, start):
+        for chunk in self._hand_out(chunks, source, start):
             chunk.plan, chunk.step_hooks = plan, hooks
             yield chunk
 
@@ -310,13 +310,12 @@ class Epoch:
     def _end(self) -> None:
         """Tell the callbacks that the epoch is over; the loop calls this."""
         self._check_logged()
-        self._loop._keeper.restore_nothing_more()
         self._ended = True
         self._loop._reset_next_epoch(self._logs.metrics)
         self._loop.callbacks.on_epoch_end(self.index, self.logs)
 
     def _hand_out(
-        self, chunks: Iterator[Chunk], num_batches: int | None, start: int
+        self, chunks: Iterator[Chunk], source: Source, start: int
     ) -> Iterator[Chunk]:
         """Yield `chunks` and tell the callbacks, while nothing says stop."""
         loop = self._loop
@@ -332,8 +331,8 @@ class Epoch:
         try:
             for chunk in () if start and loop.stop_training else chunks:
                 self._check_logged()
-                if self.step == before and num_batches is not None:
-                    loop._set_steps(before - start + num_batches)
+                if self.step == before and source.num_batches is not None:
+                    loop._set_steps(before - start + source.num_batches)
                 loop._keeper.restore_rest(chunk)
                 loop.callbacks.on_train_batch_begin(self.step)
                 self._open_weight = chunk.num_samples
@@ -349,7 +348,7 @@ class Epoch:
         finally:
             self._iterating = False
         if self.step == before and start:
-            loop._keeper.restore_nothing_more(before_step=True)
+            loop._keeper.restore_rest(source.peek())
         elif self.step == before:
             raise ValueError(
                 f"The data gave no batch in epoch {self.index}: expected at least one. "

@@ -10,6 +10,7 @@ import numpy as np
 from keras_ext import _checks
 from keras_ext._types import Tensor
 from keras_ext.training.array_source import Shuffle, are_arrays
+from keras_ext.training.chunks import Chunk, SingleBatch
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
 
@@ -179,10 +180,7 @@ class ClassWeighted(Source):
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield `(x, y, weights)`."""
-        for batch in self._source.epoch(index, start):
-            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            _check_weights(self._class_weight, sample_weight)
-            yield x, y, class_weights(y, self._class_weight)
+        return map(self._weighted, self._source.epoch(index, start))
 
     def description(self) -> dict[str, Any]:
         """Return the other source's."""
@@ -196,9 +194,19 @@ class ClassWeighted(Source):
         """Set the other source's."""
         self._source.set_state(state, restores)
 
+    def peek(self) -> Chunk | None:
+        """Return one of the other source's batches, with weights."""
+        chunk = self._source.peek()
+        return chunk and SingleBatch(self._weighted(next(iter(chunk))))
+
     def reseed(self, seed: int) -> None:
         """Reseed the other source."""
         self._source.reseed(seed)
+
+    def _weighted(self, batch: Any) -> Any:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        _check_weights(self._class_weight, sample_weight)
+        return x, y, class_weights(y, self._class_weight)
 
 
 def _is_shared(sample_weight: Any, y: Any) -> bool:

@@ -175,15 +175,6 @@ class Loop:
         return getattr(self._seen_model, "optimizer", None)
 
     @property
-    def has_ended(self) -> bool:
-        """Whether the run that is to be continued has no epoch to come."""
-        saved = self._keeper.saved
-        return saved is not None and (
-            saved.state["epoch"] is None
-            and (saved.state["loop"]["stopped"] or self.initial_epoch >= self.epochs)
-        )
-
-    @property
     def interrupted(self) -> bool:
         """Whether a callback has ended the run for now, to be continued."""
         return self._keeper.interrupted

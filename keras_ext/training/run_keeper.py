@@ -55,7 +55,7 @@ class RunKeeper:
         self.interrupted = False
         self._path = "" if self.saved is None else self.saved.path
         self._restoration: Restoration | None = None
-        self._random: Any = None
+        self._validation: Source | None = None
         self._sources: dict[Any, Source] = {}
         self._saved_sources: dict[Any, Any] = {}
         self._saved_position: Any = None
@@ -108,49 +108,49 @@ class RunKeeper:
         if hasattr(loop.model, "_compiled"):
             loop.model._compiled.set_state(state["compiled"])
         self._saved_sources = {name: (saved, *rest) for name, *rest in state["sources"]}
-        self._random = state["random"]
+        if self._validation is not None:
+            self.restore_source("validation", self._validation)
         self._restore_variables(saved)
         if loop.verbose:
             step = f", step {state['epoch']['step']}" if in_epoch else ""
             print(f"Continuing {saved.path}: epoch {state['loop']['epoch']}{step}")
-        host_random.set_state(self._random)
+        host_random.set_state(state["random"])
         return state["epoch"]
 
-    def restore_rest(self, chunk: Chunk) -> None:
+    def expect(self, source: Source, validation: Source | None) -> None:
+        """Take in what data `fit` will train on and evaluate with."""
+        self._validation = validation
+        if self.saved is not None and self._has_ended(self.saved):
+            # No step will come that makes the variables to restore.
+            self._prepare(source.peek())
+
+    def restore_rest(self, chunk: Chunk | None) -> None:
         """Restore the variables that are made for the first step, before it is made.
 
+        Args:
+            chunk: Batches like those to come; `None` if there are none.
+
         Raises:
-            ValueError: If they do not fit those of the saved run.
+            ValueError: If they do not fit those of the saved run, or do not exist.
         """
         restoration, self._restoration = self._restoration, None
         if restoration is None or not restoration.missing():
             return
+        self._prepare(chunk)
+        restoration.finish(self._variables(), besides="metrics" if not chunk else None)
+
+    def _prepare(self, chunk: Chunk | None) -> None:
+        """Have a Trainer make the variables that a step on such batches needs."""
         model = self._loop.model
-        if hasattr(model, "_compiled") and model.compiled:
-            model._compiled.train.prepare(chunk)
-        restoration.finish(self._variables())
-        # What was drawn to make them had been drawn before.
-        host_random.set_state(self._random)
+        if chunk is not None and hasattr(model, "_compiled") and model.compiled:
+            # What is drawn for it was drawn in the saved run before.
+            with host_random.untouched():
+                model._compiled.train.prepare(chunk)
 
-    def restore_nothing_more(self, *, before_step: bool = False) -> None:
-        """Do without the variables of metrics, if no step comes that needs them.
-
-        Args:
-            before_step: Whether a step may still come.
-
-        Raises:
-            ValueError: If other variables are missing.
-        """
-        if self._restoration is None:
-            return
-        missing = self._restoration.missing(besides="metrics")
-        if missing:
-            raise ValueError(
-                f"The checkpoint {self._path!r} has {missing}, which is missing now. "
-                "Build the model before the training: `model.build(input_shape)`."
-            )
-        if not before_step:
-            self._restoration = None
+    def _has_ended(self, saved: Saved) -> bool:
+        at = saved.state["loop"]
+        between = saved.state["epoch"] is None
+        return between and (at["stopped"] or at["epoch"] >= self._loop.epochs)
 
     def restore_source(self, name: Any, source: Source) -> None:
         """Have the data go on as it would have, in the first epoch that is continued.
@@ -198,7 +198,7 @@ class RunKeeper:
             ValueError: If one was restored, and the model's variables are missing.
         """
         if self._restoration is not None:
-            self.restore_nothing_more()
+            self.restore_rest(None)
         elif self._checkpoint is not None and not self.asked("discard"):
             if self._saved_position != (index, None):
                 self._save(index, None)
@@ -257,6 +257,8 @@ class RunKeeper:
             _check_metrics(epoch, variables)
         state = self._state(index, epoch)
         state["variables"] = [list(one.description) for one in variables]
+        logged = [*self._loop._to_reset, *(epoch.logged_metrics if epoch else [])]
+        state["reset"] = self._reset_at_epoch_begin(variables, logged)
         values = [one.variable for one in variables]
         sources, iterators = self._source_states()
         try:
@@ -300,6 +302,18 @@ class RunKeeper:
             "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
 
+    def _reset_at_epoch_begin(
+        self, variables: list[RunVariable], logged: list[keras.Metric]
+    ) -> list[int]:
+        """Return the numbers of the variables that a new epoch begins without."""
+        ids = {id(one) for metric in logged for one in metric.variables}
+        compiled = self._loop.model.compiled
+        return [
+            number
+            for number, one in enumerate(variables)
+            if id(one.variable) in ids or (compiled and one.owner == "metrics")
+        ]
+
     def _source_states(self) -> tuple[list[Any], list[Any]]:
         """Return the states of all sources, and the iterators that belong to them."""
         can = self._iterators_can_be_saved
@@ -316,15 +330,25 @@ class RunKeeper:
 
     def _restore_variables(self, saved: Saved) -> None:
         optimizer, model = self._loop.optimizer, self._loop.model
-        if model.built and optimizer is not None and not optimizer.built:
+        trained_by_hand = not hasattr(model, "_compiled")
+        if trained_by_hand and model.built and optimizer and not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._restoration = Restoration(
             saved.path, saved.state["variables"], saved.variables
         )
-        if saved.state["epoch"] is None and model.compiled:
-            # An epoch begins with new ones.
-            self._restoration.leave("metrics")
-        self._restoration.begin(self._variables())
+        variables, reset = self._variables(), saved.state["reset"]
+        if saved.state["epoch"] is None:
+            # An epoch begins with new metrics.
+            self._restoration.leave(reset)
+        elif len(variables) == len(saved.state["variables"]):
+            ids = {id(variables[number].variable) for number in reset}
+            self._loop._reset_next_epoch(
+                one
+                for one in keras.tree.flatten(list(self._others.values()))
+                if isinstance(one, keras.Metric)
+                and any(id(variable) in ids for variable in one.variables)
+            )
+        self._restoration.begin(variables)
 
     def _variables(self) -> list[RunVariable]:
         loop = self._loop

@@ -106,9 +106,9 @@ class Restoration:
         self._saved = list(zip(descriptions, values, strict=True))
         self._done: set[int] = set()
 
-    def leave(self, owner: str) -> None:
-        """Leave the variables of `owner` as they are."""
-        self._done.update(self._of(owner, [])[1])
+    def leave(self, numbers: Sequence[int]) -> None:
+        """Leave these variables as they are."""
+        self._done.update(numbers)
 
     def begin(self, variables: Sequence[RunVariable]) -> None:
         """Set those that exist already, before the first step has made the others.
@@ -118,20 +118,32 @@ class Restoration:
         """
         for owner in self._owners(variables):
             now, saved = self._of(owner, variables)
-            # An optimizer has its learning rate from the beginning.
-            if len(now) == len(saved) or (owner == "optimizer" and now):
-                self._check(now, saved[: len(now)])
+            if len(now) == len(saved):
+                self._check(now, saved)
                 self._assign(now, saved)
+            elif owner == "optimizer":
+                # It has its learning rate from the beginning, somewhere among them.
+                known = {_comparable(self._saved[n][0]): n for n in saved}
+                pairs = [(one, known.get(_comparable(one.description))) for one in now]
+                for one, number in pairs:
+                    if number is not None:
+                        self._assign([one], [number])
 
-    def finish(self, variables: Sequence[RunVariable]) -> None:
+    def finish(
+        self, variables: Sequence[RunVariable], besides: str | None = None
+    ) -> None:
         """Set all that `begin` has not.
+
+        Args:
+            variables: All there are.
+            besides: An owner whose variables may be missing.
 
         Raises:
             ValueError: If they do not fit.
         """
         for owner in self._owners(variables):
             now, saved = self._of(owner, variables)
-            if not self._done.issuperset(saved):
+            if owner != besides and not self._done.issuperset(saved):
                 self._check(now, saved)
                 self._assign(now, saved)
 
@@ -188,7 +200,7 @@ def _difference(now: Sequence[Any], saved: Sequence[Any]) -> str | None:
 def _comparable(description: Any) -> Any:
     """Return a description without the numbers by which Keras makes names unique."""
     owner, name, shape, dtype = description
-    return owner, re.sub(r"_\d+(?=/|_|:|$)", "", name), list(shape), dtype
+    return owner, re.sub(r"_\d+(?=/|_|:|$)", "", name), tuple(shape), dtype
 
 
 def _written(description: Any) -> str:

@@ -65,6 +65,10 @@ class Source(abc.ABC):
         """
         del state, restores
 
+    def peek(self) -> Chunk | None:
+        """Return a batch like those to come, `None` if that would use one up."""
+        return None
+
     def reseed(self, seed: int) -> None:
         """Draw the orders to come from another seed, if there is one."""
         del seed

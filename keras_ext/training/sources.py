@@ -54,6 +54,10 @@ class PyDatasetSource(Source):
         """Draw the orders from the seed of that run."""
         self._seed = state["seed"]
 
+    def peek(self) -> Chunk:
+        """Return batch number 0."""
+        return SingleBatch(self._dataset[0])
+
     def reseed(self, seed: int) -> None:
         """Draw the orders to come from another seed."""
         self._seed = seed
@@ -159,6 +163,10 @@ class SteppedSource(Source):
         """Go on in the source where it was left."""
         self._running, self._began = None, state["began"]
         self._source.set_state(state["source"], restores)
+
+    def peek(self) -> Chunk | None:
+        """Return one of the source's batches, if that uses none up."""
+        return self._source.peek()
 
     def reseed(self, seed: int) -> None:
         """Reseed the source, for when it begins anew."""

@@ -315,9 +315,7 @@ class Trainer(WatchedModel):
             seed=seed,
             resume=resume,
         )
-        if loop.has_ended:
-            # No step will make the variables that are to be restored.
-            self._compiled.train.prepare(next(iter(source.chunks(0, lambda: 1))))
+        loop._keeper.expect(source, validation)
         with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):

@@ -4,22 +4,29 @@ Shared by `test_killed_runs.py` and `benchmarks/kill_test.py`. Imports neither K
 TensorFlow: what is killed is a process of its own, see `resumable_program.py`.
 """
 
+import contextlib
 import csv
 import os
 import pathlib
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 ROOT = pathlib.Path(__file__).parents[2]
+NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 SEED = 1  # of the run that nobody kills
 PATIENCE = 180  # seconds that a process may take, however busy the machine is
-WINDOW = 0.8, 4.0  # seconds after "training", between which a process is killed
+WINDOW = 0.5, 3.0  # seconds after "training", between which a process is killed
+MOMENT = 0.002  # seconds that a write goes on at most before a process is killed in it
+EARLY = 0.1  # share of the kills that do not wait for the first checkpoint
+
+_slots = threading.Semaphore(2)  # more at once only wait for each other
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,7 @@ class Kind:
     @property
     def slow(self) -> tuple[str, ...]:
         """The options with which it takes long enough to be killed on the way."""
-        seconds = "0.05" if "--every-step" in self.options else "0.1"
+        seconds = "0.05" if "--every-step" in self.options else "0.07"
         return (*self.options, "--slow", seconds, "--slow-files", "0.1")
 
 
@@ -74,6 +81,7 @@ class Program:
     def __init__(
         self, folder: pathlib.Path, seed: int, options: tuple[str, ...]
     ) -> None:
+        _slots.acquire()
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._begin_ns = time.time_ns()
@@ -84,7 +92,7 @@ class Program:
                 [*command, "--seed", str(seed), *options],
                 cwd=ROOT,
                 # A GPU adds up in an order of its own each time.
-                env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+                env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **NO_GPU},
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -96,19 +104,22 @@ class Program:
     def __exit__(self, *reason: object) -> None:
         self.process.kill()
         self.process.communicate()
+        _slots.release()
 
     @property
     def has_ended(self) -> bool:
         """Whether the process is gone."""
         return self.process.poll() is not None
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+    def wait_for(
+        self, condition: Callable[[], bool], seconds: float, *, every: float = 0.01
+    ) -> bool:
         """Return whether the condition came true in time, and before the end."""
         until = time.monotonic() + seconds
         while not self.has_ended and time.monotonic() < until:
             if condition():
                 return True
-            time.sleep(0.0002)  # a small checkpoint is written in milliseconds
+            time.sleep(every)
         return False
 
     def wait_until_ready(self) -> None:
@@ -134,16 +145,18 @@ class Program:
     def is_writing(self) -> bool:
         """Whether it has begun a checkpoint that is not whole."""
         run = self.folder / "run"
-        begun = [*run.glob("ckpt-*_temp/*"), *run.glob("ckpt-*.data-*")]
-        for path in begun:
-            try:
-                # What the process before this one has left behind is older.
-                is_new = path.stat().st_mtime_ns > self._begin_ns
-            except FileNotFoundError:
+        names = os.listdir(run) if run.exists() else []
+        for name in names:
+            if name.endswith("_temp"):
+                begun = [*(run / name).glob("*")]
+            elif ".data-" in name and f"{name.split('.data-')[0]}.index" not in names:
+                begun = [run / name]
+            else:
                 continue
-            prefix = path.name.split(".data-", maxsplit=1)[0]
-            if is_new and not path.with_name(f"{prefix}.index").exists():
-                return True
+            # What the process before this one has left behind is older.
+            with contextlib.suppress(FileNotFoundError):
+                if any(path.stat().st_mtime_ns > self._begin_ns for path in begun):
+                    return True
         return False
 
 
@@ -208,6 +221,12 @@ class Killed:
     folders: list[pathlib.Path] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
 
+    def __add__(self, other: "Killed") -> "Killed":
+        """Return what was done to both."""
+        names = [one.name for one in fields(self)]
+        both = {name: getattr(self, name) + getattr(other, name) for name in names}
+        return Killed(**both)
+
     def differences(self, reference: pathlib.Path) -> list[str]:
         """Return what differs from the result of the run that nobody killed."""
         return [
@@ -222,9 +241,8 @@ def train_and_kill(
 ) -> Killed:
     """Train, be killed, go on, and train again, until there were `kills` kills.
 
-    Half of them wait for the next checkpoint to be written. A run that was too fast to
-    be killed is no run, and the next one is killed sooner; one that was killed before
-    its first checkpoint, later.
+    Half of the kills wait for the next checkpoint to be written. A run that was too
+    fast to be killed does not count, and the next one is killed sooner.
     """
     killed = Killed()
     pace = 1.0
@@ -245,8 +263,6 @@ def train_and_kill(
                     delay = pace * draws.uniform(*WINDOW)
                 if not _kill(program, delay, draws, killed):
                     break
-            if not checkpoints(run):
-                pace *= 1.3
             killed.restarts += 1
         if killed.kills + killed.early > disturbances:
             killed.folders.append(run)
@@ -260,16 +276,18 @@ def _kill(
 ) -> bool:
     """Kill a program after some seconds, `None` for not at all; False: it had ended."""
     program.wait_until_ready()
-    wait_for_write = draws.random() < 0.5
-    rest = draws.uniform(0, 0.002)
     begin = time.monotonic()
+    in_write, early = draws.random() < 0.5, draws.random() < EARLY
+    rest = draws.uniform(0, MOMENT)
     try:
-        status = program.process.wait(PATIENCE if delay is None else delay)
+        program.process.wait(PATIENCE if delay is None else delay)
     except subprocess.TimeoutExpired:
-        if wait_for_write and program.wait_for(program.is_writing, WINDOW[1]):
+        if not early:
+            program.wait_for(lambda: bool(checkpoints(program.folder)), PATIENCE)
+        if in_write and program.wait_for(program.is_writing, WINDOW[1], every=5e-4):
             time.sleep(rest)
         program.process.kill()
-        status = program.end()
+    status = program.end()
     if status == 0:
         killed.story.append("ended.")
         return False

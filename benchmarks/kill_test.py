@@ -1,0 +1,93 @@
+"""Whether a run that is killed again and again ends as one that is left alone.
+
+    python benchmarks/kill_test.py
+    python benchmarks/kill_test.py --kills 1000 --only xla
+
+A program that trains is killed by SIGKILL at random moments, half of them while a
+checkpoint is being written, and started again with another seed each time, until it
+ends. Its weights, optimizer, random generators, History and log must be those of the
+run that nobody has killed, to the bit. The exit status is 1 if anything differs.
+"""
+
+import argparse
+import concurrent.futures
+import pathlib
+import random
+import shutil
+import sys
+import tempfile
+
+import report
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from tests.training import killing
+from tests.training.killing import KINDS, Killed, Kind
+
+HEADER = ("kind", "kills", "before", "in a write", "restarts", "runs", "bit-equal")
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=100, help="in all; default: 100")
+    parser.add_argument("--only", default="", help="kinds with this in their name")
+    parser.add_argument("--seed", type=int, help="of the moments; default: drawn")
+    parser.add_argument("--keep", action="store_true", help="the folders of the runs")
+    return parser.parse_args()
+
+
+def job(
+    kind: Kind, folder: pathlib.Path, draws: random.Random, kills: int
+) -> tuple[Killed, list[str]]:
+    """Return what was done to a kind, and what differs in the end."""
+    reference = killing.train(kind, folder / "not killed")
+    killed = killing.train_and_kill(kind, folder, draws, kills)
+    return killed, killed.differences(reference)
+
+
+def cells(kind: Kind, killed: Killed, differ: list[str]) -> tuple[str, ...]:
+    """Return one row of the table, in the order of `HEADER`."""
+    counts = killed.kills, killed.early, killed.in_write, killed.restarts
+    counts = *counts, len(killed.folders)
+    return kind.name, *map(str, counts), "NO" if differ else "yes"
+
+
+def main() -> int:
+    """Kill all kinds in turn, print what came of it and return the exit status."""
+    options = parse()
+    kinds = [kind for kind in KINDS if options.only in kind.name]
+    if not kinds:
+        sys.exit(f"--only: none of {[kind.name for kind in KINDS]} has it")
+    seed = options.seed
+    if seed is None:
+        seed = random.SystemRandom().randrange(10**6)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="kill_test_"))
+    print(f"--seed {seed}, in {folder}", flush=True)
+    lines, all_killed, differ_in_all = [HEADER], Killed(), []
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = []
+        for number, kind in enumerate(kinds):
+            # As many for each, but for the remainder.
+            kills = (options.kills + len(kinds) - 1 - number) // len(kinds)
+            draws = random.Random(f"{seed} {kind.name}")
+            jobs.append(pool.submit(job, kind, folder / kind.name, draws, kills))
+        for kind, one in zip(kinds, jobs, strict=True):
+            killed, differ = one.result()
+            lines.append(cells(kind, killed, differ))
+            print(f"{kind.name}: {' '.join(killed.story)}", flush=True)
+            all_killed += killed
+            differ_in_all += [f"DIFFERS: {kind.name}, {name}" for name in differ]
+    lines.append(cells(Kind("all", ()), all_killed, differ_in_all))
+    print(f"\n{report.as_table(lines)}\n")
+    print("before: killed before the first checkpoint was whole, not among the kills")
+    print("\n".join(differ_in_all))
+    if not (options.keep or differ_in_all):
+        shutil.rmtree(folder)
+    return 1 if differ_in_all else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
