@@ -85,9 +85,10 @@ def skip(batches: Iterator[Any], count: int) -> Iterator[Any]:
     """
     if count:
         warnings.warn(
-            f"To go on where the run was, {count} batches are read from the data and "
-            "dropped, which takes as long as reading takes. The run is continued "
-            "exactly if the data comes in the same order as before.",
+            "The position in the data was not saved. Batches that are read again and "
+            f"dropped, to go on where the run was: {count}. That takes as long as "
+            "reading takes, and the run is continued exactly if they come in the same "
+            "order as before.",
             stacklevel=3,
         )
         with host_random.untouched():

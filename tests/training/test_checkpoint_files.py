@@ -265,10 +265,9 @@ def test_another_folder_is_never_touched(tmp_path, name):
     before = contents(tmp_path / "run1")
     try:
         write(tmp_path / name, 4, 5, 6, max_to_keep=1)
-    except ValueError as error:
+    except ValueError:
         # It may be refused, but for names that are none.
         assert set(name) & set("[?*\\")
-        assert repr(str(tmp_path / name)) in str(error)
         assert not (tmp_path / name).exists()
     else:
         check(read(tmp_path / name), 6)
