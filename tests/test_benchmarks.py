@@ -9,8 +9,16 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["fit_speed", "step_profile"])
-def test_help(name):
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("fit_speed", "--data"),
+        ("step_profile", "--data"),
+        ("checkpoint_cost", "--data"),
+        ("kill_test", "--kills"),
+    ],
+)
+def test_help(name, option):
     result = subprocess.run(
         [sys.executable, BENCHMARKS / f"{name}.py", "--help"],
         capture_output=True,
@@ -18,4 +26,4 @@ def test_help(name):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "--data" in result.stdout
+    assert option in result.stdout

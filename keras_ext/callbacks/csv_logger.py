@@ -86,6 +86,7 @@ class CSVLogger(keras.callbacks.Callback):
         self.update_freq = _epoch_or_steps(update_freq)
         self._appended_to = 0
         self._written: int | None = None
+        self._kept: dict[str, Any] | None = None
 
     @property
     def batch_hook_freq(self) -> Literal["epoch"] | int:
@@ -97,6 +98,8 @@ class CSVLogger(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return what is in the file, for a run that is continued from here."""
+        if self._kept is not None:
+            return self._kept
         return {
             "rows": self._table.num_rows,
             "columns": self._table.columns,
@@ -111,21 +114,26 @@ class CSVLogger(keras.callbacks.Callback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on with the file as it was: later rows are dropped, earlier ones kept.
 
-        Called after `on_train_begin`. Warns if there are fewer rows than there were.
+        That is done when training goes on; until then the file stays as it is.
         """
-        if not self._table.keep(state["rows"], state["columns"]):
-            warnings.warn(
-                f"The log {self.filename!r} has {self._table.num_rows} rows; there "
-                f"were {state['rows']} when the run was saved. What is missing can't "
-                "be restored.",
-                stacklevel=2,
-            )
+        self._kept = state
         self._begin = time.perf_counter() - state["seconds"]
         self._appended_to = state["appended_to"]
         self._epoch = state["epoch"]
         self._epoch_start = state["epoch_start"]
         self._step = state["step"]
         self._written = state["written"]
+
+    def _drop_later_rows(self) -> None:
+        """Drop the rows that were written after the run was saved."""
+        kept, self._kept = self._kept, None
+        if kept is not None and not self._table.keep(kept["rows"], kept["columns"]):
+            warnings.warn(
+                f"The log {self.filename!r} has {self._table.num_rows} rows; there "
+                f"were {kept['rows']} when the run was saved. What is missing can't "
+                "be restored.",
+                stacklevel=3,
+            )
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file, so that a path that can't be written is known at once."""
@@ -152,6 +160,7 @@ class CSVLogger(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the steps, and write a row if one is due."""
+        self._drop_later_rows()
         done = batch + 1
         steps = (self.params or {}).get("steps")
         if steps is not None:
@@ -166,6 +175,7 @@ class CSVLogger(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the epoch's row."""
+        self._drop_later_rows()
         if self._written == self._step:
             self._table.replace_last(self._row(logs))
         else:

@@ -28,14 +28,14 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
         if found is not None:
             remaining.remove(found)
             _set(callback, found[1])
-        elif _get(callback):
+        elif not _is_empty(_get(callback)):
             warnings.warn(
                 f"The checkpoint has no state for {name}, which begins anew: it was "
                 "not among the callbacks when the checkpoint was saved.",
                 stacklevel=2,
             )
     for name, state in remaining:
-        if state:
+        if not _is_empty(state):
             warnings.warn(
                 f"The checkpoint has the state of a callback {name}, which is not "
                 "among the callbacks now. Pass the same callbacks to continue a run.",
@@ -58,6 +58,10 @@ def _get(callback: Any) -> Any:
         for name, value in vars(callback).items()
         if name not in arguments and name != "params" and is_plain(value)
     }
+
+
+def _is_empty(state: Any) -> bool:
+    return state is None or (isinstance(state, dict) and not state)
 
 
 def _set(callback: Any, state: Any) -> None:

@@ -17,7 +17,6 @@ from keras_ext.training.packing import pack, unpack
 
 _NAME = "ckpt"
 _STATE = "state/.ATTRIBUTES/py_state"
-_UNREADABLE = (tf.errors.OpError, ValueError, KeyError, RuntimeError, OSError)
 
 
 class _Text(tf.train.experimental.PythonState):
@@ -56,25 +55,39 @@ class Saved:
 
 
 class CheckpointFiles:
-    """The checkpoints in a folder, written by `tf.train.CheckpointManager`.
+    """The checkpoints in a folder, each the two files of a `tf.train.Checkpoint`.
+
+    They are written into a folder of their own and then put in place, the index last:
+    what has an index is whole. (`tf.train.CheckpointManager` writes in place, believes
+    what a file says that a killed process may have left behind, and removes what a
+    pattern matches.)
 
     Args:
         directory: The folder; made when the first one is written.
         max_to_keep: How many to keep. Default: all.
+
+    Raises:
+        ValueError: If `directory` has characters that TensorFlow takes for a pattern.
     """
 
     def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
+        if set(directory) & set("*?[]\\"):
+            raise ValueError(
+                "The path of a folder for checkpoints must not contain any of * ? [ ] "
+                f"and \\, which TensorFlow takes for a pattern. Received: {directory!r}"
+            )
         self.directory = directory
+        self._folder = pathlib.Path(directory)
         self._max_to_keep = max_to_keep
         self._text = _Text()
         self._copies: list[tf.Variable] = []
-        self._manager: tf.train.CheckpointManager | None = None
+        self._checkpoint: tf.train.Checkpoint | None = None
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self._writing: concurrent.futures.Future[None] | None = None
 
     def paths(self) -> list[str]:
         """Return the checkpoints that are there, the oldest first."""
-        found = pathlib.Path(self.directory).glob(f"{_NAME}-*.index")
+        found = self._folder.glob(f"{_NAME}-*.index")
         return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
 
     def read(self) -> Saved | None:
@@ -87,7 +100,8 @@ class CheckpointFiles:
         for path in reversed(self.paths()):
             try:
                 saved = _read(path)
-            except _UNREADABLE as error:
+            # What damaged bytes raise, nobody knows.
+            except Exception as error:
                 problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
                 continue
             for problem in problems:
@@ -163,29 +177,31 @@ class CheckpointFiles:
         finally:
             if self._thread is not None:
                 self._thread.shutdown()
-            self._thread = self._manager = None
+            self._thread = self._checkpoint = None
             self._copies = []
 
     def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
-        os.makedirs(self.directory, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._text.text = text
         with tf.device("CPU:0"):
-            manager = self._manager
-            if iterators or manager is None or not self._fit(values):
-                manager = self._start(values, iterators)
+            checkpoint = self._checkpoint
+            if iterators or checkpoint is None or not self._fit(values):
+                checkpoint = self._start(values, iterators)
             for copy, value in zip(self._copies, values, strict=True):
                 copy.assign(value)
+        name = f"{_NAME}-{self._next_number()}"
+        beside = self._folder / f"{name}_temp"
         try:
-            manager.save(checkpoint_number=self._next_number())
-        except BaseException:
-            self._remove_unfinished()
-            raise
+            checkpoint.write(str(beside / name))
+            self._put_in_place(beside)
         finally:
+            shutil.rmtree(beside, ignore_errors=True)
             if iterators:
-                self._manager = None
+                self._checkpoint = None
             # Holds on to no memory until the next one.
             for copy in self._copies:
                 copy.assign(tf.zeros((0,), copy.dtype))
+        self._remove_oldest()
 
     def _fit(self, values: list[Any]) -> bool:
         """Whether the copies that there are can take these values."""
@@ -194,7 +210,7 @@ class CheckpointFiles:
 
     def _start(
         self, values: list[Any], iterators: Sequence[Any]
-    ) -> tf.train.CheckpointManager:
+    ) -> tf.train.Checkpoint:
         """Make what writes these values, and iterators that change all the time."""
         self._remove_unfinished()
         self._copies = [
@@ -205,21 +221,34 @@ class CheckpointFiles:
             )
             for value in values
         ]
-        checkpoint = tf.train.Checkpoint(
+        self._checkpoint = tf.train.Checkpoint(
             state=self._text, variables=self._copies, iterators=list(iterators)
         )
-        self._manager = tf.train.CheckpointManager(
-            checkpoint, self.directory, self._max_to_keep, checkpoint_name=_NAME
-        )
-        return self._manager
+        return self._checkpoint
+
+    def _put_in_place(self, beside: pathlib.Path) -> None:
+        """Move the files of a whole checkpoint to where they count, the index last."""
+        for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(path, self._folder / path.name)
 
     def _next_number(self) -> int:
         """Return a number that no file has: nothing is ever written over."""
-        return 1 + max(map(_number, pathlib.Path(self.directory).iterdir()), default=0)
+        return 1 + max(map(_number, self._folder.iterdir()), default=0)
+
+    def _remove_oldest(self) -> None:
+        if self._max_to_keep is None:
+            return
+        for path in self.paths()[: -self._max_to_keep]:
+            if _is_ours(path):
+                # The index first: what has one is whole.
+                os.remove(f"{path}.index")
+        self._remove_unfinished()
 
     def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed has begun to write."""
-        for path in pathlib.Path(self.directory).glob(f"{_NAME}-*"):
+        """Remove what a process that was killed has begun to write, or to remove."""
+        for path in self._folder.glob(f"{_NAME}-*"):
             if path.name.endswith("_temp"):
                 shutil.rmtree(path, ignore_errors=True)
             elif ".data-" in path.name:
@@ -235,18 +264,28 @@ def _read(path: str) -> Saved:
     shapes = reader.get_variable_to_shape_map()
     if _STATE not in shapes:
         raise ValueError("it was not written by keras_ext.callbacks.Checkpoint")
+    iterators = [name for name in shapes if name.endswith("ITERATOR_STATE")]
+    if iterators:
+        tf.raw_ops.RestoreV2(
+            prefix=path,
+            tensor_names=iterators,
+            shape_and_slices=[""] * len(iterators),
+            dtypes=[tf.variant] * len(iterators),
+        )
+    found = {name: reader.get_tensor(name) for name in shapes if name not in iterators}
     names = [f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(len(shapes))]
-    values = [reader.get_tensor(name) for name in names if name in shapes]
-    for name in shapes:
-        if name.endswith("ITERATOR_STATE"):
-            tf.raw_ops.RestoreV2(
-                prefix=path,
-                tensor_names=[name],
-                shape_and_slices=[""],
-                dtypes=[tf.variant],
-            )
-    content = unpack(reader.get_tensor(_STATE).decode(), values)
-    return Saved(path, content["state"], values[len(values) - content["variables"] :])
+    values = [found[name] for name in names if name in found]
+    content = unpack(found[_STATE].decode(), values)
+    count = content["variables"]
+    return Saved(path, content["state"], values[len(values) - count :])
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a checkpoint was written by this class; not if it can't be read."""
+    try:
+        return bool(tf.train.load_checkpoint(path).has_tensor(_STATE))
+    except (tf.errors.OpError, ValueError, RuntimeError):
+        return False
 
 
 def _number(path: pathlib.Path) -> int:

@@ -1,25 +1,35 @@
 """Nested Python values as JSON and a list of arrays, and back."""
 
+import collections
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 _KIND = "__kind__"
+_SEQUENCES: dict[str, type] = {
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+    "deque": collections.deque,
+}
+_MAPPINGS: dict[str, type] = {
+    "dict": dict,
+    "Counter": collections.Counter,
+    "OrderedDict": collections.OrderedDict,
+}
 
 
 def is_plain(value: Any) -> bool:
     """Whether `pack` takes `value`: numbers, strings, arrays, and nests of them."""
-    if isinstance(value, (list, tuple)):
+    kind = type(value)
+    if kind is list or kind in _SEQUENCES.values():
         return all(map(is_plain, value))
-    if isinstance(value, dict):
+    if kind in _MAPPINGS.values():
         return all(map(is_plain, (*value, *value.values())))
-    if isinstance(value, np.ndarray):
-        return not value.dtype.hasobject
-    basic = (bool, int, float, str, type(None), np.number, np.bool_)
-    return isinstance(value, basic) or keras.ops.is_tensor(value)
+    return kind in (bool, int, float, str, type(None)) or _is_numeric(value)
 
 
 def pack(value: Any) -> tuple[str, list[Any]]:
@@ -31,25 +41,26 @@ def pack(value: Any) -> tuple[str, list[Any]]:
     arrays: list[Any] = []
 
     def packed(value: Any) -> Any:
+        kind = type(value)
+        if not is_plain(value):
+            raise TypeError(
+                "Expected numbers, strings, numeric arrays, or lists, tuples, sets and "
+                f"dicts of them. Received: {value!r} of type {kind.__name__}"
+            )
         if isinstance(value, np.generic):
             return {_KIND: "number", "array": add(np.asarray(value))}
-        if isinstance(value, np.ndarray) or keras.ops.is_tensor(value):
+        if isinstance(value, (np.ndarray, tf.Tensor)):
             return {_KIND: "array", "array": add(value)}
-        if isinstance(value, tuple):
-            return {_KIND: "tuple", "items": [packed(item) for item in value]}
-        if isinstance(value, list):
-            return [packed(item) for item in value]
-        if isinstance(value, dict):
+        if kind is list:
+            return list(map(packed, value))
+        if kind in _SEQUENCES.values():
+            return {_KIND: kind.__name__, "items": list(map(packed, value))}
+        if kind in _MAPPINGS.values():
             pairs = [[packed(key), packed(item)] for key, item in value.items()]
-            if all(isinstance(key, str) for key in value) and _KIND not in value:
+            if kind is dict and _KIND not in value and _has_names(value):
                 return dict(pairs)
-            return {_KIND: "dict", "items": pairs}
-        if is_plain(value):
-            return value
-        raise TypeError(
-            "Expected numbers, strings, arrays, or lists, tuples and dicts of them. "
-            f"Received: {value!r} of type {type(value).__name__}"
-        )
+            return {_KIND: kind.__name__, "items": pairs}
+        return value
 
     def add(array: Any) -> int:
         # NumPy's may be changed before they are written.
@@ -61,11 +72,20 @@ def pack(value: Any) -> tuple[str, list[Any]]:
 
 def unpack(text: str, arrays: Sequence[Any]) -> Any:
     """Return what `pack` was given; all arrays are NumPy's."""
+
+    def sequence(kind: type) -> Callable[[Any], Any]:
+        return lambda item: kind(map(unpacked, item["items"]))
+
+    def mapping(kind: type) -> Callable[[Any], Any]:
+        return lambda item: kind(
+            {unpacked(key): unpacked(value) for key, value in item["items"]}
+        )
+
     kinds: dict[str, Callable[[Any], Any]] = {
         "number": lambda item: np.asarray(arrays[item["array"]])[()],
         "array": lambda item: np.asarray(arrays[item["array"]]),
-        "tuple": lambda item: tuple(map(unpacked, item["items"])),
-        "dict": lambda item: {unpacked(k): unpacked(v) for k, v in item["items"]},
+        **{name: sequence(kind) for name, kind in _SEQUENCES.items()},
+        **{name: mapping(kind) for name, kind in _MAPPINGS.items()},
     }
 
     def unpacked(value: Any) -> Any:
@@ -78,3 +98,20 @@ def unpack(text: str, arrays: Sequence[Any]) -> Any:
         return {key: unpacked(item) for key, item in value.items()}
 
     return unpacked(json.loads(text))
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether `value` is an array or a number of NumPy's that can be written."""
+    if not isinstance(value, (np.ndarray, np.generic, tf.Tensor)):
+        return False
+    try:
+        dtype = tf.as_dtype(value.dtype)
+    except TypeError:
+        return False
+    return bool(
+        dtype.is_bool or dtype.is_integer or dtype.is_floating or dtype.is_complex
+    )
+
+
+def _has_names(mapping: Mapping[Any, Any]) -> bool:
+    return all(type(key) is str for key in mapping)

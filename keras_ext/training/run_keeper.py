@@ -101,6 +101,7 @@ class RunKeeper:
         self.saved, state, loop = None, saved.state, self._loop
         loop._steps_made = state["loop"]["steps_made"]
         loop.stop_training = state["loop"]["stopped"]
+        self._restore_variables(saved)
         callback_state.set_states(loop.callbacks.callbacks, state["callbacks"])
         for name, other in state["others"].items():
             if name in self._others:
@@ -110,7 +111,6 @@ class RunKeeper:
         self._saved_sources = {name: (saved, *rest) for name, *rest in state["sources"]}
         if self._validation is not None:
             self.restore_source("validation", self._validation)
-        self._restore_variables(saved)
         if loop.verbose:
             step = f", step {state['epoch']['step']}" if in_epoch else ""
             print(f"Continuing {saved.path}: epoch {state['loop']['epoch']}{step}")
@@ -118,10 +118,20 @@ class RunKeeper:
         return state["epoch"]
 
     def expect(self, source: Source, validation: Source | None) -> None:
-        """Take in what data `fit` will train on and evaluate with."""
+        """Take in what data `fit` will train on and evaluate with.
+
+        Raises:
+            ValueError: If it is other data than that of the saved run.
+        """
         self._validation = validation
-        if self.saved is not None and self._has_ended(self.saved):
-            # No step will come that makes the variables to restore.
+        if self.saved is None:
+            return
+        given = {0: source, "validation": validation}
+        for name, description, *_ in self.saved.state["sources"]:
+            if given.get(name) is not None:
+                _check_data(self.saved, given[name], description)
+        # With all variables there, they can be compared before anything is changed.
+        with host_random.untouched():
             self._prepare(source.peek())
 
     def restore_rest(self, chunk: Chunk | None) -> None:
@@ -134,23 +144,18 @@ class RunKeeper:
             ValueError: If they do not fit those of the saved run, or do not exist.
         """
         restoration, self._restoration = self._restoration, None
-        if restoration is None or not restoration.missing():
+        if restoration is None:
             return
-        self._prepare(chunk)
+        # What is drawn for it was drawn in the saved run before.
+        with host_random.untouched():
+            self._prepare(chunk)
         restoration.finish(self._variables(), besides="metrics" if not chunk else None)
 
     def _prepare(self, chunk: Chunk | None) -> None:
         """Have a Trainer make the variables that a step on such batches needs."""
         model = self._loop.model
         if chunk is not None and hasattr(model, "_compiled") and model.compiled:
-            # What is drawn for it was drawn in the saved run before.
-            with host_random.untouched():
-                model._compiled.train.prepare(chunk)
-
-    def _has_ended(self, saved: Saved) -> bool:
-        at = saved.state["loop"]
-        between = saved.state["epoch"] is None
-        return between and (at["stopped"] or at["epoch"] >= self._loop.epochs)
+            model._compiled.train.prepare(chunk)
 
     def restore_source(self, name: Any, source: Source) -> None:
         """Have the data go on as it would have, in the first epoch that is continued.
@@ -166,12 +171,12 @@ class RunKeeper:
         if name not in self._saved_sources:
             return
         saved, description, state, iterators = self._saved_sources.pop(name)
-        if source.description() != description:
-            raise ValueError(
-                f"The checkpoint {saved.path!r} is that of another run: its data had "
-                f"{_listed(description)}. Received: {_listed(source.description())}. "
-                "Pass the same data, cut in the same way, or choose another folder."
-            )
+        try:
+            _check_data(saved, source, description)
+        except ValueError:
+            if self._restoration is not None:
+                self._restoration.undo()
+            raise
         restores = iterators and [
             functools.partial(saved.restore_iterator, number) for number in iterators
         ]
@@ -339,7 +344,7 @@ class RunKeeper:
         variables, reset = self._variables(), saved.state["reset"]
         if saved.state["epoch"] is None:
             # An epoch begins with new metrics.
-            self._restoration.leave(reset)
+            self._restoration.leave(reset, "metrics")
         elif len(variables) == len(saved.state["variables"]):
             ids = {id(variables[number].variable) for number in reset}
             self._loop._reset_next_epoch(
@@ -387,6 +392,15 @@ class RunKeeper:
                 "`tf.random.Generator`.",
                 stacklevel=2,
             )
+
+
+def _check_data(saved: Saved, source: Any, description: Any) -> None:
+    if source.description() != description:
+        raise ValueError(
+            f"The checkpoint {saved.path!r} is that of another run: its data had "
+            f"{_listed(description)}. Received: {_listed(source.description())}. Pass "
+            "the same data, cut in the same way, or choose another folder."
+        )
 
 
 def _check_single_worker(model: keras.Model) -> None:

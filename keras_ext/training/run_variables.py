@@ -105,29 +105,30 @@ class Restoration:
         self._path = path
         self._saved = list(zip(descriptions, values, strict=True))
         self._done: set[int] = set()
+        self._before: list[tuple[Any, Any]] = []
+        self._left: str | None = None
 
-    def leave(self, numbers: Sequence[int]) -> None:
-        """Leave these variables as they are."""
+    def leave(self, numbers: Sequence[int], owner: str) -> None:
+        """Leave these variables, and all of an owner, as they are."""
         self._done.update(numbers)
+        self._left = owner
 
     def begin(self, variables: Sequence[RunVariable]) -> None:
         """Set those that exist already, before the first step has made the others.
 
         Raises:
-            ValueError: If they do not fit.
+            ValueError: If they do not fit. Then nothing was set.
         """
+        pairs: list[tuple[RunVariable, int]] = []
         for owner in self._owners(variables):
             now, saved = self._of(owner, variables)
-            if len(now) == len(saved):
+            if len(now) >= len(saved):
                 self._check(now, saved)
-                self._assign(now, saved)
+                pairs += zip(now, saved, strict=True)
             elif owner == "optimizer":
                 # It has its learning rate from the beginning, somewhere among them.
-                known = {_comparable(self._saved[n][0]): n for n in saved}
-                pairs = [(one, known.get(_comparable(one.description))) for one in now]
-                for one, number in pairs:
-                    if number is not None:
-                        self._assign([one], [number])
+                pairs += self._matched(now, saved)
+        self._assign(pairs)
 
     def finish(
         self, variables: Sequence[RunVariable], besides: str | None = None
@@ -139,17 +140,31 @@ class Restoration:
             besides: An owner whose variables may be missing.
 
         Raises:
-            ValueError: If they do not fit.
+            ValueError: If they do not fit. Then all have the values again that they had
+                before `begin`.
         """
-        for owner in self._owners(variables):
-            now, saved = self._of(owner, variables)
-            if owner != besides and not self._done.issuperset(saved):
-                self._check(now, saved)
-                self._assign(now, saved)
+        pairs: list[tuple[RunVariable, int]] = []
+        try:
+            for owner in self._owners(variables):
+                now, saved = self._of(owner, variables)
+                if owner != besides:
+                    self._check(now, saved)
+                    pairs += zip(now, saved, strict=True)
+        except ValueError:
+            self.undo()
+            raise
+        self._assign(pairs)
+        self._before.clear()
+
+    def undo(self) -> None:
+        """Give all variables the values that they had before `begin`."""
+        for variable, value in self._before:
+            variable.assign(value)
 
     def _owners(self, variables: Sequence[RunVariable]) -> list[str]:
         names = [description[0] for description, _ in self._saved]
-        return list(dict.fromkeys([*names, *(one.owner for one in variables)]))
+        names += [one.owner for one in variables]
+        return [name for name in dict.fromkeys(names) if name != self._left]
 
     def _of(
         self, owner: str, variables: Sequence[RunVariable]
@@ -158,6 +173,16 @@ class Restoration:
         saved = [n for n, item in enumerate(self._saved) if item[0][0] == owner]
         return [one for one in variables if one.owner == owner], saved
 
+    def _matched(
+        self, now: Sequence[RunVariable], saved: Sequence[int]
+    ) -> list[tuple[RunVariable, int]]:
+        """Return each variable with the saved one of the same name."""
+        known = {_comparable(self._saved[n][0]): n for n in saved}
+        for one in now:
+            if _comparable(one.description) not in known:
+                self._check([one], saved[:1])
+        return [(one, known[_comparable(one.description)]) for one in now]
+
     def missing(self, besides: str | None = None) -> str | None:
         """Return the first saved variable that was not set, but of `besides`."""
         for number, (description, _) in enumerate(self._saved):
@@ -165,10 +190,11 @@ class Restoration:
                 return _written(description)
         return None
 
-    def _assign(self, variables: Sequence[RunVariable], saved: Sequence[int]) -> None:
-        for one, number in zip(variables, saved, strict=False):
+    def _assign(self, pairs: Sequence[tuple[RunVariable, int]]) -> None:
+        for one, number in pairs:
             if number not in self._done:
                 self._done.add(number)
+                self._before.append((one.variable, tf.convert_to_tensor(one.variable)))
                 one.variable.assign(self._saved[number][1])
 
     def _check(self, variables: Sequence[RunVariable], saved: Sequence[int]) -> None:

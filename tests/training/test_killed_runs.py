@@ -7,6 +7,7 @@ import random
 import signal
 import time
 
+import numpy as np
 import pytest
 
 from keras_ext.training.checkpoint_files import CheckpointFiles
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX"
 )
 PLAIN = KINDS[0]
-KILLS = {kind: 2 if number % 2 else 1 for number, kind in enumerate(KINDS)}
+KILLS = {kind: 2 if number % 3 == 1 else 1 for number, kind in enumerate(KINDS)}
 NEVER_SAVES = (*PLAIN.slow, "--save-freq", "2h")
 
 
@@ -99,6 +100,18 @@ def test_second_sigterm_leaves_at_once_and_harms_nothing(after_ctrl_c):
         assert time.monotonic() - begin < 20
     assert _sums(folder / "run") == before
     assert CheckpointFiles(str(folder / "run")).read().state["loop"]["steps_made"] > 0
+
+
+def test_comparison_is_to_the_bit(tmp_path):
+    folders = [tmp_path / name for name in ("one", "same", "sign", "dtype", "log")]
+    values = [np.zeros(2), np.zeros(2), -np.zeros(2), np.zeros(2, "int64"), np.zeros(2)]
+    for folder, value in zip(folders, values, strict=True):
+        folder.mkdir()
+        np.savez(folder / "result.npz", weights=value)
+        cell = "0.50" if folder.name == "log" else "0.5"
+        (folder / "log.csv").write_text(f"seconds,loss\n{folder.name},{cell}\n")
+    found = [killing.differences(folders[0], folder) for folder in folders]
+    assert found == [[], [], ["weights"], ["weights"], ["log.csv"]]
 
 
 def test_enough_kills():

@@ -312,7 +312,7 @@ def test_a_dataset_that_cannot_be_saved_is_read_again(tmp_path):
 
     with (
         pytest.warns(UserWarning, match="can't be saved"),
-        pytest.warns(UserWarning, match="read again and dropped"),
+        pytest.warns(UserWarning, match="Batches that are read again"),
     ):
         continued = killed_and_continued(run, tmp_path, (12, 9), save_freq=5)
     same(continued, run(seed=1))
