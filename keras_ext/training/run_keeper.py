@@ -344,7 +344,8 @@ class RunKeeper:
         variables, reset = self._variables(), saved.state["reset"]
         if saved.state["epoch"] is None:
             # An epoch begins with new metrics.
-            self._restoration.leave(reset, "metrics")
+            owner = "metrics" if model.compiled else None
+            self._restoration.leave(reset, owner)
         elif len(variables) == len(saved.state["variables"]):
             ids = {id(variables[number].variable) for number in reset}
             self._loop._reset_next_epoch(

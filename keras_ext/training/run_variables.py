@@ -108,7 +108,7 @@ class Restoration:
         self._before: list[tuple[Any, Any]] = []
         self._left: str | None = None
 
-    def leave(self, numbers: Sequence[int], owner: str) -> None:
+    def leave(self, numbers: Sequence[int], owner: str | None) -> None:
         """Leave these variables, and all of an owner, as they are."""
         self._done.update(numbers)
         self._left = owner
