@@ -232,5 +232,9 @@ CALLBACKS: dict[str, Callable[[Any], Any]] = {
     "LearningRateScheduler": lambda folder: callbacks.LearningRateScheduler(
         lambda epoch, rate: rate / 2
     ),
+    "NaNGuard": lambda folder: callbacks.NaNGuard(),
+    "TimeLimit": lambda folder: callbacks.TimeLimit("1h"),
 }
+if keras.backend.backend() == "tensorflow":
+    CALLBACKS["Checkpoint"] = lambda folder: callbacks.Checkpoint(folder)
 """Callback name -> constructor that takes a temporary directory."""

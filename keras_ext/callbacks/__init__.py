@@ -11,7 +11,7 @@ from keras_ext.callbacks.nan_guard import NaNGuard
 from keras_ext.callbacks.time_limit import TimeLimit
 
 if TYPE_CHECKING:
-    from keras_ext.training import Checkpoint
+    from keras_ext.training.checkpoint import Checkpoint
 
 __all__ = [
     "CSVLogger",
@@ -26,9 +26,9 @@ def __getattr__(name: str) -> Any:
     """Load `Checkpoint`, and with it TensorFlow, on first use."""
     if name != "Checkpoint":
         raise AttributeError(f"module 'keras_ext.callbacks' has no attribute {name!r}")
-    from keras_ext import training
+    from keras_ext.training.checkpoint import Checkpoint
 
-    return training.Checkpoint
+    return Checkpoint
 
 
 def __dir__() -> list[str]:

@@ -4,13 +4,12 @@ import keras
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
-        "keras_ext.Trainer and keras_ext.Loop need Keras's TensorFlow backend. "
-        f"Received: backend {keras.backend.backend()!r}. Set the environment variable "
+        "keras_ext.Trainer, Loop and callbacks.Checkpoint need Keras's TensorFlow "
+        f"backend. Received: backend {keras.backend.backend()!r}. Set the environment variable "
         "KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, metrics, "
         "schedules and callbacks run on every backend."
     )
 
-from keras_ext.training.checkpoint import Checkpoint
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.epoch import Epoch
 from keras_ext.training.logs import StepLogs
@@ -19,7 +18,6 @@ from keras_ext.training.preemption import Preempted
 from keras_ext.training.trainer import Trainer
 
 __all__ = [
-    "Checkpoint",
     "Chunk",
     "Epoch",
     "Loop",

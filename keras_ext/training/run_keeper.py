@@ -254,6 +254,8 @@ class RunKeeper:
         files = self._files()
         files.wait()
         message = f"{received.name}: the run is saved as {files.paths()[-1]!r}"
+        if self._loop.verbose:
+            print(message)
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _save(self, index: int, epoch: "Epoch | None") -> None:
@@ -293,7 +295,7 @@ class RunKeeper:
                 "epoch": index,
                 "seed": loop.seed,
                 "steps_made": loop._steps_made,
-                "stopped": loop.stop_training and not self.interrupted,
+                "stopped": loop.stop_training,
             },
             "epoch": epoch and epoch.get_state(),
             "callbacks": callback_state.get_states(loop.callbacks.callbacks),

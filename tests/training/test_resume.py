@@ -293,7 +293,7 @@ def test_a_generator_is_read_again(tmp_path):
     def run(**options):
         return run_fit(problem=problem, **options)
 
-    with pytest.warns(UserWarning, match="read again and dropped, to go on where the run was: 5"):
+    with pytest.warns(UserWarning, match="to go on where the run was: 5"):
         continued = killed_and_continued(run, tmp_path, (6,), save_freq=5)
     same(continued, run(seed=1))
 
