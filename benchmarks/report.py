@@ -78,8 +78,10 @@ def as_table(lines: Sequence[Sequence[str]]) -> str:
 
 def write_csv(path: pathlib.Path, lines: Sequence[Sequence[str]]) -> None:
     """Write lines of cells, the first of them the names of the columns."""
-    with path.open("w", newline="") as file:
+    beside = path.with_name(f"new-{path.name}")
+    with beside.open("w", newline="") as file:
         csv.writer(file).writerows(lines)
+    beside.replace(path)
 
 
 def draw(path: pathlib.Path, rows: Sequence[Row], title: str) -> bool:
@@ -109,7 +111,9 @@ def draw(path: pathlib.Path, rows: Sequence[Row], title: str) -> bool:
     axes.set_xlabel("reference / ours (| required, dot: aim, line: min to max)")
     axes.set_title(title, fontsize=8)
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    beside = path.with_name(f"new-{path.name}")
+    figure.savefig(beside, dpi=120)
+    beside.replace(path)
     pyplot.close(figure)
     return True
 

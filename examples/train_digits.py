@@ -263,7 +263,10 @@ def draw_curves(results: Sequence[Result], filename: pathlib.Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
     figure.suptitle("Three ways to train: validation solid, training dashed")
-    figure.savefig(filename, dpi=120)
+    # Whoever looks at an older picture never finds half of a new one.
+    beside = filename.with_name(f"new-{filename.name}")
+    figure.savefig(beside, dpi=120)
+    beside.replace(filename)
     plt.close(figure)
 
 

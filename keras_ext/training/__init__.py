@@ -5,9 +5,9 @@ import keras
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
         "keras_ext.Trainer, Loop and callbacks.Checkpoint need Keras's TensorFlow "
-        f"backend. Received: backend {keras.backend.backend()!r}. Set the environment variable "
-        "KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, metrics, "
-        "schedules and callbacks run on every backend."
+        f"backend. Received: backend {keras.backend.backend()!r}. Set the environment "
+        "variable KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, "
+        "metrics, schedules and the other callbacks run on every backend."
     )
 
 from keras_ext.training.chunks import Chunk
