@@ -43,8 +43,11 @@ def job(
     kind: Kind, folder: pathlib.Path, draws: random.Random, kills: int
 ) -> tuple[Killed, list[str]]:
     """Return what was done to a kind, and what differs in the end."""
-    reference = killing.train(kind, folder / "not killed")
-    killed = killing.train_and_kill(kind, folder, draws, kills)
+    try:
+        reference = killing.train(kind, folder / "not killed")
+        killed = killing.train_and_kill(kind, folder, draws, kills)
+    except AssertionError as error:
+        return Killed(), [str(error)]
     return killed, killed.differences(reference)
 
 

@@ -359,15 +359,17 @@ class RunKeeper:
         self._restoration.begin(variables)
 
     def _variables(self) -> list[RunVariable]:
-        loop = self._loop
-        found = run_variables(loop.model, loop.optimizer, self._others)
-        compiled = getattr(loop.model, "_compiled", None)
-        known = {id(getattr(one.variable, "value", one.variable)) for one in found}
-        watch = getattr(loop.model, "_watch", None)
-        if watch is not None:
-            known.add(id(watch.notes))
-        # A generator that belongs to no layer, for instance.
-        captured = compiled.train.captured() if compiled else []
+        model = self._loop.model
+        found = run_variables(model, self._loop.optimizer, self._others)
+        if not hasattr(model, "_compiled"):
+            return found
+        # What the step uses besides: a generator that belongs to no layer, for instance.
+        values = [getattr(one.variable, "value", one.variable) for one in found]
+        parts = map(model.distribute_strategy.experimental_local_results, values)
+        known = {id(part) for of_replicas in parts for part in of_replicas}
+        if model._watch is not None:
+            known.add(id(model._watch.notes))
+        captured = model._compiled.train.captured()
         others = {id(one): one for one in captured if id(one) not in known}
         return found + [RunVariable("step", one) for one in others.values()]
 

@@ -291,7 +291,7 @@ def _kill(
     if status == 0:
         killed.story.append("ended.")
         return False
-    assert status == -9, f"exit status {status}: {program.errors()}"
+    assert status == -9, f"{killed.story}, exit status {status}: {program.errors()}"
     in_write = program.is_writing()
     killed.in_write += in_write
     if checkpoints(program.folder):

@@ -75,16 +75,16 @@ class Slowly(keras.callbacks.Callback):
 
 
 def make_slow_files(seconds):
-    """Have a checkpoint take time before and after its files are written."""
-    save = tf.train.CheckpointManager.save
+    """Have a checkpoint take time before it is written, and before it is in place."""
+    write = tf.train.Checkpoint.write
 
-    def slow_save(manager, *args, **kwargs):
+    def slow_write(checkpoint, *args, **kwargs):
         time.sleep(seconds)
-        path = save(manager, *args, **kwargs)
+        path = write(checkpoint, *args, **kwargs)
         time.sleep(seconds)
         return path
 
-    tf.train.CheckpointManager.save = slow_save
+    tf.train.Checkpoint.write = slow_write
 
 
 def fit(trainer, data, validation, **options):

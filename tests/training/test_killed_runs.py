@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import hashlib
 import random
+import shutil
 import signal
 import time
 
@@ -76,6 +77,18 @@ def test_sigterm_saves_and_leaves(runs, tmp_path):
     assert len(killing.checkpoints(tmp_path)) == 1
     killing.train(PLAIN, tmp_path, seed=2)
     assert killing.differences(runs.reference(PLAIN), tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[2]], ids=["fit", "loop"])
+def test_ended_run_is_left_as_it_is(kind, runs, tmp_path):
+    # As if it had been killed after its last checkpoint.
+    runs.start(PLAIN)
+    shutil.copytree(runs.reference(kind), tmp_path, dirs_exist_ok=True)
+    before = _sums(tmp_path / "run")
+    (tmp_path / "result.npz").unlink()
+    killing.train(kind, tmp_path, seed=2)
+    assert killing.differences(runs.reference(kind), tmp_path) == []
+    assert _sums(tmp_path / "run") == before
 
 
 def test_ctrl_c_saves_and_raises(after_ctrl_c):

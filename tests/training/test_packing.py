@@ -24,7 +24,11 @@ def same(first, second):
     """Whether two values are equal and of one type, item by item; NaN is NaN."""
     if type(first) is not type(second):
         return False
-    if isinstance(first, (list, tuple)):
+    if isinstance(first, (set, frozenset)):
+        return sorted(map(repr, first)) == sorted(map(repr, second))
+    if isinstance(first, collections.deque) and first.maxlen != second.maxlen:
+        return False
+    if isinstance(first, (list, tuple, collections.deque)):
         return len(first) == len(second) and all(map(same, first, second))
     if isinstance(first, dict):
         return same(list(first.items()), list(second.items()))
@@ -61,6 +65,13 @@ PLAIN = {
     "__kind__ of an array": {"__kind__": "array", "array": 0},
     "__kind__ that is none": {"__kind__": 5, "x": {"__kind__": {"__kind__": ()}}},
     "looks packed": ["__kind__", {"items": [], "array": 0}],
+    "set": [{1, 2.5, "a", None}, set(), {(1, (2,))}],
+    "frozenset": [frozenset("ab"), {frozenset({1}), frozenset()}],
+    "deque": [collections.deque([1, (2,), [3]]), collections.deque()],
+    "deque of some length": collections.deque([1, 2], maxlen=2),
+    "Counter": [collections.Counter("aab"), collections.Counter({(1, 2): -3})],
+    "OrderedDict": collections.OrderedDict([("b", 1), (2, {"c": {3}}), ("a", None)]),
+    "keys that are sets": {frozenset({1}): {"__kind__": {2}}},
     "random state": [keras.random.SeedGenerator(3).get_config(), (3, (1, 2), None)],
 }
 
@@ -95,11 +106,11 @@ SCALARS = [
 ]
 
 
-@pytest.mark.parametrize("value", SCALARS, ids=lambda one: f"{type(one).__name__}")
-def test_numpy_scalars_keep_their_type(value):
-    assert is_plain(value)
-    result = there_and_back({"a": [value]})["a"][0]
-    assert same(result, value)
+def test_numpy_scalars_keep_their_type():
+    assert is_plain(SCALARS)
+    assert same(there_and_back({"a": SCALARS})["a"], SCALARS)
+    for value in SCALARS:
+        assert same(there_and_back(value), value)
 
 
 def test_a_numpy_scalar_as_a_key():
@@ -123,11 +134,11 @@ ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("value", ARRAYS.values(), ids=ARRAYS)
-def test_arrays(value):
-    assert is_plain(value)
-    result = there_and_back((value, [{"deep": value}]))
-    assert same(result, (value, [{"deep": value}]))
+def test_arrays():
+    for name, value in ARRAYS.items():
+        assert is_plain(value)
+        nested = (value, [{"deep": value}], collections.deque([value]))
+        assert same(there_and_back(nested), nested), name
 
 
 def test_arrays_are_counted_in_the_order_of_the_value():
@@ -137,9 +148,7 @@ def test_arrays_are_counted_in_the_order_of_the_value():
     assert unpack(text, arrays)[1][5] == (3.0,)
 
 
-@pytest.mark.parametrize(
-    "dtype", ["float16", "bfloat16", "float32", "int8", "uint32", "int64", "bool"]
-)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "uint32", "bool"])
 def test_tensors_come_back_as_arrays(dtype):
     value = tf.cast(tf.constant([[0.0, 1.0, 3.0]]), dtype)
     assert is_plain([value])
@@ -187,6 +196,9 @@ def test_random_states_of_python_and_numpy():
     assert (random.random(), np.random.random()) == expected
 
 
+Point = collections.namedtuple("Point", ["x", "y"])
+
+
 class Thing:
     """Nothing that can be written down."""
 
@@ -198,14 +210,26 @@ REFUSED = {
     "object": Thing(),
     "class": Thing,
     "function": len,
-    "set": {1, 2},
     "bytes": b"abc",
     "complex": 1j,
     "range": range(3),
     "iterator": iter([1]),
     "layer": keras.layers.Dense(1),
     "lock": threading.Lock(),
-    "deque": collections.deque([1]),
+    "defaultdict": collections.defaultdict(list, a=[1]),
+    "named tuple": Point(1, 2),
+    "subclass of a list": type("Items", (list,), {})([1]),
+    "subclass of a dict": type("Items", (dict,), {})(a=1),
+    "subclass of an int": type("Number", (int,), {})(1),
+    "keys of a dict": {"a": 1}.keys(),
+    "string of NumPy": np.str_("ü"),
+    "strings of NumPy": np.array(["a", "ü"]),
+    "no strings of NumPy": np.array([], "U3"),
+    "strings of TensorFlow": tf.constant(["a"]),
+    "ragged": tf.ragged.constant([[1], []]),
+    # They would come back as an array, which can't be assigned to.
+    "variable": tf.Variable(1.0),
+    "variable of Keras": keras.Variable(1.0),
     "KerasTensor": keras.KerasTensor((2,)),
     "array of objects": np.array([Thing()], dtype=object),
     "array of dates": np.array(["2020-01-01"], "datetime64[D]"),
@@ -218,59 +242,22 @@ REFUSED = {
 
 @pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
 def test_the_rest_is_refused(value):
-    assert not is_plain(value)
-    assert not is_plain([{"a": (value,)}])
-    for nested in (value, [value], (1, {"a": value})):
-        with pytest.raises(TypeError, match="Expected numbers, strings, arrays"):
+    deque = collections.deque([value])
+    for nested in (value, [value], (1, {"a": value}), {"a": {1: [value]}}, deque):
+        assert not is_plain(nested)
+        with pytest.raises(TypeError, match="Expected numbers, strings, numeric arr"):
             pack(nested)
+
+
+def test_a_masked_array_is_refused_or_comes_back():
+    """Without its mask it is another array."""
+    value = np.ma.array([1, 2], mask=[False, True])
+    assert not is_plain(value) or same(there_and_back(value), value)
 
 
 def test_a_refused_key():
     key = Thing()
     assert not is_plain({key: 1})
-    with pytest.raises(TypeError, match="Received: a thing of type Thing"):
-        pack({"fine": {key: 1}})
-
-
-@pytest.mark.parametrize(
-    "value",
-    [np.str_("ü"), np.array(["a", "ü"]), np.array([], "U3")],
-    ids=["string", "array", "empty"],
-)
-def test_strings_of_numpy_are_refused_or_come_back(value):
-    """Those that TensorFlow writes come back as bytes; so nothing may take them."""
-    if is_plain(value):
-        text, arrays = pack(value)
-        assert all(np.asarray(one).dtype.kind not in "US" for one in arrays)
-        assert same(unpack(text, arrays), value)
-    else:
-        with pytest.raises(TypeError, match="Expected numbers, strings, arrays"):
-            pack(value)
-
-
-def test_a_variable_is_no_plain_data():
-    """It would come back as an array, which can't be assigned to."""
-    for variable in (tf.Variable(1.0), keras.Variable(1.0)):
-        assert not is_plain(variable)
-        assert not is_plain({"a": [variable]})
-
-
-Point = collections.namedtuple("Point", ["x", "y"])
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        collections.Counter("aab"),
-        collections.defaultdict(list, a=[1]),
-        Point(1, 2),
-    ],
-    ids=lambda one: type(one).__name__,
-)
-def test_subclasses_are_refused_or_come_back(value):
-    """A Counter that comes back as a dict is another thing."""
-    if is_plain(value):
-        assert type(there_and_back(value)) is type(value)
-    else:
-        with pytest.raises(TypeError, match="Expected numbers, strings, arrays"):
-            pack(value)
+    for nested in ({"fine": {key: 1}}, {key}, {(1, key): 2}, [frozenset([key])]):
+        with pytest.raises(TypeError, match=r"Received: .*a thing.* of type \w+$"):
+            pack(nested)
