@@ -1,7 +1,7 @@
 """What it costs to save a run after every epoch, with ours and with Keras's callbacks.
 
     python benchmarks/checkpoint_cost.py
-    python benchmarks/checkpoint_cost.py --data mnist.npz --rounds 15
+    python benchmarks/checkpoint_cost.py --data mnist.npz --rounds 31
 
 mnist-mlp is trained with and without the callback, in turn, in this one process; each
 has run before it is timed, and each time saves into a folder that is new. All that
@@ -131,7 +131,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", help="file like mnist.npz (default: synthetic)")
-    parser.add_argument("--rounds", type=int, default=9, help="default: 9")
+    parser.add_argument("--rounds", type=int, default=15, help="default: 15")
     parser.add_argument("--epochs", type=int, default=10, help="per time; default: 10")
     parser.add_argument("--only-ours", action="store_true", help="leave Keras's out")
     return parser.parse_args()

@@ -96,5 +96,5 @@ def test_what_is_refused(value):
 
 
 def test_the_name_is_that_of_the_argument():
-    with pytest.raises(ValueError, match="`save_freq` must be .*save_freq='10m'"):
+    with pytest.raises(ValueError, match=r"`save_freq` must be .*save_freq='10m'"):
         _duration.seconds("save_freq", "10m")

@@ -21,12 +21,8 @@ from keras_ext.training.resuming import (
     find_checkpoint,
     read_checkpoint,
 )
-from keras_ext.training.run_variables import (
-    Restoration,
-    RunVariable,
-    run_variables,
-    variables_of,
-)
+from keras_ext.training.run_state import RunState
+from keras_ext.training.run_variables import Restoration
 from keras_ext.training.source import Source
 
 if TYPE_CHECKING:
@@ -49,18 +45,15 @@ class RunKeeper:
 
     def __init__(self, loop: "Loop", resume: Resume, others: Mapping[str, Any]) -> None:
         self._loop = loop
-        self._others = check_others(others)
+        self._run = RunState(loop, check_others(others))
         self._checkpoint = find_checkpoint(loop.callbacks.callbacks)
         self.saved = read_checkpoint(resume, self._checkpoint)
         self.interrupted = False
         self._path = "" if self.saved is None else self.saved.path
         self._restoration: Restoration | None = None
         self._validation: Source | None = None
-        self._sources: dict[Any, Source] = {}
-        self._saved_sources: dict[Any, Any] = {}
         self._saved_position: Any = None
-        self._iterators_can_be_saved = True
-        self.checked_operations = False
+        self._checked_operations = False
         self._signals = SignalWatch(())
         if self.saved is not None:
             check_logs_are_kept(loop.callbacks.callbacks)
@@ -104,11 +97,13 @@ class RunKeeper:
         self._restore_variables(saved)
         callback_state.set_states(loop.callbacks.callbacks, state["callbacks"])
         for name, other in state["others"].items():
-            if name in self._others:
-                self._others[name].set_state(other)
+            if name in self._run.others:
+                self._run.others[name].set_state(other)
         if hasattr(loop.model, "_compiled"):
             loop.model._compiled.set_state(state["compiled"])
-        self._saved_sources = {name: (saved, *rest) for name, *rest in state["sources"]}
+        self._run.saved_sources = {
+            name: (saved, *rest) for name, *rest in state["sources"]
+        }
         if self._validation is not None:
             self.restore_source("validation", self._validation)
         if loop.verbose:
@@ -149,7 +144,9 @@ class RunKeeper:
         # What is drawn for it was drawn in the saved run before.
         with host_random.untouched():
             self._prepare(chunk)
-        restoration.finish(self._variables(), besides="metrics" if not chunk else None)
+        restoration.finish(
+            self._run.variables(), besides="metrics" if not chunk else None
+        )
 
     def _prepare(self, chunk: Chunk | None) -> None:
         """Have a Trainer make the variables that a step on such batches needs."""
@@ -167,10 +164,10 @@ class RunKeeper:
         Raises:
             ValueError: If it is other data than that of the saved run.
         """
-        self._sources[name] = source
-        if name not in self._saved_sources:
+        self._run.sources[name] = source
+        if name not in self._run.saved_sources:
             return
-        saved, description, state, iterators = self._saved_sources.pop(name)
+        saved, description, state, iterators = self._run.saved_sources.pop(name)
         try:
             _check_data(saved, source, description)
         except ValueError:
@@ -230,7 +227,7 @@ class RunKeeper:
         self.saved.state["sources"] = []
         loop = self._loop
         loop.seed += 1
-        for source in self._sources.values():
+        for source in self._run.sources.values():
             source.reseed(loop.seed)
         for callback in loop.callbacks.callbacks:
             if getattr(callback, "request", None) == "roll_back":
@@ -259,19 +256,11 @@ class RunKeeper:
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _save(self, index: int, epoch: "Epoch | None") -> None:
-        variables = self._variables()
-        if epoch is not None:
-            _check_metrics(epoch, variables)
-        state = self._state(index, epoch)
-        state["variables"] = [list(one.description) for one in variables]
-        logged = [*self._loop._to_reset, *(epoch.logged_metrics if epoch else [])]
-        state["reset"] = self._reset_at_epoch_begin(variables, logged)
-        values = [one.variable for one in variables]
-        sources, iterators = self._source_states()
+        files = self._files()
         try:
-            self._files().write(values, {**state, "sources": sources}, iterators)
+            files.write(*self._run.collect(index, epoch))
         except tf.errors.FailedPreconditionError as error:
-            self._iterators_can_be_saved = False
+            self._run.iterators_can_be_saved = False
             warnings.warn(
                 "The position in the dataset can't be saved: "
                 f"{str(error).strip().splitlines()[0]} When the run is continued, the "
@@ -281,59 +270,10 @@ class RunKeeper:
                 "(`tf.random.stateless_*`), or in layers of the model.",
                 stacklevel=2,
             )
-            sources, _ = self._source_states()
-            self._files().write(values, {**state, "sources": sources})
+            files.write(*self._run.collect(index, epoch))
         self._saved_position = index, epoch and epoch.step
         if self._checkpoint is not None:
             self._checkpoint.saved()
-
-    def _state(self, index: int, epoch: "Epoch | None") -> dict[str, Any]:
-        loop = self._loop
-        compiled = getattr(loop.model, "_compiled", None)
-        return {
-            "loop": {
-                "epoch": index,
-                "seed": loop.seed,
-                "steps_made": loop._steps_made,
-                "stopped": loop.stop_training,
-            },
-            "epoch": epoch and epoch.get_state(),
-            "callbacks": callback_state.get_states(loop.callbacks.callbacks),
-            "others": {
-                name: other.get_state()
-                for name, other in self._others.items()
-                if not variables_of(other)
-            },
-            "compiled": compiled and compiled.get_state(),
-            "random": host_random.get_state(),
-            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
-        }
-
-    def _reset_at_epoch_begin(
-        self, variables: list[RunVariable], logged: list[keras.Metric]
-    ) -> list[int]:
-        """Return the numbers of the variables that a new epoch begins without."""
-        ids = {id(one) for metric in logged for one in metric.variables}
-        compiled = self._loop.model.compiled
-        return [
-            number
-            for number, one in enumerate(variables)
-            if id(one.variable) in ids or (compiled and one.owner == "metrics")
-        ]
-
-    def _source_states(self) -> tuple[list[Any], list[Any]]:
-        """Return the states of all sources, and the iterators that belong to them."""
-        can = self._iterators_can_be_saved
-        states: list[Any] = []
-        iterators: list[Any] = []
-        for name, source in self._sources.items():
-            state, found = source.state(iterators=can)
-            numbers = list(range(len(iterators), len(iterators) + len(found)))
-            iterators += found
-            states.append([name, source.description(), state, numbers if can else None])
-        for name, (_, description, state, _) in self._saved_sources.items():
-            states.append([name, description, state, None])
-        return states, iterators
 
     def _restore_variables(self, saved: Saved) -> None:
         optimizer, model = self._loop.optimizer, self._loop.model
@@ -343,7 +283,7 @@ class RunKeeper:
         self._restoration = Restoration(
             saved.path, saved.state["variables"], saved.variables
         )
-        variables, reset = self._variables(), saved.state["reset"]
+        variables, reset = self._run.variables(), saved.state["reset"]
         if saved.state["epoch"] is None:
             # An epoch begins with new metrics.
             owner = "metrics" if model.compiled else None
@@ -352,26 +292,11 @@ class RunKeeper:
             ids = {id(variables[number].variable) for number in reset}
             self._loop._reset_next_epoch(
                 one
-                for one in keras.tree.flatten(list(self._others.values()))
+                for one in keras.tree.flatten(list(self._run.others.values()))
                 if isinstance(one, keras.Metric)
                 and any(id(variable) in ids for variable in one.variables)
             )
         self._restoration.begin(variables)
-
-    def _variables(self) -> list[RunVariable]:
-        model = self._loop.model
-        found = run_variables(model, self._loop.optimizer, self._others)
-        if not hasattr(model, "_compiled"):
-            return found
-        # What the step uses besides: a generator that belongs to no layer, for instance.
-        values = [getattr(one.variable, "value", one.variable) for one in found]
-        parts = map(model.distribute_strategy.experimental_local_results, values)
-        known = {id(part) for of_replicas in parts for part in of_replicas}
-        if model._watch is not None:
-            known.add(id(model._watch.notes))
-        captured = model._compiled.train.captured()
-        others = {id(one): one for one in captured if id(one) not in known}
-        return found + [RunVariable("step", one) for one in others.values()]
 
     def _files(self) -> CheckpointFiles:
         if self._checkpoint is None:
@@ -385,9 +310,9 @@ class RunKeeper:
 
     def _warn_of_what_is_lost(self) -> None:
         compiled = getattr(self._loop.model, "_compiled", None)
-        if self.checked_operations or compiled is None:
+        if self._checked_operations or compiled is None:
             return
-        self.checked_operations = True
+        self._checked_operations = True
         lost = sorted(compiled.train.operations() & UNREPEATABLE)
         if lost:
             warnings.warn(
@@ -415,17 +340,6 @@ def _check_single_worker(model: keras.Model) -> None:
             "MultiWorkerMirroredStrategy. Save the weights on the chief with "
             "keras.callbacks.ModelCheckpoint."
         )
-
-
-def _check_metrics(epoch: "Epoch", variables: list[RunVariable]) -> None:
-    known = {id(one.variable) for one in variables}
-    for metric in epoch.logged_metrics:
-        if any(id(variable) not in known for variable in metric.variables):
-            raise ValueError(
-                f"The metric {metric.name!r} is logged, and belongs neither to the "
-                "model nor to `state`, so its value can't be saved within an epoch. "
-                f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
-            )
 
 
 def _listed(description: Mapping[str, Any]) -> str:

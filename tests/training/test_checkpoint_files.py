@@ -266,23 +266,22 @@ def test_ten_comes_after_nine(folder):
     check(read(folder), 11)
 
 
-@pytest.mark.parametrize("character", "*?[]\\")
-def test_a_folder_that_is_a_pattern(tmp_path, character):
+def test_a_folder_that_is_a_pattern(tmp_path):
     """TensorFlow would take it for one, which the names of others may fit."""
-    for name in (f"run{character}", f"{tmp_path}/{character}/run"):
+    for name in ("run*", "run?", "run[1", "run]", "run\\", f"{tmp_path}/*/run"):
         message = rf"must not contain any of .*Received: {re.escape(repr(name))}"
         with pytest.raises(ValueError, match=message):
             CheckpointFiles(name)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["r u n", "rün", "run{1,2}", "$run%d", "a/b/../c"])
-def test_other_folders(tmp_path, name):
+def test_folders_of_any_other_name(tmp_path):
     write(tmp_path / "run1", 1, 2)
     before = contents(tmp_path / "run1")
-    write(tmp_path / name, 4, 5, 6, max_to_keep=1)
-    check(read(tmp_path / name), 6)
-    assert names(tmp_path / name) == checkpoint_names(3)
+    for name in ("r u n", "rün", "run{1,2}", "$run%d", "a/b/../c"):
+        write(tmp_path / name, 4, 5, 6, max_to_keep=1)
+        check(read(tmp_path / name), 6)
+        assert names(tmp_path / name) == checkpoint_names(3)
     assert contents(tmp_path / "run1") == before
 
 
@@ -589,7 +588,7 @@ def test_checkpoints_of_somebody_else(folder, name):
     assert float(value) == 2.0
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\0", b'model_checkpoint_path: "x"'])
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b'model_checkpoint_path: "x"'])
 def test_the_state_file_of_somebody_else(folder, content):
     """It says nothing that matters, and is never touched."""
     folder.mkdir()
@@ -740,23 +739,22 @@ def part_of_tensorflow(beside, stage):
     "stage",
     ["nothing", "part of the data", "parts", "part of the index", "half of the index"],
 )
-@pytest.mark.parametrize("before", [[], [1, 2]], ids=["the first", "the third"])
-def test_killed_while_tensorflow_writes(folder, tmp_path, stage, before):
+def test_killed_while_tensorflow_writes(folder, tmp_path, stage):
     write(folder, 1, 2)
     act = functools.partial(write, folder, 3)
-    moment = moments(folder, tmp_path / "moments", act)[1]
-    part_of_tensorflow(moment / "ckpt-3_temp", stage)
-    for number in {1, 2}.difference(before):
-        for name in checkpoint_names(number):
-            (moment / name).unlink()
-    saved = read_unchanged(moment)
-    if before:
-        check(saved, 2)
-    else:
-        assert saved is None
-    write(moment, 7)
-    check(read(moment), 7)
-    assert names(moment) == checkpoint_names(*before, len(before) + 1)
+    later = moments(folder, tmp_path / "moments", act)[1]
+    part_of_tensorflow(later / "ckpt-3_temp", stage)
+    # The same, with no other before it.
+    first = shutil.copytree(later, tmp_path / "first")
+    for name in checkpoint_names(1, 2):
+        (first / name).unlink()
+    assert read_unchanged(first) is None
+    check(read_unchanged(later), 2)
+    for there in (first, later):
+        write(there, 7)
+        check(read(there), 7)
+    assert names(first) == checkpoint_names(1)
+    assert names(later) == checkpoint_names(1, 2, 3)
 
 
 def test_killed_again_and_again(folder, tmp_path):
