@@ -37,6 +37,10 @@ class CompiledSteps:
         """The `predict_step`."""
         return CompiledPrediction(self._trainer, self._trainer.predict_step, _nothing)
 
+    def update_all_at_once(self) -> bool:
+        """Whether one optimizer updates all variables, as it does by default."""
+        return not (self._overrides("train_step") or self._overrides("apply_gradients"))
+
     def get_state(self) -> dict[str, Any]:
         """Return what decides how further steps are compiled."""
         return {"train": self.train.get_state(), "test": self.test.get_state()}

@@ -10,12 +10,17 @@ import numpy as np
 
 def get_state() -> dict[str, Any]:
     """Return the state of `random` and of NumPy's global generator."""
-    return {"python": random.getstate(), "numpy": np.random.get_state()}
+    version, numbers, gauss = random.getstate()
+    return {
+        "python": (version, np.array(numbers, "uint32"), gauss),
+        "numpy": np.random.get_state(),
+    }
 
 
 def set_state(state: dict[str, Any]) -> None:
     """Set what `get_state` has returned."""
-    random.setstate(state["python"])
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers.tolist()), gauss))
     np.random.set_state(state["numpy"])
 
 

@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 _KIND = "__kind__"
+_BASIC = frozenset({bool, int, float, str, type(None)})
+_DEQUE = collections.deque
 _SEQUENCES: dict[str, type] = {
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
-    "deque": collections.deque,
+    "deque": _DEQUE,
 }
 _MAPPINGS: dict[str, type] = {
     "dict": dict,
@@ -29,7 +31,7 @@ def is_plain(value: Any) -> bool:
         return all(map(is_plain, value))
     if kind in _MAPPINGS.values():
         return all(map(is_plain, (*value, *value.values())))
-    return kind in (bool, int, float, str, type(None)) or _is_numeric(value)
+    return kind in _BASIC or _is_numeric(value)
 
 
 def pack(value: Any) -> tuple[str, list[Any]]:
@@ -42,25 +44,26 @@ def pack(value: Any) -> tuple[str, list[Any]]:
 
     def packed(value: Any) -> Any:
         kind = type(value)
-        if not is_plain(value):
+        if kind in _BASIC:
+            return value
+        if kind is list:
+            return list(map(packed, value))
+        if kind in _SEQUENCES.values():
+            items = {_KIND: kind.__name__, "items": list(map(packed, value))}
+            return {**items, "maxlen": value.maxlen} if kind is _DEQUE else items
+        if kind in _MAPPINGS.values():
+            pairs = [[packed(key), packed(item)] for key, item in value.items()]
+            if kind is dict and _KIND not in value and _has_names(value):
+                return dict(pairs)
+            return {_KIND: kind.__name__, "items": pairs}
+        if not _is_numeric(value):
             raise TypeError(
                 "Expected numbers, strings, numeric arrays, or lists, tuples, sets and "
                 f"dicts of them. Received: {value!r} of type {kind.__name__}"
             )
         if isinstance(value, np.generic):
             return {_KIND: "number", "array": add(np.asarray(value))}
-        if isinstance(value, (np.ndarray, tf.Tensor)):
-            return {_KIND: "array", "array": add(value)}
-        if kind is list:
-            return list(map(packed, value))
-        if kind in _SEQUENCES.values():
-            return {_KIND: kind.__name__, "items": list(map(packed, value))}
-        if kind in _MAPPINGS.values():
-            pairs = [[packed(key), packed(item)] for key, item in value.items()]
-            if kind is dict and _KIND not in value and _has_names(value):
-                return dict(pairs)
-            return {_KIND: kind.__name__, "items": pairs}
-        return value
+        return {_KIND: "array", "array": add(value)}
 
     def add(array: Any) -> int:
         # NumPy's may be changed before they are written.
@@ -85,6 +88,7 @@ def unpack(text: str, arrays: Sequence[Any]) -> Any:
         "number": lambda item: np.asarray(arrays[item["array"]])[()],
         "array": lambda item: np.asarray(arrays[item["array"]]),
         **{name: sequence(kind) for name, kind in _SEQUENCES.items()},
+        "deque": lambda item: _DEQUE(map(unpacked, item["items"]), item["maxlen"]),
         **{name: mapping(kind) for name, kind in _MAPPINGS.items()},
     }
 
@@ -102,7 +106,7 @@ def unpack(text: str, arrays: Sequence[Any]) -> Any:
 
 def _is_numeric(value: Any) -> bool:
     """Whether `value` is an array or a number of NumPy's that can be written."""
-    if not isinstance(value, (np.ndarray, np.generic, tf.Tensor)):
+    if type(value) is not np.ndarray and not isinstance(value, (np.generic, tf.Tensor)):
         return False
     try:
         dtype = tf.as_dtype(value.dtype)

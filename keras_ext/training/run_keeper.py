@@ -277,8 +277,9 @@ class RunKeeper:
 
     def _restore_variables(self, saved: Saved) -> None:
         optimizer, model = self._loop.optimizer, self._loop.model
-        trained_by_hand = not hasattr(model, "_compiled")
-        if trained_by_hand and model.built and optimizer and not optimizer.built:
+        steps = getattr(model, "_compiled", None)
+        known = steps is None or steps.update_all_at_once()
+        if known and model.built and optimizer and not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._restoration = Restoration(
             saved.path, saved.state["variables"], saved.variables

@@ -255,9 +255,7 @@ class TestWithCheckpoint:
         # One for the epoch, one for the end.
         assert len(checkpoint.files.paths()) == 2
 
-    @pytest.mark.parametrize(
-        ("seconds", "save_freq"), [(4, "epoch"), (5, 2), (13, 5)]
-    )
+    @pytest.mark.parametrize(("seconds", "save_freq"), [(4, "epoch"), (5, 2), (13, 5)])
     def test_continued_until_the_end(self, seconds, save_freq, clock, tmp_path):
         options = {"epochs": 3, "validation_split": 0.2, "shuffle": True}
         steps = 4 * 3

@@ -276,8 +276,16 @@ def test_an_architecture_of_the_same_layers(driver, folder, within):
         ("Adam", "RMSprop", "'adam/iteration'.*Received: .*'rm_?sprop/iteration'"),
         ("Adam", "SGD", "'adam/iteration'.*Received: .*'(?i:sgd)/iteration'"),
         ("SGD", "Adam", "'(?i:sgd)/iteration'.*Received: .*'adam/iteration'"),
-        ("SGD", "momentum", "lacks the optimizer's variable '(?i:sgd)/.*kernel_momentum'"),
-        ("momentum", "SGD", "has the optimizer's variable '(?i:sgd)/.*kernel_momentum'"),
+        (
+            "SGD",
+            "momentum",
+            "lacks the optimizer's variable '(?i:sgd)/.*kernel_momentum'",
+        ),
+        (
+            "momentum",
+            "SGD",
+            "has the optimizer's variable '(?i:sgd)/.*kernel_momentum'",
+        ),
         ("Adam", "average", "the optimizer's variable 'adam/.*(now|Received)"),
     ],
 )
