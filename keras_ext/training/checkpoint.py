@@ -26,9 +26,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     A checkpoint holds all variables of model, optimizer, metrics and random
     generators, the position in the data and its order, the state of the other
-    callbacks, the History, and the random numbers of Python and NumPy. It is written
-    by `tf.train.CheckpointManager` while training goes on, and counts only once it is
-    whole. Nothing that is there is ever written over.
+    callbacks, the History, and the random numbers of Python and NumPy. It consists of
+    the files of a `tf.train.Checkpoint`, is written while training goes on, and counts
+    only once it is whole. Nothing that is there is ever written over.
 
     On the first of the `signals`, the running call is finished, the run is saved, and
     the process left: by `Preempted`, exit code 75, or by `KeyboardInterrupt` if it was

@@ -16,6 +16,9 @@ import tensorflow as tf
 from keras_ext.training.packing import pack, unpack
 
 _NAME = "ckpt"
+_WHOLE = re.compile(rf"{_NAME}-\d+\.index")
+_DATA = re.compile(rf"({_NAME}-\d+)\.data-\d+-of-\d+")
+_UNFINISHED = re.compile(rf"{_NAME}-\d+_temp")
 _STATE = "state/.ATTRIBUTES/py_state"
 
 
@@ -87,7 +90,7 @@ class CheckpointFiles:
 
     def paths(self) -> list[str]:
         """Return the checkpoints that are there, the oldest first."""
-        found = self._folder.glob(f"{_NAME}-*.index")
+        found = [path for path in self._listed() if _WHOLE.fullmatch(path.name)]
         return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
 
     def read(self) -> Saved | None:
@@ -182,6 +185,7 @@ class CheckpointFiles:
 
     def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
         self._text.text = text
         with tf.device("CPU:0"):
             checkpoint = self._checkpoint
@@ -212,7 +216,6 @@ class CheckpointFiles:
         self, values: list[Any], iterators: Sequence[Any]
     ) -> tf.train.Checkpoint:
         """Make what writes these values, and iterators that change all the time."""
-        self._remove_unfinished()
         self._copies = [
             tf.Variable(
                 tf.zeros((0,), value.dtype),
@@ -232,10 +235,16 @@ class CheckpointFiles:
             with open(path, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(path, self._folder / path.name)
+        if os.name == "posix":
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def _next_number(self) -> int:
         """Return a number that no file has: nothing is ever written over."""
-        return 1 + max(map(_number, self._folder.iterdir()), default=0)
+        return 1 + max(map(_number, self._listed()), default=0)
 
     def _remove_oldest(self) -> None:
         if self._max_to_keep is None:
@@ -248,14 +257,16 @@ class CheckpointFiles:
 
     def _remove_unfinished(self) -> None:
         """Remove what a process that was killed has begun to write, or to remove."""
-        for path in self._folder.glob(f"{_NAME}-*"):
-            if path.name.endswith("_temp"):
+        for path in self._listed():
+            data = _DATA.fullmatch(path.name)
+            if _UNFINISHED.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
-            elif ".data-" in path.name:
-                prefix = path.name.split(".data-", maxsplit=1)[0]
-                if not path.with_name(f"{prefix}.index").exists():
-                    with contextlib.suppress(OSError):
-                        path.unlink()
+            elif data and not path.with_name(f"{data[1]}.index").exists():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _listed(self) -> list[pathlib.Path]:
+        return list(self._folder.iterdir()) if self._folder.is_dir() else []
 
 
 def _read(path: str) -> Saved:

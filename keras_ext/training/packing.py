@@ -10,6 +10,11 @@ import tensorflow as tf
 
 _KIND = "__kind__"
 _BASIC = frozenset({bool, int, float, str, type(None)})
+_DTYPES = {
+    "bool",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    *("bfloat16", "float16", "float32", "float64", "complex64", "complex128"),
+}
 _DEQUE = collections.deque
 _SEQUENCES: dict[str, type] = {
     "tuple": tuple,
@@ -108,13 +113,7 @@ def _is_numeric(value: Any) -> bool:
     """Whether `value` is an array or a number of NumPy's that can be written."""
     if type(value) is not np.ndarray and not isinstance(value, (np.generic, tf.Tensor)):
         return False
-    try:
-        dtype = tf.as_dtype(value.dtype)
-    except TypeError:
-        return False
-    return bool(
-        dtype.is_bool or dtype.is_integer or dtype.is_floating or dtype.is_complex
-    )
+    return getattr(value.dtype, "name", None) in _DTYPES
 
 
 def _has_names(mapping: Mapping[Any, Any]) -> bool:

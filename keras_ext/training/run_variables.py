@@ -226,7 +226,8 @@ def _difference(now: Sequence[Any], saved: Sequence[Any]) -> str | None:
 def _comparable(description: Any) -> Any:
     """Return a description without the numbers by which Keras makes names unique."""
     owner, name, shape, dtype = description
-    return owner, re.sub(r"_\d+(?=/|_|:|$)", "", name), tuple(shape), dtype
+    name = re.sub(r"_\d+(?=/|_|:|$)", "", name).lower()
+    return owner, name, tuple(shape), dtype
 
 
 def _written(description: Any) -> str:

@@ -177,6 +177,15 @@ def test_any_number_of_variables_in_their_order(folder, count):
     assert [int(value) for value in saved.state["arrays"]] == [-1, -1, -1]
 
 
+def test_other_types_every_time(folder):
+    files = CheckpointFiles(str(folder))
+    for dtype in ("float32", "int8", "float64", "float64", "bool"):
+        files.write([tf.Variable(tf.ones(3, dtype))], dtype)
+        files.wait()
+        assert read(folder).state == read(folder).variables[0].dtype.name == dtype
+    files.close()
+
+
 def test_other_variables_every_time(folder):
     """Shapes, types and their number may change from one to the next."""
     files = CheckpointFiles(str(folder))

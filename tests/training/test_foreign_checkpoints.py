@@ -279,12 +279,12 @@ def test_an_architecture_of_the_same_layers(driver, folder, within):
         (
             "SGD",
             "momentum",
-            "lacks the optimizer's variable '(?i:sgd)/.*kernel_momentum'",
+            "lacks the optimizer's variable '(?i:sgd)/.*momentum'",
         ),
         (
             "momentum",
             "SGD",
-            "has the optimizer's variable '(?i:sgd)/.*kernel_momentum'",
+            "has the optimizer's variable '(?i:sgd)/.*momentum'",
         ),
         ("Adam", "average", "the optimizer's variable 'adam/.*(now|Received)"),
     ],
