@@ -1,8 +1,12 @@
 """Lengths of time as people write them."""
 
+import math
 import re
 from typing import Any
 
+import numpy as np
+
+_NUMBERS = (int, float, np.integer, np.floating)
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
 
 
@@ -22,7 +26,9 @@ def seconds(name: str, value: Any) -> float:
         total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
         if total > 0 and written == re.sub(r"\s", "", value):
             return total
-    elif isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    elif (
+        isinstance(value, _NUMBERS) and type(value) is not bool and 0 < value < math.inf
+    ):
         return float(value)
     raise ValueError(
         f"`{name}` must be a length of time: a positive number of seconds, or a string "

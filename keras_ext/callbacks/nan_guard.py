@@ -14,13 +14,14 @@ class NaNGuard(keras.callbacks.Callback):
 
     In the steps of a `keras_ext.Trainer`, in `fit` or in a loop, loss and gradients are
     looked at before every update, in compiled code, and an update with one that is not
-    finite is never made: the weights stay finite. Elsewhere, the logs are looked at
-    after the batch, when the update was made.
+    finite is never made: neither weights nor moving statistics take part in it.
+    Elsewhere, the logs are looked at after the batch, when the update was made.
 
     Args:
         action: What to do then. `"stop"`: end the training; the run is not saved any
             more, so that the last checkpoint is one from before. `"skip"`: leave out
-            this one update and go on; the batch does not count in the logged loss.
+            this one update and go on; a batch whose loss is not finite does not count
+            in the logged loss.
             `"roll_back"`: go back to the last checkpoint and on from there, with the
             data in another order, since the same would end in the same way. Default:
             `"stop"`.
@@ -88,6 +89,11 @@ class NaNGuard(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Have the Trainer, if it is one, look at its updates."""
         self.request, self._epoch, self._first = None, 0, 0
+        if self.action == "roll_back" and not (self.params or {}).get("resumable"):
+            raise ValueError(
+                "NaNGuard('roll_back') needs something to go back to. Expected: a "
+                "keras_ext.callbacks.Checkpoint beside it, in Trainer.fit or Loop."
+            )
         watch = getattr(self.model, "watch_updates", None)
         self._watch: Any = watch and watch(go_on=self.action == "skip")
         if self.action == "skip" and self._watch is None:
@@ -95,11 +101,6 @@ class NaNGuard(keras.callbacks.Callback):
                 "NaNGuard('skip') needs the steps of a keras_ext.Trainer on a single "
                 "replica: elsewhere, an update was made before a callback hears of it. "
                 "Wrap the model, `keras_ext.Trainer(model)`, or use NaNGuard('stop')."
-            )
-        if self.action == "roll_back" and not (self.params or {}).get("resumable"):
-            raise ValueError(
-                "NaNGuard('roll_back') needs something to go back to. Expected: a "
-                "keras_ext.callbacks.Checkpoint beside it, in Trainer.fit or Loop."
             )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

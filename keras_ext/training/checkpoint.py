@@ -90,16 +90,17 @@ class Checkpoint(keras.callbacks.Callback):
         self.max_to_keep = _checks.optional(
             _checks.positive_int, "max_to_keep", max_to_keep
         )
-        self.signals = signals
+        self.signals = _signals(signals)
         self.files = CheckpointFiles(self.directory, self.max_to_keep)
         self._seconds: float | None = None
         if isinstance(save_freq, str) and save_freq != "epoch":
             self._seconds = _duration.seconds("save_freq", save_freq)
         elif save_freq != "epoch":
-            _checks.positive_int("save_freq", save_freq)
+            self.save_freq = _checks.positive_int("save_freq", save_freq)
         self.watch = SignalWatch(signals)
         self._driven = False
         self._saved_at = time.monotonic()
+        self._steps = self._epoch = self._epoch_start = 0
 
     @property
     def batch_hook_freq(self) -> Literal["epoch"] | int:
@@ -154,7 +155,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved_at = time.monotonic()
         if self._driven:
             return
-        self._steps = self._epoch = self._resumed_epoch = 0
+        self._steps = self._epoch = self._epoch_start = 0
         saved = self.files.read()
         if saved is not None:
             self._restore(saved)
@@ -162,25 +163,35 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Note which epoch begins."""
         self._epoch = epoch
+        self._epoch_start = self._steps
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save, if it is due."""
         if not self._driven:
-            self._steps += 1
-            self._save_if_due(self._epoch, at_epoch_end=False)
+            done = batch + 1
+            steps = (self.params or {}).get("steps")
+            if steps is not None:
+                # Keras numbers the last call of an epoch beyond the epoch's end.
+                done = min(done, steps)
+            before, self._steps = self._steps, self._epoch_start + done
+            frequency = self.batch_hook_freq
+            if frequency == "epoch":
+                due = self.is_due(self._steps, at_epoch_end=False)
+            else:
+                due = self._steps // frequency > before // frequency
+            if due:
+                self._save(self._epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save, if it is due."""
-        if not self._driven:
-            self._save_if_due(epoch + 1, at_epoch_end=True)
+        if not self._driven and self.is_due(self._steps, at_epoch_end=True):
+            self._save(epoch + 1)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Wait until everything is written."""
         self.files.close()
 
-    def _save_if_due(self, epoch: int, *, at_epoch_end: bool) -> None:
-        if not self.is_due(self._steps, at_epoch_end=at_epoch_end):
-            return
+    def _save(self, epoch: int) -> None:
         variables = run_variables(self.model, self.model.optimizer, {})
         state = {
             "loop": {"epoch": epoch},
@@ -198,6 +209,7 @@ class Checkpoint(keras.callbacks.Callback):
         restoration.begin(run_variables(self.model, optimizer, {}))
         missing = restoration.missing(besides="metrics")
         if missing:
+            restoration.undo()
             raise ValueError(
                 f"The checkpoint {saved.path!r} has {missing}, which the model does "
                 "not have yet. Build it before `fit`: `model.build(input_shape)`."
@@ -211,3 +223,14 @@ class Checkpoint(keras.callbacks.Callback):
             "with `resume=True` continues a run exactly.",
             stacklevel=2,
         )
+
+
+def _signals(signals: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of signals that a process can listen to, else raise."""
+    try:
+        return tuple(signal.Signals(number) for number in signals)
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`signals` must be a sequence of numbers of signals, such as "
+            f"(signal.SIGTERM,). Received: signals={signals!r}"
+        ) from None

@@ -36,6 +36,7 @@ class CompiledStep:
     ) -> None:
         self._trainer = trainer
         self._step = step
+        self._name = step.__name__.removeprefix("watched_")
         self._build = build
         self._traces = Traces(self._run, build)
         self._compiled: dict[Any, Any] = {}
@@ -165,7 +166,7 @@ class CompiledStep:
     def _of_all_replicas(self, outputs: Any) -> Any:
         if not isinstance(outputs, dict):
             raise TypeError(
-                f"`{type(self._trainer).__name__}.{self._step.__name__}` must return a "
+                f"`{type(self._trainer).__name__}.{self._name}` must return a "
                 "dict of names and numbers, such as {'loss': loss}. "
                 f"Received: {outputs!r}"
             )
@@ -214,7 +215,7 @@ class CompiledStep:
                 self._suits_xla = False
                 warnings.warn(
                     f"XLA can't compile `{type(self._trainer).__name__}."
-                    f"{self._step.__name__}`, which now runs as a graph. Say "
+                    f"{self._name}`, which now runs as a graph. Say "
                     "`compile(..., jit_compile=False)` to have it so without this "
                     f"warning. XLA says: {str(error)[:300]}",
                     stacklevel=6,

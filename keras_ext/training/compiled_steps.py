@@ -25,7 +25,8 @@ class CompiledSteps:
     @functools.cached_property
     def train(self) -> CompiledStep:
         """The `train_step`."""
-        return CompiledStep(self._trainer, self._trainer.train_step, self._build)
+        trainer = self._trainer
+        return CompiledStep(trainer, trainer.watched_train_step, self._build)
 
     @functools.cached_property
     def test(self) -> CompiledStep:

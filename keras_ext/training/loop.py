@@ -306,9 +306,13 @@ class Loop:
                 "This Loop was iterated over before. Make a new Loop; to continue the "
                 "epochs, pass `initial_epoch=`."
             )
-        self.callbacks.on_train_begin()
-        self._state = "running"
         self._keeper.begin()
+        try:
+            self.callbacks.on_train_begin()
+        except BaseException:
+            self._keeper.close()
+            raise
+        self._state = "running"
 
     def _begin_epoch(self, index: int) -> Epoch:
         if self.model.compiled:

@@ -59,11 +59,16 @@ class RunKeeper:
             check_logs_are_kept(loop.callbacks.callbacks)
         if self._checkpoint is not None:
             _check_single_worker(loop.model)
-            self._checkpoint.drive()
             self._signals = self._checkpoint.watch
 
     def begin(self) -> None:
-        """Begin to listen to signals."""
+        """Take over from the Checkpoint, and begin to listen to signals."""
+        model = self._loop.model
+        if hasattr(model, "watch_updates"):
+            # What a training that could not begin may have left behind.
+            model.watch_updates(go_on=None)
+        if self._checkpoint is not None:
+            self._checkpoint.drive()
         self._signals.start()
 
     def close(self) -> None:
@@ -240,18 +245,20 @@ class RunKeeper:
         self._save_if(True, epoch.index, epoch)
 
     def _save_if(self, due: bool, index: int, epoch: "Epoch | None") -> None:
-        if self.asked("discard"):
-            return
-        self.interrupted = self.asked("interrupt")
+        loop, files = self._loop, self._files()
+        has_ended = epoch is None and (index >= loop.epochs or loop.stop_training)
+        self.interrupted = self.asked("interrupt") and not has_ended
         received = self._signals.received
-        if due or self.interrupted or received:
+        discard = self.asked("discard")
+        if not discard and (due or self.interrupted or received):
             self._save(index, epoch)
         if received is None:
             return
-        files = self._files()
         files.wait()
-        message = f"{received.name}: the run is saved as {files.paths()[-1]!r}"
-        if self._loop.verbose:
+        paths = files.paths()
+        saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
+        message = f"{received.name}: {saved}"
+        if loop.verbose:
             print(message)
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 

@@ -140,13 +140,13 @@ class Trainer(WatchedModel):
             y_pred = self.forward(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
         hooks.check_loss(self, loss)
-        self.track_loss(loss, x)
         if self.trainable_variables:
             gradients = self.compute_gradients(tape, loss)
             hooks.check_gradients(self, gradients)
             self.update(loss, gradients)
         else:
             warnings.warn("The model has no trainable variables.", stacklevel=2)
+        self.track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def forward(self, x: Any, training: bool) -> Any:

@@ -1,6 +1,7 @@
 """Updates that are left out where the loss or a gradient is not finite."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +21,9 @@ class UpdateWatch:
     def __init__(self, *, go_on: bool) -> None:
         self.go_on = go_on
         self._names = ["loss"]
+        self._before: list[tuple[Any, Any]] = []
+        self._left_out: Any = None
+        self._in_step = False
         # Steps since `reset`, the first one left out, its tensor, how many left out.
         self.notes = tf.Variable([0, -1, -1, 0], dtype=tf.int64, trainable=False)
 
@@ -35,6 +39,17 @@ class UpdateWatch:
     def has_seen_steps(self) -> bool:
         """Whether a step was looked at since `reset`."""
         return bool(self.notes[0] > 0)
+
+    @contextlib.contextmanager
+    def step(self, trainer: Any) -> Iterator[None]:
+        """Be around a training step: keep what the forward pass may change."""
+        weights = trainer.non_trainable_weights
+        self._before = [(one, tf.convert_to_tensor(one)) for one in weights]
+        self._left_out, self._in_step = None, True
+        try:
+            yield
+        finally:
+            self._before, self._left_out, self._in_step = [], None, False
 
     def update(self, trainer: Any, loss: Any, gradients: Sequence[Any]) -> None:
         """Call `apply_gradients` of a Trainer, unless something is not finite.
@@ -61,20 +76,28 @@ class UpdateWatch:
             ]
         )
         left_out = bad if self.go_on else bad | (count > 0)
+        self._left_out = left_out
 
         def make() -> Any:
             trainer.apply_gradients(gradients)
             return tf.constant(True)
 
         tf.cond(left_out, lambda: tf.constant(False), make)
+        for weight, value in self._before:
+            weight.assign(tf.where(left_out, value, tf.convert_to_tensor(weight)))
 
     def counted(self, loss: Any, samples: Any) -> tuple[Any, Any]:
         """Return loss and number of samples, both 0 if the step is to be forgotten."""
-        if not self.go_on:
+        if not (self.go_on and self._in_step):
             return loss, samples
-        finite = tf.math.is_finite(loss)
+        forgotten = self._left_out
+        if forgotten is None:
+            forgotten = ~tf.math.is_finite(loss)
         nothing = tf.zeros_like(samples)
-        return tf.where(finite, loss, 0.0), tf.where(finite, samples, nothing)
+        return (
+            tf.where(forgotten, tf.zeros_like(loss), loss),
+            tf.where(forgotten, nothing, samples),
+        )
 
 
 def _is_finite(value: Any) -> Any:

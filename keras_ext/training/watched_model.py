@@ -59,6 +59,13 @@ class WatchedModel(CompiledModel):
                 loss, samples = self._watch.counted(loss, samples)
             tracker.update_state(loss * replicas, sample_weight=samples)
 
+    def watched_train_step(self, data: Any) -> Any:
+        """Make the `train_step`, with what looks at its updates around it."""
+        if self._watch is None:
+            return self.train_step(data)
+        with self._watch.step(self):
+            return self.train_step(data)
+
     def watch_updates(self, *, go_on: bool | None) -> UpdateWatch | None:
         """Look at loss and gradients before every update; `NaNGuard` calls this.
 
