@@ -12,7 +12,16 @@ from keras_ext.training.packing import is_plain
 
 def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
     """Return the name of every callback's class, and its state."""
-    return [(type(callback).__name__, _get(callback)) for callback in callbacks]
+    states = []
+    for callback in callbacks:
+        name, state = type(callback).__name__, _get(callback)
+        if not is_plain(state):
+            raise TypeError(
+                f"The state of the callback {name} can't be saved. Expected: numbers, "
+                f"strings, arrays, or lists and dicts of them. Received: {state!r}"
+            )
+        states.append((name, state))
+    return states
 
 
 def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
@@ -52,11 +61,20 @@ def _get(callback: Any) -> Any:
         return callback.get_state()
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return {}
-    arguments = inspect.signature(type(callback).__init__).parameters
+    if isinstance(callback, keras.callbacks.History):
+        return {"history": callback.history, "epoch": callback.epoch}
+    arguments = {"params"}
+    for kind in type(callback).__mro__[:-1]:
+        if "__init__" in vars(kind):
+            arguments.update(inspect.signature(vars(kind)["__init__"]).parameters)
+    # Its folders are made of an argument.
+    folders = isinstance(callback, keras.callbacks.TensorBoard)
     return {
         name: value
         for name, value in vars(callback).items()
-        if name not in arguments and name != "params" and is_plain(value)
+        if name.lstrip("_") not in arguments
+        and is_plain(value)
+        and not (folders and isinstance(value, str))
     }
 
 

@@ -97,7 +97,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._seconds = _duration.seconds("save_freq", save_freq)
         elif save_freq != "epoch":
             self.save_freq = _checks.positive_int("save_freq", save_freq)
-        self.watch = SignalWatch(signals)
+        self.watch = SignalWatch(self.signals)
         self._driven = False
         self._saved_at = time.monotonic()
         self._steps = self._epoch = self._epoch_start = 0
@@ -227,10 +227,14 @@ class Checkpoint(keras.callbacks.Callback):
 
 def _signals(signals: Sequence[int]) -> tuple[int, ...]:
     """Return the numbers of signals that a process can listen to, else raise."""
+    deaf = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
     try:
-        return tuple(signal.Signals(number) for number in signals)
+        numbers = tuple(signal.Signals(number) for number in signals)
+        if deaf & set(numbers):
+            raise ValueError(numbers)
+        return numbers
     except (TypeError, ValueError):
         raise ValueError(
-            "`signals` must be a sequence of numbers of signals, such as "
+            "`signals` must be a sequence of signals that can be heard, such as "
             f"(signal.SIGTERM,). Received: signals={signals!r}"
         ) from None

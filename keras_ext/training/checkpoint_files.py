@@ -74,14 +74,24 @@ class CheckpointFiles:
     """
 
     def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
-        if set(directory) & set("*?[]\\"):
+        forbidden = "*?[]" if os.sep == "\\" else "*?[]\\"
+        if set(directory) & set(forbidden):
             raise ValueError(
-                "The path of a folder for checkpoints must not contain any of * ? [ ] "
-                f"and \\, which TensorFlow takes for a pattern. Received: {directory!r}"
+                "The path of a folder for checkpoints must not contain any of "
+                f"{' '.join(forbidden)}, which TensorFlow takes for a pattern. "
+                f"Received: {directory!r}"
+            )
+        if "://" in directory:
+            raise ValueError(
+                "Checkpoints are written to a folder of the local file system, where "
+                f"files can be replaced. Received: {directory!r}. Mount it, or save "
+                "locally and copy the folder."
             )
         self.directory = directory
         self._folder = pathlib.Path(directory)
         self._max_to_keep = max_to_keep
+        # A checkpoint that is still to be read, and is not removed.
+        self.needed: str | None = None
         self._text = _Text()
         self._copies: list[tf.Variable] = []
         self._checkpoint: tf.train.Checkpoint | None = None
@@ -250,7 +260,7 @@ class CheckpointFiles:
         if self._max_to_keep is None:
             return
         for path in self.paths()[: -self._max_to_keep]:
-            if _is_ours(path):
+            if path != self.needed and _is_ours(path):
                 # The index first: what has one is whole.
                 os.remove(f"{path}.index")
         self._remove_unfinished()

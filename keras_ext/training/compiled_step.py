@@ -87,8 +87,8 @@ class CompiledStep:
         return {"made": self._made, "regular": self._regular}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Count on from the steps that were made; `regular` comes with the plan."""
-        self._made = state["made"]
+        """Have further steps compiled as those of the run with this state."""
+        self._made, self._regular = state["made"], state["regular"]
 
     def is_stale(self) -> bool:
         """Whether other variables are trainable than when the step was traced."""

@@ -28,6 +28,7 @@ class DatasetSource(Source):
         self._next_iterator: Any = None
         self._reading: Reading | ReadBefore | None = None
         self._reads_again = False
+        self._batch_size: int | None = None
 
     @property
     def num_batches(self) -> int | None:
@@ -58,7 +59,8 @@ class DatasetSource(Source):
         if self._next_iterator is None:
             self._next_iterator = self._make_iterator()
         running = [] if self._iterator is None else [self._iterator]
-        return {"held": held}, [*running, self._next_iterator]
+        state = {"held": held, "batch_size": self._batch_size}
+        return state, [*running, self._next_iterator]
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
         """Go on with what was read ahead, then with the iterators."""
@@ -70,6 +72,7 @@ class DatasetSource(Source):
             self._iterator = self._make_iterator()
             running[0](self._iterator)
             self._reading = ReadBefore(state["held"], self._dataset.element_spec)
+            self._batch_size = state["batch_size"]
         self._next_iterator = self._make_iterator()
         following(self._next_iterator)
 
@@ -94,15 +97,21 @@ class DatasetSource(Source):
             if isinstance(self._reading, ReadBefore):
                 yield from self._reading.chunks(size)
             for first in iterator:
+                size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
+                if self._batch_size not in (None, size_of_first):
+                    # An odd one; in a continued epoch, it may come first.
+                    yield SingleBatch(first, regular=False)
+                    continue
                 if not (can_be_stacked and _has_samples(first)):
                     yield SingleBatch(first)
                     yield from map(SingleBatch, iterator)
                 else:
+                    self._batch_size = size_of_first
                     stacks = stacks_for(first, self.num_batches)
                     self._reading = Reading(stacks, first, iterator)
                     yield from self._reading.chunks(size)
         finally:
-            self._iterator = self._reading = None
+            self._iterator = self._reading = self._batch_size = None
 
     def _begin(self, index: int, start: int) -> Any:
         """Return the iterator of an epoch, with what is to come from `start` on."""

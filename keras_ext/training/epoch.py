@@ -55,6 +55,7 @@ class Epoch:
         # Passes over data that were begun, and how many steps the last has made.
         self._passes = 0
         self._pass_steps = 0
+        self._pass_is_over = False
         self._continued: dict[str, Any] | None = None
 
     @property
@@ -249,6 +250,7 @@ class Epoch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(data, Source):
             self._loop._keeper.restore_source("validation", data)
+        self._loop._keeper.before_evaluation(self)
         try:
             logs = model.evaluate(
                 x,
@@ -259,8 +261,10 @@ class Epoch:
                 **kwargs,
             )
         except EvaluationLeft:
-            self._loop._keeper.leave_evaluation(self)
+            self._loop._keeper.leave_evaluation()
             raise
+        finally:
+            self._loop._keeper.after_evaluation()
         self._validation.update({f"val_{name}": value for name, value in logs.items()})
         return logs
 
@@ -284,6 +288,7 @@ class Epoch:
             "step": self.step,
             "passes": self._passes,
             "pass_steps": self._pass_steps,
+            "pass_is_over": self._pass_is_over,
             "logs": self._logs.get_state(),
             "validation": self._validation,
             "regular": compiled and compiled.train.get_state()["regular"],
@@ -304,6 +309,10 @@ class Epoch:
         if state is None or number >= state["passes"]:
             return 0
         if number < state["passes"] - 1:
+            return None
+        if state["pass_is_over"]:
+            # No step comes that makes the variables to restore.
+            self._loop._keeper.restore_rest(source.peek())
             return None
         return int(state["pass_steps"])
 
@@ -327,7 +336,7 @@ class Epoch:
                 "`epoch.batches(zip(first, second))`."
             )
         self._iterating = True
-        before, self._pass_steps = self.step, start
+        before, self._pass_steps, self._pass_is_over = self.step, start, False
         try:
             for chunk in () if start and loop.stop_training else chunks:
                 self._check_logged()
@@ -346,7 +355,7 @@ class Epoch:
                 if loop.stop_training or self.cut_short:
                     break
         finally:
-            self._iterating = False
+            self._iterating, self._pass_is_over = False, True
         if self.step == before and start:
             loop._keeper.restore_rest(source.peek())
         elif self.step == before:

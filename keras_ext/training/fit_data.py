@@ -203,6 +203,10 @@ class ClassWeighted(Source):
         """Reseed the other source."""
         self._source.reseed(seed)
 
+    def close(self) -> None:
+        """Let go of what the other source reads."""
+        self._source.close()
+
     def _weighted(self, batch: Any) -> Any:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         _check_weights(self._class_weight, sample_weight)

@@ -70,7 +70,7 @@ class EpochLogs:
 
     def get_state(self) -> dict[str, Any]:
         """Return the values and the sums behind them, as plain data."""
-        values = {name: _number(value) for name, value in self._values.items()}
+        values = keras.tree.map_structure(_number, self._values)
         return {"values": values, "totals": self._totals}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -306,8 +306,8 @@ class Loop:
                 "This Loop was iterated over before. Make a new Loop; to continue the "
                 "epochs, pass `initial_epoch=`."
             )
-        self._keeper.begin()
         try:
+            self._keeper.begin()
             self.callbacks.on_train_begin()
         except BaseException:
             self._keeper.close()

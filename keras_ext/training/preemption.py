@@ -56,7 +56,7 @@ class EvaluationWatch(keras.callbacks.Callback):
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         """Leave, if a signal has come."""
-        if self._signals.received is not None:
+        if self._signals.received is not None and self._signals.in_evaluation:
             raise EvaluationLeft
 
 
@@ -73,13 +73,16 @@ class SignalWatch:
         self._signals = signals
         self._before: dict[int, Any] = {}
         self.received: signal.Signals | None = None
+        self.in_evaluation = False
 
     def start(self) -> None:
         """Begin to watch."""
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for number in self._signals:
-                self._before[number] = signal.signal(number, self._note)
+                # What is ignored (by `nohup`, for instance) stays so.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
 
     def stop(self) -> None:
         """Have the signals do what they did before."""

@@ -40,14 +40,14 @@ def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | No
             )
         return None
     if resume is True and checkpoint is not None:
-        return checkpoint.files.read()
+        return _of_a_loop(checkpoint.files.read())
     if not isinstance(resume, (str, os.PathLike)):
         raise TypeError(
             "`resume` must be True, False or a folder with checkpoints. "
             f"Received: {resume!r} of type {type(resume).__name__}"
         )
     directory = os.fsdecode(resume)
-    saved = CheckpointFiles(directory).read()
+    saved = _of_a_loop(CheckpointFiles(directory).read())
     own = checkpoint is not None and _same(directory, checkpoint.directory)
     if saved is None and not own:
         raise FileNotFoundError(
@@ -64,13 +64,29 @@ def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | No
     return saved
 
 
+def _of_a_loop(saved: Saved | None) -> Saved | None:
+    if saved is not None and "seed" not in saved.state["loop"]:
+        raise ValueError(
+            f"The checkpoint {saved.path!r} was saved in keras.Model.fit, which cannot "
+            "be continued exactly. Expected: one of Trainer.fit or Loop. Choose "
+            "another folder, or go on with keras.Model.fit."
+        )
+    return saved
+
+
 def _same(first: str, second: str) -> bool:
     return os.path.realpath(first) == os.path.realpath(second)
 
 
 def check_others(others: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, other in others.items():
-        if not (variables_of(other) or hasattr(other, "set_state")):
+        if name in ("model", "optimizer", "metrics", "step"):
+            raise ValueError(
+                f"`state` must not use the name {name!r}, which the run's own has. "
+                "Choose another name."
+            )
+        has_methods = hasattr(other, "get_state") and hasattr(other, "set_state")
+        if not (variables_of(other) or has_methods):
             raise TypeError(
                 f"`state` has {name!r}, which has neither variables nor the methods "
                 "`get_state` and `set_state`. Expected: models, optimizers, metrics, "

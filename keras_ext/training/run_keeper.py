@@ -49,9 +49,9 @@ class RunKeeper:
         self._checkpoint = find_checkpoint(loop.callbacks.callbacks)
         self.saved = read_checkpoint(resume, self._checkpoint)
         self.interrupted = False
-        self._path = "" if self.saved is None else self.saved.path
         self._restoration: Restoration | None = None
         self._validation: Source | None = None
+        self._noted: Any = None
         self._saved_position: Any = None
         self._checked_operations = False
         self._signals = SignalWatch(())
@@ -97,6 +97,9 @@ class RunKeeper:
         if saved is None or (saved.state["epoch"] is not None) != in_epoch:
             return None
         self.saved, state, loop = None, saved.state, self._loop
+        if self._checkpoint is not None:
+            # Iterators of datasets are read from it later.
+            self._checkpoint.files.needed = saved.path
         loop._steps_made = state["loop"]["steps_made"]
         loop.stop_training = state["loop"]["stopped"]
         self._restore_variables(saved)
@@ -183,6 +186,8 @@ class RunKeeper:
             functools.partial(saved.restore_iterator, number) for number in iterators
         ]
         source.set_state(state, restores)
+        if self._checkpoint is not None and not self._run.saved_sources:
+            self._checkpoint.files.needed = None
 
     def after_chunk(self, epoch: "Epoch") -> None:
         """Save the run within an epoch, if it is time to, and leave if it is."""
@@ -210,6 +215,7 @@ class RunKeeper:
             if self._saved_position != (index, None):
                 self._save(index, None)
             self._checkpoint.files.wait()
+            self._leave_if_asked()
 
     def roll_back(self) -> int:
         """Go back to the last checkpoint, and return the epoch to go on with.
@@ -240,32 +246,59 @@ class RunKeeper:
         self.restore(in_epoch=False)
         return index
 
-    def leave_evaluation(self, epoch: "Epoch") -> None:
-        """Save the run as it was before the validation, and leave."""
-        self._save_if(True, epoch.index, epoch)
+    def before_evaluation(self, epoch: "Epoch") -> None:
+        """Note the state of the run, to be saved if a signal ends the evaluation."""
+        if self._checkpoint is None:
+            return
+        self._signals.in_evaluation = True
+        if not self.asked("discard"):
+            variables, state, iterators = self._run.collect(epoch.index, epoch)
+            values = [tf.convert_to_tensor(variable) for variable in variables]
+            self._noted = values, state, iterators
+
+    def after_evaluation(self) -> None:
+        """Forget that state."""
+        self._noted, self._signals.in_evaluation = None, False
+
+    def leave_evaluation(self) -> None:
+        """Save the run as it was before the evaluation, and leave."""
+        if self._noted is not None:
+            self._write(*self._noted)
+        self._leave_if_asked()
 
     def _save_if(self, due: bool, index: int, epoch: "Epoch | None") -> None:
-        loop, files = self._loop, self._files()
+        loop = self._loop
         has_ended = epoch is None and (index >= loop.epochs or loop.stop_training)
         self.interrupted = self.asked("interrupt") and not has_ended
         received = self._signals.received
         discard = self.asked("discard")
         if not discard and (due or self.interrupted or received):
             self._save(index, epoch)
+        self._leave_if_asked()
+
+    def _leave_if_asked(self) -> None:
+        files, received = self._files(), self._signals.received
         if received is None:
             return
         files.wait()
         paths = files.paths()
         saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
         message = f"{received.name}: {saved}"
-        if loop.verbose:
+        if self._loop.verbose:
             print(message)
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _save(self, index: int, epoch: "Epoch | None") -> None:
+        if epoch is not None:
+            self._run.check_metrics(epoch)
+        self._write(*self._run.collect(index, epoch))
+        self._saved_position = index, epoch and epoch.step
+
+    def _write(self, variables: Any, state: Any, iterators: Any) -> None:
+        """Write what was collected, without the iterators if they can't be saved."""
         files = self._files()
         try:
-            files.write(*self._run.collect(index, epoch))
+            files.write(variables, state, iterators)
         except tf.errors.FailedPreconditionError as error:
             self._run.iterators_can_be_saved = False
             warnings.warn(
@@ -277,8 +310,8 @@ class RunKeeper:
                 "(`tf.random.stateless_*`), or in layers of the model.",
                 stacklevel=2,
             )
-            files.write(*self._run.collect(index, epoch))
-        self._saved_position = index, epoch and epoch.step
+            state["sources"] = [[*item[:3], None] for item in state["sources"]]
+            files.write(variables, state)
         if self._checkpoint is not None:
             self._checkpoint.saved()
 
@@ -308,11 +341,14 @@ class RunKeeper:
 
     def _files(self) -> CheckpointFiles:
         if self._checkpoint is None:
-            raise RuntimeError("there is no Checkpoint among the callbacks")
+            raise RuntimeError(
+                "A callback asks to roll back, which needs a "
+                "keras_ext.callbacks.Checkpoint beside it."
+            )
         return self._checkpoint.files
 
     def asked(self, request: str) -> bool:
-        """Whether a callback asks for something, see "extending" in the docs."""
+        """Whether a callback asks for something, see "fault tolerance" in the docs."""
         callbacks = self._loop.callbacks.callbacks
         return any(getattr(one, "request", None) == request for one in callbacks)
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from keras_ext.training import callback_state, host_random
 from keras_ext.training.run_variables import RunVariable, run_variables, variables_of
@@ -61,13 +60,10 @@ class RunState:
             index: The epoch to go on with.
             epoch: It, if it has begun.
 
-        Raises:
-            ValueError: If a metric was logged that does not belong to the run.
         """
         variables = self.variables()
         logged = list(self._loop._to_reset)
         if epoch is not None:
-            _check_metrics(epoch, variables)
             logged += epoch.logged_metrics
         sources, iterators = self._source_states()
         state = {
@@ -97,7 +93,6 @@ class RunState:
             },
             "compiled": compiled and compiled.get_state(),
             "random": host_random.get_state(),
-            "versions": {"keras": keras.__version__, "tensorflow": tf.__version__},
         }
 
     def _reset_at_epoch_begin(
@@ -126,13 +121,13 @@ class RunState:
             states.append([name, description, state, None])
         return states, iterators
 
-
-def _check_metrics(epoch: "Epoch", variables: list[RunVariable]) -> None:
-    known = {id(one.variable) for one in variables}
-    for metric in epoch.logged_metrics:
-        if any(id(variable) not in known for variable in metric.variables):
-            raise ValueError(
-                f"The metric {metric.name!r} is logged, and belongs neither to the "
-                "model nor to `state`, so its value can't be saved within an epoch. "
-                f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
-            )
+    def check_metrics(self, epoch: "Epoch") -> None:
+        """Raise `ValueError` if a metric was logged that does not belong to the run."""
+        known = {id(one.variable) for one in self.variables()}
+        for metric in epoch.logged_metrics:
+            if any(id(variable) not in known for variable in metric.variables):
+                raise ValueError(
+                    f"The metric {metric.name!r} is logged, and belongs neither to the "
+                    "model nor to `state`, so its value can't be saved within an "
+                    f"epoch. Pass `Loop(..., state={{{metric.name!r}: metric}})`."
+                )

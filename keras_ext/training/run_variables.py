@@ -21,7 +21,8 @@ class RunVariable:
     """A variable of a run.
 
     Args:
-        owner: What it belongs to: `"model"`, `"optimizer"` or a name of the user's.
+        owner: What it belongs to: `"model"`, `"metrics"`, `"optimizer"`, `"step"` for
+            what only the compiled step knows of, an attribute, or a name in `state`.
         variable: The variable itself.
     """
 
