@@ -11,6 +11,8 @@ import tensorflow as tf
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger
 
+pytestmark = pytest.mark.long
+
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(100, 4)).astype("float32")
 Y = (X.sum(1) > 0).astype("int32")
