@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_ext import _checks
+from keras_ext.callbacks._batches import batches_done
 from keras_ext.callbacks._csv_table import MISSING, CSVTable
 from keras_ext.callbacks._learning_rate import read_learning_rates
 
@@ -161,12 +162,8 @@ class CSVLogger(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the steps, and write a row if one is due."""
         self._drop_later_rows()
-        done = batch + 1
-        steps = (self.params or {}).get("steps")
-        if steps is not None:
-            # Keras numbers the last call of an epoch beyond the epoch's end.
-            done = min(done, steps)
-        before, self._step = self._step, self._epoch_start + done
+        before = self._step
+        self._step = self._epoch_start + batches_done(self, batch)
         if self.update_freq == "epoch":
             return
         if self._step // self.update_freq > before // self.update_freq:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import keras
 
 from keras_ext import _checks, _duration
+from keras_ext.callbacks._batches import batches_done
 from keras_ext.training import host_random
 from keras_ext.training.checkpoint_files import CheckpointFiles
 from keras_ext.training.preemption import SignalWatch
@@ -167,20 +168,17 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Save, if it is due."""
-        if not self._driven:
-            done = batch + 1
-            steps = (self.params or {}).get("steps")
-            if steps is not None:
-                # Keras numbers the last call of an epoch beyond the epoch's end.
-                done = min(done, steps)
-            before, self._steps = self._steps, self._epoch_start + done
-            frequency = self.batch_hook_freq
-            if frequency == "epoch":
-                due = self.is_due(self._steps, at_epoch_end=False)
-            else:
-                due = self._steps // frequency > before // frequency
-            if due:
-                self._save(self._epoch)
+        if self._driven:
+            return
+        before = self._steps
+        self._steps = self._epoch_start + batches_done(self, batch)
+        frequency = self.batch_hook_freq
+        if frequency == "epoch":
+            due = self.is_due(self._steps, at_epoch_end=False)
+        else:
+            due = self._steps // frequency > before // frequency
+        if due:
+            self._save(self._epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Save, if it is due."""

@@ -21,12 +21,10 @@ class Plan:
         steps: How many are to be made from the beginning of this pass over the data
             on; 0 if nobody knows.
         done: How many of them an earlier process has made.
-        regular: The shapes of the batch which was the first in that process.
     """
 
     steps: int
     done: int = 0
-    regular: Any = None
 
 
 class Chunk(abc.ABC):

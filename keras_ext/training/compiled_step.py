@@ -178,7 +178,9 @@ class CompiledStep:
     def _follow(self, plan: Plan | None) -> None:
         """Decide, once for every plan, whether it is worth compiling for."""
         if plan is None or plan is not self._plan:
-            self._regular = plan.regular if plan else None
+            if not (plan and plan.done):
+                # In a pass that is continued, what was regular was restored.
+                self._regular = None
             steps = plan.steps - plan.done if plan else 0
             self._long = self._made + steps >= compilation.WORTH_STEPS
         self._plan = plan

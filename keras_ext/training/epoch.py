@@ -168,8 +168,7 @@ class Epoch:
         )
         hooks = step_hooks(loop.callbacks.callbacks)
         steps = (loop.epochs - self.index) * (source.num_batches or 0)
-        regular = (self._continued or {}).get("regular") if start else None
-        plan = Plan(steps, done=start, regular=regular)
+        plan = Plan(steps, done=start)
         for chunk in self._hand_out(chunks, source, start):
             chunk.plan, chunk.step_hooks = plan, hooks
             yield chunk
@@ -283,7 +282,6 @@ class Epoch:
 
     def get_state(self) -> dict[str, Any]:
         """Return where the epoch is, and what was logged, as plain data."""
-        compiled = getattr(self._loop.model, "_compiled", None)
         return {
             "step": self.step,
             "passes": self._passes,
@@ -291,7 +289,6 @@ class Epoch:
             "pass_is_over": self._pass_is_over,
             "logs": self._logs.get_state(),
             "validation": self._validation,
-            "regular": compiled and compiled.train.get_state()["regular"],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:

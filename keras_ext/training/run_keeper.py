@@ -2,7 +2,7 @@
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -97,9 +97,6 @@ class RunKeeper:
         if saved is None or (saved.state["epoch"] is not None) != in_epoch:
             return None
         self.saved, state, loop = None, saved.state, self._loop
-        if self._checkpoint is not None:
-            # Iterators of datasets are read from it later.
-            self._checkpoint.files.needed = saved.path
         loop._steps_made = state["loop"]["steps_made"]
         loop.stop_training = state["loop"]["stopped"]
         self._restore_variables(saved)
@@ -112,6 +109,9 @@ class RunKeeper:
         self._run.saved_sources = {
             name: (saved, *rest) for name, *rest in state["sources"]
         }
+        if self._checkpoint is not None and state["sources"]:
+            # Iterators of datasets are read from it later.
+            self._checkpoint.files.needed = saved.path
         if self._validation is not None:
             self.restore_source("validation", self._validation)
         if loop.verbose:
@@ -289,9 +289,10 @@ class RunKeeper:
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _save(self, index: int, epoch: "Epoch | None") -> None:
+        variables, state, iterators = self._run.collect(index, epoch)
         if epoch is not None:
-            self._run.check_metrics(epoch)
-        self._write(*self._run.collect(index, epoch))
+            _check_metrics(epoch, variables)
+        self._write(variables, state, iterators)
         self._saved_position = index, epoch and epoch.step
 
     def _write(self, variables: Any, state: Any, iterators: Any) -> None:
@@ -365,6 +366,17 @@ class RunKeeper:
                 "a `seed`, `keras.random` with a `keras.random.SeedGenerator`, or "
                 "`tf.random.Generator`.",
                 stacklevel=2,
+            )
+
+
+def _check_metrics(epoch: "Epoch", variables: Sequence[Any]) -> None:
+    known = {id(variable) for variable in variables}
+    for metric in epoch.logged_metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            raise ValueError(
+                f"The metric {metric.name!r} is logged, and belongs neither to the "
+                "model nor to `state`, so its value can't be saved within an epoch. "
+                f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
             )
 
 

@@ -59,7 +59,6 @@ class RunState:
         Args:
             index: The epoch to go on with.
             epoch: It, if it has begun.
-
         """
         variables = self.variables()
         logged = list(self._loop._to_reset)
@@ -120,14 +119,3 @@ class RunState:
         for name, (_, description, state, _) in self.saved_sources.items():
             states.append([name, description, state, None])
         return states, iterators
-
-    def check_metrics(self, epoch: "Epoch") -> None:
-        """Raise `ValueError` if a metric was logged that does not belong to the run."""
-        known = {id(one.variable) for one in self.variables()}
-        for metric in epoch.logged_metrics:
-            if any(id(variable) not in known for variable in metric.variables):
-                raise ValueError(
-                    f"The metric {metric.name!r} is logged, and belongs neither to the "
-                    "model nor to `state`, so its value can't be saved within an "
-                    f"epoch. Pass `Loop(..., state={{{metric.name!r}: metric}})`."
-                )

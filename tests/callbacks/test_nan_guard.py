@@ -9,6 +9,7 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import CSVLogger, NaNGuard
+from tests.forgetful import Forgetful
 from tests.markers import needs_tensorflow
 
 _rng = np.random.default_rng(3)
@@ -95,18 +96,12 @@ def goes_back(time=1, of=3, name="loss"):
     )
 
 
-class Count(keras.callbacks.Callback):
+class Count(Forgetful):
     """Hears of every batch, and so has every call make one step."""
 
     def __init__(self):
         super().__init__()
         self.batches = 0
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
 
     def on_train_batch_end(self, batch, logs=None):
         self.batches += 1

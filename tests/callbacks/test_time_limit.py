@@ -10,6 +10,7 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import CSVLogger, TimeLimit, time_limit
+from tests.forgetful import Forgetful
 from tests.markers import needs_tensorflow
 
 _rng = np.random.default_rng(3)
@@ -36,7 +37,7 @@ def clock(monkeypatch):
     return made
 
 
-class Take(keras.callbacks.Callback):
+class Take(Forgetful):
     """Lets time pass: for the first batch, for every later one, for every epoch's end.
 
     Counts the batches.
@@ -49,12 +50,6 @@ class Take(keras.callbacks.Callback):
         self._first = batch if first is None else first
         self._end = end
         self.batches = 0
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
 
     def on_train_batch_end(self, batch, logs=None):
         self._clock.now += self._batch if self.batches else self._first

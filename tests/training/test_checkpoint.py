@@ -17,6 +17,7 @@ import pytest
 import keras_ext
 from keras_ext.callbacks import Checkpoint, NaNGuard
 from keras_ext.training import Preempted, checkpoint
+from tests.forgetful import Forgetful
 
 _rng = np.random.default_rng(3)
 X = _rng.normal(size=(20, 3)).astype("float32")
@@ -72,7 +73,7 @@ class Recorded(Checkpoint):
         self.steps.append(int(self.model.optimizer.iterations))
 
 
-class Hook(keras.callbacks.Callback):
+class Hook(Forgetful):
     """Calls a function in one hook for batches, with the number of the call."""
 
     def __init__(self, function, hook="on_train_batch_end"):
@@ -80,12 +81,6 @@ class Hook(keras.callbacks.Callback):
         self.calls = 0
         self._function = function
         setattr(self, hook, self._called)
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
 
     def _called(self, batch, logs=None):
         self.calls += 1
@@ -414,18 +409,12 @@ def _handlers():
         signal.signal(number, handler)
 
 
-class Ended(keras.callbacks.Callback):
+class Ended(Forgetful):
     """Counts how often training has ended."""
 
     def __init__(self):
         super().__init__()
         self.times = 0
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
 
     def on_train_end(self, logs=None):
         self.times += 1

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import functools
-import hashlib
 import os
 import pathlib
 import re
@@ -20,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext.training.checkpoint_files import CheckpointFiles
+from tests.training.folders import contents
 
 DATA = ".data-00000-of-00001"
 END = "-00000-of-00001"
@@ -65,16 +65,6 @@ def check(saved, number):
 
 def read(folder):
     return CheckpointFiles(str(folder)).read()
-
-
-def contents(folder):
-    """Return a hash of every file in a folder, `None` for a folder in it."""
-    return {
-        str(path.relative_to(folder)): None
-        if path.is_dir()
-        else hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(pathlib.Path(folder).rglob("*"))
-    }
 
 
 def names(folder):

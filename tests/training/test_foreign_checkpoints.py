@@ -1,7 +1,5 @@
 """A run that is continued with another program: refused, and nothing is changed."""
 
-import hashlib
-import pathlib
 import re
 import shutil
 
@@ -11,7 +9,8 @@ import tensorflow as tf
 
 from keras_ext import Loop, Trainer
 from keras_ext.callbacks import Checkpoint, CSVLogger
-from tests.training.problems import TARGETS, X
+from tests.training.folders import contents
+from tests.training.problems import TARGETS, X, make_step
 
 
 def network(*, width=4, layers=1, kind="Dense", outputs=1, dtype="float32"):
@@ -61,16 +60,7 @@ class ByHand:
     def __init__(self, model, optimizer, metrics=()):
         self.model, self.optimizer = model, optimizer
         optimizer.build(model.trainable_variables)
-
-        @tf.function(autograph=False)
-        def step(x, y):
-            with tf.GradientTape() as tape:
-                loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply(gradients, model.trainable_variables)
-            return {"loss": loss}
-
-        self._step = step
+        self._step = make_step(model, optimizer)
 
     def train(self, data, *, batch_size=None, steps=None, **options):
         loop = Loop(self.model, optimizer=self.optimizer, seed=0, verbose=0, **options)
@@ -106,16 +96,6 @@ def variables(driver):
     """Return the values of the model's variables and of the optimizer's."""
     found = [*driver.model.variables, *driver.optimizer.variables]
     return [keras.ops.convert_to_numpy(one).tolist() for one in found]
-
-
-def contents(folder):
-    """Return a hash of every file in a folder, `None` for a folder in it."""
-    return {
-        str(path.relative_to(folder)): None
-        if path.is_dir()
-        else hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(pathlib.Path(folder).rglob("*"))
-    }
 
 
 @pytest.fixture(params=DRIVERS)

@@ -12,7 +12,14 @@ import tensorflow as tf
 import keras_ext
 from keras_ext import Loop, Trainer
 from keras_ext.training import StepLogs
-from tests.training.problems import CLASSIFY, LABELS, TARGETS, X, classifier
+from tests.training.problems import (
+    CLASSIFY,
+    LABELS,
+    TARGETS,
+    X,
+    classifier,
+    make_step,
+)
 
 
 class Recorder(keras.callbacks.Callback):
@@ -48,18 +55,6 @@ class Recorder(keras.callbacks.Callback):
 def line():
     keras.utils.set_random_seed(2)
     return keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
-
-
-def make_step(model, optimizer):
-    @tf.function
-    def step(x, y):
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean((model(x, training=True) - y) ** 2)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        return {"loss": loss}
-
-    return step
 
 
 def train(callbacks=(), epochs=3, optimizer=None, validate=False, **kwargs):

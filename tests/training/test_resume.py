@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger
+from tests.forgetful import Forgetful
 
 pytestmark = pytest.mark.long
 
@@ -25,7 +26,7 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-class Kill(keras.callbacks.Callback):
+class Kill(Forgetful):
     """Ends the run after a number of steps, without giving anybody the time to save."""
 
     def __init__(self, step, every_step=True):
@@ -33,12 +34,6 @@ class Kill(keras.callbacks.Callback):
         self._step = step
         self._made = 0
         self.batch_hook_freq = 1 if every_step else "epoch"
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
 
     def on_train_batch_end(self, batch, logs=None):
         self._made += 1
