@@ -12,24 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_ext import callbacks, layers, losses, metrics, schedules
+from keras_ext import callbacks, losses, metrics, schedules
 
 _rng = np.random.default_rng(7)
 
 
 def _image(*shape: int) -> np.ndarray:
     return _rng.normal(size=shape).astype("float32")
-
-
-@dataclass(frozen=True)
-class LayerCase:
-    """A layer, an input, and the parts of the contract that do not apply to it."""
-
-    make: Callable[[], Any]
-    inputs: np.ndarray
-    dynamic_axes: tuple[int, ...] = (0, 1, 2)
-    random: bool = False
-    id: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,79 +39,6 @@ class ScheduleCase:
     steps: list[int] = field(default_factory=lambda: [0, 1, 5, 10, 50, 1000])
     id: str = ""
 
-
-LAYERS = [
-    LayerCase(
-        lambda: layers.SqueezeExcite(ratio=0.25), _image(4, 6, 5, 8), id="SqueezeExcite"
-    ),
-    LayerCase(
-        lambda: layers.SqueezeExcite(
-            filters=3, activation="silu", gate_activation="hard_sigmoid"
-        ),
-        _image(4, 6, 5, 8),
-        id="SqueezeExcite-filters",
-    ),
-    LayerCase(
-        lambda: layers.ConvNormAct(6, 3, strides=2),
-        _image(4, 6, 5, 8),
-        id="ConvNormAct",
-    ),
-    LayerCase(
-        lambda: layers.ConvNormAct(
-            6, (1, 3), strides=(2, 1), activation="silu", normalization=None
-        ),
-        _image(4, 6, 5, 8),
-        id="ConvNormAct-bias",
-    ),
-    LayerCase(
-        lambda: layers.InceptionModule(2, (3, 4), (2, 3), 5),
-        _image(4, 6, 5, 8),
-        id="InceptionModule",
-    ),
-    LayerCase(
-        lambda: layers.InceptionModule(2, 3, 4, None, normalization="batch"),
-        _image(4, 6, 5, 8),
-        id="InceptionModule-naive",
-    ),
-    LayerCase(
-        lambda: layers.InvertedResidual(8, kernel_regularizer="l2"),
-        _image(4, 6, 5, 8),
-        id="InvertedResidual",
-    ),
-    LayerCase(
-        lambda: layers.InvertedResidual(
-            8, expansion=1, strides=2, activation="relu", normalization=None
-        ),
-        _image(4, 6, 5, 8),
-        id="InvertedResidual-strided",
-    ),
-    LayerCase(
-        lambda: layers.InvertedResidual(
-            8,
-            expansion=2.5,
-            kernel_size=5,
-            activation="hard_silu",
-            squeeze_excite=layers.SqueezeExcite(0.25, gate_activation="hard_sigmoid"),
-            drop_rate=0.2,
-        ),
-        _image(4, 6, 5, 8),
-        random=True,
-        id="InvertedResidual-squeezed",
-    ),
-    LayerCase(
-        lambda: layers.StochasticDepth(0.5, seed=3),
-        _image(4, 6, 5, 8),
-        random=True,
-        id="StochasticDepth",
-    ),
-    LayerCase(
-        lambda: layers.StochasticDepth(0.2),
-        _image(4, 3),
-        dynamic_axes=(0,),
-        random=True,
-        id="StochasticDepth-vectors",
-    ),
-]
 
 _labels = _rng.integers(0, 4, size=12, dtype="int32")
 _logits = _image(12, 4) + 2 * np.eye(4, dtype="float32")[_labels]

@@ -9,6 +9,7 @@ from keras import ops
 
 import keras_ext
 from tests import conformance
+from tests.layers import rows
 
 BACKEND = keras.backend.backend()
 
@@ -34,17 +35,17 @@ def _same_config(a, b):
 
 
 @pytest.mark.parametrize(
-    ("room", "rows"),
+    ("room", "cases"),
     [
-        (keras_ext.layers, conformance.LAYERS),
+        (keras_ext.layers, rows.LAYERS),
         (keras_ext.losses, conformance.LOSSES),
         (keras_ext.metrics, conformance.METRICS),
         (keras_ext.schedules, conformance.SCHEDULES),
     ],
     ids=["layers", "losses", "metrics", "schedules"],
 )
-def test_every_component_has_a_row(room, rows):
-    assert _public_classes(room) == {type(row.make()).__name__ for row in rows}
+def test_every_component_has_a_row(room, cases):
+    assert _public_classes(room) == {type(row.make()).__name__ for row in cases}
 
 
 def test_every_callback_has_a_row():
@@ -54,102 +55,6 @@ def test_every_callback_has_a_row():
         with pytest.raises(ImportError, match="TensorFlow backend"):
             keras_ext.callbacks.Checkpoint  # noqa: B018 - loading it raises
     assert names == set(conformance.CALLBACKS)
-
-
-@pytest.mark.parametrize("row", _cases(conformance.LAYERS))
-class TestLayer:
-    def _model(self, row, **kwargs):
-        shape = [
-            None if axis in row.dynamic_axes else size
-            for axis, size in enumerate(row.inputs.shape)
-        ]
-        inputs = keras.Input(batch_shape=shape)
-        return keras.Model(inputs, row.make()(inputs), **kwargs)
-
-    def test_config_round_trip(self, row):
-        layer = row.make()
-        _same_config(type(layer).from_config(layer.get_config()), layer)
-
-    def test_config_is_not_changed_by_build(self, row):
-        layer = row.make()
-        before = layer.get_config()
-        layer(row.inputs)
-        assert layer.get_config() == before
-
-    def test_is_registered_under_keras_ext(self, row):
-        name = keras.saving.get_registered_name(type(row.make()))
-        assert name == f"keras_ext>{type(row.make()).__name__}"
-
-    def test_symbolic_equals_eager(self, row):
-        layer = row.make()
-        eager = layer(row.inputs)
-        symbolic = layer.compute_output_spec(
-            keras.KerasTensor(row.inputs.shape, row.inputs.dtype)
-        )
-        assert tuple(symbolic.shape) == tuple(eager.shape)
-        assert symbolic.dtype == keras.backend.standardize_dtype(eager.dtype)
-        assert tuple(layer.compute_output_shape(row.inputs.shape)) == eager.shape
-
-    def test_dynamic_shapes(self, row):
-        model = self._model(row)
-        half = row.inputs[: len(row.inputs) // 2]
-        for batch in (row.inputs, half):
-            assert len(_numpy(model(batch))) == len(batch)
-
-    def test_keras_file_round_trip(self, row, tmp_path):
-        model = self._model(row)
-        expected = model.predict(row.inputs, verbose=0)
-        model.save(tmp_path / "model.keras")
-        loaded = keras.models.load_model(tmp_path / "model.keras")
-        np.testing.assert_array_equal(loaded.predict(row.inputs, verbose=0), expected)
-
-    @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-    def test_mixed_precision(self, row, policy):
-        full = row.make()
-        full(row.inputs)
-        config = full.get_config()
-        config["dtype"] = policy
-        mixed = type(full).from_config(config)
-        compute_dtype = keras.DTypePolicy(policy).compute_dtype
-        output = mixed(row.inputs)
-        assert keras.backend.standardize_dtype(output.dtype) == compute_dtype
-        assert all(v.dtype == "float32" for v in mixed.trainable_variables)
-        mixed.set_weights(full.get_weights())
-        np.testing.assert_allclose(
-            _numpy(ops.cast(mixed(row.inputs), "float32")),
-            _numpy(full(row.inputs)),
-            atol=0.1,
-            rtol=0.1,
-        )
-
-    def test_inference_is_deterministic(self, row):
-        layer = row.make()
-        first = _numpy(layer(row.inputs, training=False))
-        np.testing.assert_array_equal(_numpy(layer(row.inputs, training=False)), first)
-
-    @pytest.mark.skipif(BACKEND != "tensorflow", reason="the jit flag of TensorFlow")
-    def test_xla_equals_eager(self, row):
-        import tensorflow as tf
-
-        layer = row.make()
-        eager = _numpy(layer(row.inputs, training=False))
-        compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True)
-        np.testing.assert_allclose(
-            _numpy(compiled(row.inputs)), eager, rtol=1e-4, atol=1e-5
-        )
-
-    def test_one_compiled_fit_step_moves_every_weight(self, row):
-        shape = row.inputs.shape
-        # The weights in front move only if the layer hands the gradient on.
-        front = keras.layers.Dense(shape[-1], kernel_initializer="identity")
-        model = keras.Sequential([keras.Input(shape[1:]), front, row.make()])
-        before = [_numpy(v) for v in model.trainable_variables]
-        model.compile(keras.optimizers.SGD(1.0), loss="mse")
-        target = np.ones(model(row.inputs).shape, "float32")
-        history = model.fit(row.inputs, target, verbose=0, batch_size=len(target))
-        assert np.isfinite(history.history["loss"]).all()
-        for variable, old in zip(model.trainable_variables, before, strict=True):
-            assert not np.array_equal(_numpy(variable), old), variable.path
 
 
 @pytest.mark.parametrize("row", _cases(conformance.LOSSES))
