@@ -32,6 +32,15 @@ def optional(check: Callable[..., Any], name: str, value: Any, **options: Any) -
     return None if value is None else check(name, value, **options)
 
 
+def positive_ints(name: str, value: Any) -> tuple[int, ...]:
+    """Return a tuple of positive integers, at least one, else raise `ValueError`."""
+    if isinstance(value, (list, tuple)) and value:
+        return tuple(positive_int(f"{name}[{i}]", one) for i, one in enumerate(value))
+    raise ValueError(
+        f"`{name}` must be a list of positive integers. Received: {name}={value!r}"
+    )
+
+
 def int_or_pair(name: str, value: Any) -> int | tuple[int, int]:
     """Return a positive integer or a tuple of two of them, else raise `ValueError`."""
     if _is_int(value) and value >= 1:

@@ -18,8 +18,8 @@ Initializer: TypeAlias = Any
 Regularizer: TypeAlias = Any
 """A Keras regularizer name, configuration or instance, or `None`."""
 
-Normalization: TypeAlias = Literal["batch"] | None
-"""`"batch"` puts a BatchNormalization behind a convolution, `None` nothing."""
+Normalization: TypeAlias = Any
+"""`"batch"`, a Keras layer of which every convolution gets a copy, or `None`."""
 
 DataFormat: TypeAlias = Literal["channels_first", "channels_last"]
 """Where the channel axis is."""

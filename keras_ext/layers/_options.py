@@ -7,6 +7,7 @@ import keras
 from keras_ext import _checks
 from keras_ext._types import (
     Activation,
+    Config,
     DataFormat,
     Initializer,
     Normalization,
@@ -14,9 +15,39 @@ from keras_ext._types import (
 )
 
 
-def resolve_normalization(normalization: Normalization) -> Normalization:
-    """Return `normalization`, or raise if there is none of that name."""
-    return _checks.one_of("normalization", normalization, ("batch", None))
+def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normalization:
+    """Return the `normalization` that is meant, a layer if it is the config of one.
+
+    Raises:
+        ValueError: If there is none of that name, or the layer normalises another
+            axis than that of the channels.
+    """
+    if isinstance(normalization, dict):
+        normalization = keras.saving.deserialize_keras_object(normalization)
+    if not isinstance(normalization, keras.layers.Layer):
+        if normalization not in ("batch", None):
+            raise ValueError(
+                '`normalization` must be "batch", None or a Keras layer, of which '
+                "every convolution gets a copy. Received: "
+                f"normalization={normalization!r}"
+            )
+        return normalization
+    axis = getattr(normalization, "axis", None)
+    channels = channel_axis(data_format)
+    if isinstance(axis, int) and axis % 4 != channels % 4:
+        raise ValueError(
+            f"`normalization` must be a layer for the channels, axis {channels} with "
+            f"data_format={data_format!r}. Received: {normalization.name!r} with "
+            f"axis={axis}. Make it with axis={channels}."
+        )
+    return normalization
+
+
+def normalization_config(normalization: Normalization) -> str | Config | None:
+    """Return what `get_config` says of a `normalization`."""
+    if isinstance(normalization, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(normalization)
+    return normalization
 
 
 def resolve_activation(name: str, activation: Activation) -> Activation:
@@ -69,14 +100,28 @@ def image_spec(channels: int, data_format: DataFormat) -> keras.InputSpec:
 
 
 def image_shape_after(
-    shape: Shape, filters: int, strides: int | tuple[int, int], data_format: DataFormat
+    shape: Shape,
+    filters: int,
+    strides: int | tuple[int, int],
+    data_format: DataFormat,
+    *,
+    valid: int | tuple[int, int] = 1,
 ) -> Shape:
-    """Return the output shape of a convolution with `"same"` padding."""
-    pair = (strides, strides) if isinstance(strides, int) else strides
+    """Return the output shape of a convolution.
+
+    Args:
+        shape: Of the input.
+        filters: Number of output channels.
+        strides: Of the convolution.
+        data_format: Where the channels are.
+        valid: The pixels that its kernel spans with `"valid"` padding; 1 is the same
+            as `"same"` padding with any kernel.
+    """
     output = list(shape)
-    for axis, stride in zip(spatial_axes(data_format), pair, strict=True):
+    pairs = [(n, n) if isinstance(n, int) else n for n in (strides, valid)]
+    for axis, stride, span in zip(spatial_axes(data_format), *pairs, strict=True):
         size = output[axis]
-        output[axis] = None if size is None else -(-size // stride)
+        output[axis] = None if size is None else -(-(size - span + 1) // stride)
     output[channel_axis(data_format)] = filters
     return tuple(output)
 
@@ -92,10 +137,13 @@ def sublayer_options(layer: keras.Layer) -> dict[str, Any]:
 
 def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | None:
     """Return the normalisation that `block.normalization` asks for, or `None`."""
-    if block.normalization is None:
+    asked = block.normalization
+    if asked is None:
         return None
-    norm = keras.layers.BatchNormalization(
-        axis=channel_axis(block.data_format), name=name, **sublayer_options(block)
+    if asked == "batch":
+        asked = keras.layers.BatchNormalization(axis=channel_axis(block.data_format))
+    norm = type(asked).from_config(
+        {**asked.get_config(), "name": name, **sublayer_options(block)}
     )
     norm.build(shape)
     return norm

@@ -1,6 +1,9 @@
 """Convolution, normalisation and activation: the unit that networks repeat."""
 
+from typing import Literal
+
 import keras
+import numpy as np
 
 from keras_ext import _checks
 from keras_ext._types import (
@@ -19,6 +22,7 @@ from keras_ext.layers._options import (
     image_channels,
     image_shape_after,
     image_spec,
+    normalization_config,
     resolve_activation,
     resolve_data_format,
     resolve_normalization,
@@ -28,7 +32,7 @@ from keras_ext.layers._options import (
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ConvNormAct(keras.layers.Layer):
-    """Convolution with `"same"` padding, normalisation and activation in one layer.
+    """Convolution, normalisation and activation in one layer.
 
     The three lines that convolutional networks repeat, with the bias where it
     belongs: batch normalisation subtracts the mean of every channel, so that a bias
@@ -45,9 +49,15 @@ class ConvNormAct(keras.layers.Layer):
         filters: Positive integer. Number of output channels.
         kernel_size: Positive integer, or a pair for height and width. Default: 1.
         strides: Positive integer, or a pair for height and width. Default: 1.
+        padding: `"same"` or `"valid"`, as in `keras.layers.Conv2D`.
+            Default: `"same"`.
+        dilation_rate: Positive integer, or a pair for height and width: the distance
+            of the kernel's pixels. Default: 1.
         activation: Activation of the output, `None` for linear. Default: `"relu"`.
         normalization: `"batch"` for `keras.layers.BatchNormalization` with Keras's
-            defaults, or `None`. Default: `"batch"`.
+            defaults, a Keras layer of which the convolution gets a copy (such as
+            `keras.layers.BatchNormalization(momentum=0.9)`), or `None`.
+            Default: `"batch"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernel. Default: `"glorot_uniform"`.
@@ -66,11 +76,13 @@ class ConvNormAct(keras.layers.Layer):
 
     Output shape:
         `(batch, ceil(height / strides), ceil(width / strides), filters)`, or with
-        the channels first.
+        the channels first. With `"valid"` padding, the kernel's extent less one is
+        taken off height and width before they are divided.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of its range, or both `strides` and
+            `dilation_rate` are greater than 1; on build, if the input is not of rank
+            4 or its number of channels is unknown.
 
     Example:
 
@@ -97,6 +109,8 @@ class ConvNormAct(keras.layers.Layer):
         kernel_size: int | tuple[int, int] = 1,
         *,
         strides: int | tuple[int, int] = 1,
+        padding: Literal["same", "valid"] = "same",
+        dilation_rate: int | tuple[int, int] = 1,
         activation: Activation = "relu",
         normalization: Normalization = "batch",
         data_format: DataFormat | None = None,
@@ -108,9 +122,16 @@ class ConvNormAct(keras.layers.Layer):
         self.filters = _checks.positive_int("filters", filters)
         self.kernel_size = _checks.int_or_pair("kernel_size", kernel_size)
         self.strides = _checks.int_or_pair("strides", strides)
+        self.padding = _checks.one_of("padding", padding, ("same", "valid"))
+        self.dilation_rate = _checks.int_or_pair("dilation_rate", dilation_rate)
+        if np.max(self.strides) > 1 and np.max(self.dilation_rate) > 1:
+            raise ValueError(
+                "`strides` and `dilation_rate` must not both be greater than 1. "
+                f"Received: strides={strides!r}, dilation_rate={dilation_rate!r}"
+            )
         self.activation = resolve_activation("activation", activation)
-        self.normalization = resolve_normalization(normalization)
         self.data_format = resolve_data_format(data_format)
+        self.normalization = resolve_normalization(normalization, self.data_format)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
@@ -122,7 +143,8 @@ class ConvNormAct(keras.layers.Layer):
             self.filters,
             self.kernel_size,
             strides=self.strides,
-            padding="same",
+            padding=self.padding,
+            dilation_rate=self.dilation_rate,
             data_format=self.data_format,
             use_bias=self.normalization is None,
             kernel_initializer=fresh_initializer(self.kernel_initializer),
@@ -141,9 +163,15 @@ class ConvNormAct(keras.layers.Layer):
         return self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of a strided convolution with `filters` channels."""
+        """Return the shape of the convolution's output."""
+        reach = np.subtract(self.kernel_size, 1) * self.dilation_rate
+        height, width = np.broadcast_to(reach if self.padding == "valid" else 0, 2)
         return image_shape_after(
-            input_shape, self.filters, self.strides, self.data_format
+            input_shape,
+            self.filters,
+            self.strides,
+            self.data_format,
+            valid=(int(height) + 1, int(width) + 1),
         )
 
     def get_config(self) -> Config:
@@ -153,8 +181,10 @@ class ConvNormAct(keras.layers.Layer):
             "filters": self.filters,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
             "activation": keras.activations.serialize(self.activation),
-            "normalization": self.normalization,
+            "normalization": normalization_config(self.normalization),
             "data_format": self.data_format,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),

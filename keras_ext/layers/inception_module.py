@@ -16,22 +16,18 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
+from keras_ext.layers._conv_block import ConvBlock
 from keras_ext.layers._options import (
     channel_axis,
-    fresh_initializer,
     image_channels,
     image_shape_after,
     image_spec,
-    resolve_activation,
-    resolve_data_format,
-    resolve_normalization,
-    sublayer_options,
 )
 from keras_ext.layers.conv_norm_act import ConvNormAct
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class InceptionModule(keras.layers.Layer):
+class InceptionModule(ConvBlock):
     """Concatenates 1x1, 3x3 and 5x5 convolutions and a max pooling of one image.
 
     The network need not choose the size of its filters: it gets all of them. In the
@@ -57,8 +53,8 @@ class InceptionModule(keras.layers.Layer):
             projected; or `None`, which leaves it as it is.
         activation: Activation of every convolution, the reductions included.
             Default: `"relu"`.
-        normalization: `"batch"` or `None`, for every convolution. Default: `None`,
-            as in the paper.
+        normalization: `"batch"`, a Keras layer of which every convolution gets a
+            copy, or `None`. Default: `None`, as in the paper.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
@@ -114,31 +110,33 @@ class InceptionModule(keras.layers.Layer):
         kernel_regularizer: Regularizer = None,
         **kwargs: object,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            activation=activation,
+            normalization=normalization,
+            data_format=data_format,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.filters_1x1 = _checks.positive_int("filters_1x1", filters_1x1)
         self.filters_3x3 = _checks.int_or_pair("filters_3x3", filters_3x3)
         self.filters_5x5 = _checks.int_or_pair("filters_5x5", filters_5x5)
         self.filters_pool = _checks.optional(
             _checks.positive_int, "filters_pool", filters_pool
         )
-        self.activation = resolve_activation("activation", activation)
-        self.normalization = resolve_normalization(normalization)
-        self.data_format = resolve_data_format(data_format)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: Shape) -> None:
         """Create the convolutions of the four branches."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        self.conv_1x1 = self._conv(self.filters_1x1, 1, input_shape, "conv_1x1")
+        self.conv_1x1 = self._conv(self.filters_1x1, name="conv_1x1")
+        self.conv_1x1.build(input_shape)
         self.reduce_3x3, self.conv_3x3 = self._branch(self.filters_3x3, 3, input_shape)
         self.reduce_5x5, self.conv_5x5 = self._branch(self.filters_5x5, 5, input_shape)
         self.project_pool = None
         if self.filters_pool is not None:
-            self.project_pool = self._conv(
-                self.filters_pool, 1, input_shape, "project_pool"
-            )
+            self.project_pool = self._conv(self.filters_pool, name="project_pool")
+            self.project_pool.build(input_shape)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return the outputs of the four branches, concatenated over the channels."""
@@ -170,38 +168,21 @@ class InceptionModule(keras.layers.Layer):
             "filters_3x3": self.filters_3x3,
             "filters_5x5": self.filters_5x5,
             "filters_pool": self.filters_pool,
-            "activation": keras.activations.serialize(self.activation),
-            "normalization": self.normalization,
-            "data_format": self.data_format,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
 
     def _branch(
         self, filters: int | tuple[int, int], size: int, input_shape: Shape
     ) -> tuple[ConvNormAct | None, ConvNormAct]:
         """Return the reduction, if there is one, and the convolution of a branch."""
-        name = f"conv_{size}x{size}"
-        if isinstance(filters, int):
-            return None, self._conv(filters, size, input_shape, name)
-        reduce = self._conv(filters[0], 1, input_shape, f"reduce_{size}x{size}")
-        reduced_shape = reduce.compute_output_shape(input_shape)
-        return reduce, self._conv(filters[1], size, reduced_shape, name)
-
-    def _conv(self, filters: int, size: int, shape: Shape, name: str) -> ConvNormAct:
-        conv = ConvNormAct(
-            filters,
-            size,
-            activation=self.activation,
-            normalization=self.normalization,
-            data_format=self.data_format,
-            kernel_initializer=fresh_initializer(self.kernel_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            name=name,
-            **sublayer_options(self),
-        )
-        conv.build(shape)
-        return conv
+        reduce = None
+        if not isinstance(filters, int):
+            reduced, filters = filters
+            reduce = self._conv(reduced, name=f"reduce_{size}x{size}")
+            reduce.build(input_shape)
+            input_shape = reduce.compute_output_shape(input_shape)
+        conv = self._conv(filters, size, name=f"conv_{size}x{size}")
+        conv.build(input_shape)
+        return reduce, conv
 
 
 def _chain(

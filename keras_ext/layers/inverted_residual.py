@@ -1,8 +1,5 @@
 """Inverted residuals: the block of MobileNetV2, MobileNetV3 and EfficientNet."""
 
-import weakref
-from typing import Any
-
 import keras
 
 from keras_ext import _checks
@@ -16,26 +13,25 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
+from keras_ext.layers._conv_block import ConvBlock
 from keras_ext.layers._options import (
     built_norm,
     fresh_initializer,
     image_channels,
     image_shape_after,
     image_spec,
-    resolve_activation,
-    resolve_data_format,
-    resolve_normalization,
     sublayer_options,
 )
-from keras_ext.layers.conv_norm_act import ConvNormAct
+from keras_ext.layers._squeeze_excite_option import (
+    build_squeeze_excite,
+    resolve_squeeze_excite,
+    squeeze_excite_config,
+)
 from keras_ext.layers.stochastic_depth import StochasticDepth
-
-_CLAIMED: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The `squeeze_excite` layers that a block has built; it keeps none of them alive."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class InvertedResidual(keras.layers.Layer):
+class InvertedResidual(ConvBlock):
     """Expands the channels, filters each by itself, projects back, adds the input.
 
     The mobile networks' block: wide inside, where a depthwise convolution is cheap,
@@ -62,8 +58,9 @@ class InvertedResidual(keras.layers.Layer):
         strides: Positive integer, of the depthwise convolution. Default: 1.
         activation: Activation behind the first two convolutions.
             Default: `"relu6"`.
-        normalization: `"batch"`, or `None`, with which the convolutions have
-            biases. Default: `"batch"`.
+        normalization: `"batch"`, a Keras layer of which every convolution gets a
+            copy, or `None`, with which the convolutions have biases.
+            Default: `"batch"`.
         squeeze_excite: Layer that is applied to the expanded channels before the
             projection and keeps their shape, such as `SqueezeExcite`. Each block
             needs a layer of its own. It keeps its own `dtype`. Default: `None`.
@@ -152,20 +149,22 @@ class InvertedResidual(keras.layers.Layer):
         kernel_regularizer: Regularizer = None,
         **kwargs: object,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            activation=activation,
+            normalization=normalization,
+            data_format=data_format,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.filters = _checks.positive_int("filters", filters)
         self.expansion = _checks.number("expansion", expansion, low=1)
         self.kernel_size = _checks.positive_int("kernel_size", kernel_size)
         self.strides = _checks.positive_int("strides", strides)
-        self.activation = resolve_activation("activation", activation)
-        self.normalization = resolve_normalization(normalization)
+        self.squeeze_excite = resolve_squeeze_excite(squeeze_excite, self.data_format)
         self.drop_rate = _checks.number(
             "drop_rate", drop_rate, low=0, high=1, open_high=True
         )
-        self.data_format = resolve_data_format(data_format)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.squeeze_excite = _checked_layer(squeeze_excite, self.data_format)
 
     def build(self, input_shape: Shape) -> None:
         """Create the three convolutions and what stands between them."""
@@ -175,15 +174,14 @@ class InvertedResidual(keras.layers.Layer):
         shape = image_shape_after(input_shape, expanded, 1, self.data_format)
         self.expand = None
         if self.expansion != 1:
-            self.expand = self._pointwise(expanded, self.activation, "expand")
+            self.expand = self._conv(expanded, name="expand")
             self.expand.build(input_shape)
         self.depthwise = self._depthwise()
         self.depthwise.build(shape)
         shape = image_shape_after(shape, expanded, self.strides, self.data_format)
         self.depthwise_norm = built_norm(self, shape, "depthwise_norm")
-        if self.squeeze_excite is not None:
-            self._build_squeeze_excite(shape)
-        self.project = self._pointwise(self.filters, None, "project")
+        build_squeeze_excite(self, shape)
+        self.project = self._conv(self.filters, activation=None, name="project")
         self.project.build(shape)
         self.is_residual = self.strides == 1 and channels == self.filters
         self.drop = None
@@ -223,41 +221,9 @@ class InvertedResidual(keras.layers.Layer):
             "expansion": self.expansion,
             "kernel_size": self.kernel_size,
             "strides": self.strides,
-            "activation": keras.activations.serialize(self.activation),
-            "normalization": self.normalization,
-            "squeeze_excite": self._squeeze_excite_config(),
+            "squeeze_excite": squeeze_excite_config(self.squeeze_excite),
             "drop_rate": self.drop_rate,
-            "data_format": self.data_format,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
-
-    @classmethod
-    def from_config(cls, config: Config) -> "InvertedResidual":
-        """Return the block of a config, with a `squeeze_excite` layer of its own."""
-        layer = keras.saving.deserialize_keras_object(config.get("squeeze_excite"))
-        return super().from_config({**config, "squeeze_excite": layer})
-
-    def _squeeze_excite_config(self) -> Config | None:
-        config = keras.saving.serialize_keras_object(self.squeeze_excite)
-        if config is not None:
-            # Keras would build the layer from it, ahead of the block.
-            config.pop("build_config", None)
-        return config
-
-    def _pointwise(
-        self, filters: int, activation: Activation, name: str
-    ) -> ConvNormAct:
-        return ConvNormAct(
-            filters,
-            activation=activation,
-            normalization=self.normalization,
-            data_format=self.data_format,
-            kernel_initializer=fresh_initializer(self.kernel_initializer),
-            kernel_regularizer=self.kernel_regularizer,
-            name=name,
-            **sublayer_options(self),
-        )
 
     def _depthwise(self) -> keras.Layer:
         return keras.layers.DepthwiseConv2D(
@@ -271,38 +237,3 @@ class InvertedResidual(keras.layers.Layer):
             name="depthwise",
             **sublayer_options(self),
         )
-
-    def _build_squeeze_excite(self, shape: Shape) -> None:
-        layer = self.squeeze_excite
-        if layer in _CLAIMED:
-            raise ValueError(
-                f"{self.name} cannot use the `squeeze_excite` layer {layer.name!r}: "
-                "another block has built it, and the two would share its weights. "
-                "Give each block a layer of its own."
-            )
-        output = layer(keras.KerasTensor(shape, dtype=self.compute_dtype))
-        if tuple(output.shape) != shape:
-            raise ValueError(
-                f"`squeeze_excite` must keep the shape of its input. Received: "
-                f"{layer.name!r}, which makes {tuple(output.shape)} of {shape}"
-            )
-        if not self.trainable:
-            layer.trainable = False
-        _CLAIMED.add(layer)
-
-
-def _checked_layer(layer: Any, data_format: DataFormat) -> Any:
-    """Return `layer` if it can be a `squeeze_excite`, else raise."""
-    if layer is None:
-        return None
-    if not isinstance(layer, keras.layers.Layer):
-        raise TypeError(
-            "`squeeze_excite` must be a Keras layer, such as "
-            f"keras_ext.layers.SqueezeExcite(), or None. Received: {layer!r}"
-        )
-    if getattr(layer, "data_format", data_format) != data_format:
-        raise ValueError(
-            f"`squeeze_excite` must have the block's data format {data_format!r}. "
-            f"Received: {layer.name!r} with data_format={layer.data_format!r}"
-        )
-    return layer

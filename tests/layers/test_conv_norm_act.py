@@ -19,6 +19,9 @@ from tests.reference.convolution import conv2d
         {"kernel_size": 2, "strides": 3, "activation": None},
         {"kernel_size": 3, "normalization": None},
         {"kernel_size": (3, 1), "normalization": None, "activation": "hard_silu"},
+        {"kernel_size": (3, 2), "padding": "valid", "strides": (2, 1)},
+        {"kernel_size": 3, "dilation_rate": 2},
+        {"kernel_size": (3, 2), "dilation_rate": (1, 3), "padding": "valid"},
     ],
     ids=str,
 )
@@ -28,7 +31,14 @@ def test_equals_the_reference(options):
     layer.build(x.shape)
     randomize(layer)
     kernel, bias, norm = unit(layer)
-    expected = conv2d(x, kernel, bias, strides=options.get("strides", 1))
+    expected = conv2d(
+        x,
+        kernel,
+        bias,
+        strides=options.get("strides", 1),
+        padding=options.get("padding", "same"),
+        dilation=options.get("dilation_rate", 1),
+    )
     if norm is not None:
         expected = blocks.batch_norm(expected, *norm)
     activation = options.get("activation", "relu") or "linear"
@@ -43,6 +53,49 @@ def test_the_convolution_has_a_bias_only_without_normalization():
     names = [variable.name for variable in normalized.weights]
     assert names == ["kernel", "gamma", "beta", "moving_mean", "moving_variance"]
     assert [variable.name for variable in plain.weights] == ["kernel", "bias"]
+
+
+def test_a_layer_as_normalization_is_a_pattern_for_copies():
+    pattern = keras.layers.BatchNormalization(momentum=0.5, scale=False)
+    first, second = (ConvNormAct(4, 3, normalization=pattern) for _ in range(2))
+    x = images(2, 5, 6, 3)
+    for layer in (first, second):
+        layer(x, training=True)
+        assert [variable.name for variable in layer.weights][1:] == [
+            "beta",
+            "moving_mean",
+            "moving_variance",
+        ]
+        assert layer.norm.momentum == 0.5
+    assert not pattern.built
+    assert first.norm is not second.norm
+    copy = ConvNormAct.from_config(first.get_config())
+    assert copy.get_config() == first.get_config()
+
+
+def test_a_frozen_layer_leaves_the_pattern_of_its_normalization_alone():
+    layer = ConvNormAct(4, normalization=keras.layers.BatchNormalization())
+    layer.build((None, 5, 6, 3))
+    layer.trainable = False
+    assert not layer.norm.trainable
+    copy = ConvNormAct.from_config({**layer.get_config(), "trainable": True})
+    copy.build((None, 5, 6, 3))
+    assert copy.norm.trainable
+
+
+@pytest.mark.parametrize(
+    ("axis", "data_format"), [(1, "channels_last"), (-1, "channels_first")]
+)
+def test_a_normalization_of_another_axis_is_refused(axis, data_format):
+    pattern = keras.layers.BatchNormalization(axis=axis)
+    message = f"layer for the channels, axis {-axis} .*axis={axis}"
+    with pytest.raises(ValueError, match=message):
+        ConvNormAct(4, normalization=pattern, data_format=data_format)
+
+
+def test_strides_and_dilation_exclude_each_other():
+    with pytest.raises(ValueError, match=r"must not both be greater than 1.*strides=2"):
+        ConvNormAct(4, 3, strides=2, dilation_rate=(1, 2))
 
 
 @pytest.mark.parametrize("through", ["argument", "caller"])
@@ -75,10 +128,12 @@ def test_training_normalizes_with_the_moments_of_the_batch(through):
         ({"kernel_size": (3,)}, r"`kernel_size` must be .* pair .*\(3,\)"),
         ({"kernel_size": "3"}, r"`kernel_size` must be a positive .*'3'"),
         ({"strides": (2, 0)}, r"`strides` must be .* pair .*\(2, 0\)"),
+        ({"padding": "causal"}, r"`padding` must be one of .*'causal'"),
+        ({"dilation_rate": 0}, r"`dilation_rate` must be a positive .*=0"),
         ({"strides": 1.5}, r"`strides` must be a positive .*strides=1.5"),
         (
             {"normalization": "layer"},
-            r"`normalization` must be one of 'batch', None. .*'layer'",
+            r"`normalization` must be .batch., None or .*'layer'",
         ),
         ({"data_format": "NHWC"}, r"`data_format` must be one of .*'NHWC'"),
     ],

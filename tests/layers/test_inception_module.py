@@ -92,7 +92,10 @@ def test_branches_do_not_start_from_the_same_numbers():
         ({"filters_3x3": (4, 4, 4)}, r"`filters_3x3` must be .* pair .*\(4, 4, 4\)"),
         ({"filters_5x5": None}, r"`filters_5x5` must be a positive .*None"),
         ({"filters_pool": 0}, r"`filters_pool` must be a positive integer.*=0"),
-        ({"normalization": "group"}, r"`normalization` must be one of .*'group'"),
+        (
+            {"normalization": "group"},
+            r"`normalization` must be .batch., None or .*'group'",
+        ),
         ({"data_format": "NCHW"}, r"`data_format` must be one of .*'NCHW'"),
     ],
 )

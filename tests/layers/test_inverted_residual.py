@@ -371,7 +371,10 @@ def test_squeeze_excite_must_be_a_layer(layer):
         ({"kernel_size": (3, 3)}, r"`kernel_size` must be a positive integer.*\(3, 3"),
         ({"strides": 0}, r"`strides` must be a positive integer.*strides=0"),
         ({"drop_rate": 1}, r"`drop_rate` must be .*\[0, 1\).*drop_rate=1"),
-        ({"normalization": "layer"}, r"`normalization` must be one of .*'layer'"),
+        (
+            {"normalization": "layer"},
+            r"`normalization` must be .batch., None or .*'layer'",
+        ),
         ({"data_format": "NCHW"}, r"`data_format` must be one of .*'NCHW'"),
     ],
 )
