@@ -52,12 +52,15 @@ def conv2d(
     bias: np.ndarray | None = None,
     strides: int | tuple[int, int] = 1,
     padding: str = "same",
+    dilation: int | tuple[int, int] = 1,
 ) -> np.ndarray:
     """Convolve as deep learning does, i.e. correlate, without flipping the kernel.
 
-    y[n, i, j, o] = b[o] + sum_{a, b, c} x[n, i s + a, j s + b, c] k[a, b, c, o]
+    y[n, i, j, o] = b[o] + sum_{a, b, c} x[n, i s + a d, j s + b d, c] k[a, b, c, o]
 
     `kernel` has the shape (height, width, channels in, channels out); zeros pad.
+    The dilation d is the rate r of Chen et al. 2017, section 3.1, equation 1,
+    https://arxiv.org/abs/1706.05587.
     """
     x = np.asarray(x, dtype=np.float64)
     kernel = np.asarray(kernel, dtype=np.float64)
@@ -65,17 +68,18 @@ def conv2d(
     if x.shape[3] != in_channels:
         raise ValueError(f"{x.shape[3]} channels for a kernel of {in_channels}")
     down, across = _pair(strides)
-    window = (kernel_height, kernel_width)
+    row_step, column_step = _pair(dilation)
+    window = ((kernel_height - 1) * row_step + 1, (kernel_width - 1) * column_step + 1)
     padded = _pad(x, window, (down, across), padding, 0.0)
-    height = _positions(padded.shape[1], kernel_height, down)
-    width = _positions(padded.shape[2], kernel_width, across)
+    height = _positions(padded.shape[1], window[0], down)
+    width = _positions(padded.shape[2], window[1], across)
     output = np.zeros((x.shape[0], height, width, out_channels))
     for n in range(x.shape[0]):
         for i in range(height):
             for j in range(width):
                 top, left = i * down, j * across
-                bottom, right = top + kernel_height, left + kernel_width
-                patch = padded[n, top:bottom, left:right, :]
+                bottom, right = top + window[0], left + window[1]
+                patch = padded[n, top:bottom:row_step, left:right:column_step, :]
                 for o in range(out_channels):
                     output[n, i, j, o] = np.sum(patch * kernel[:, :, :, o])
                     if bias is not None:
