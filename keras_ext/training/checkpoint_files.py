@@ -20,14 +20,15 @@ _WHOLE = re.compile(rf"{_NAME}-\d+\.index")
 _DATA = re.compile(rf"({_NAME}-\d+)\.data-\d+-of-\d+")
 _UNFINISHED = re.compile(rf"{_NAME}-\d+_temp")
 _STATE = "state/.ATTRIBUTES/py_state"
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 class _Text(tf.train.experimental.PythonState):
-    """A string that is saved as it is at that moment."""
+    """A string that is saved."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.text = ""
+        self.text = text
 
     def serialize(self) -> str:
         return self.text
@@ -92,9 +93,8 @@ class CheckpointFiles:
         self._max_to_keep = max_to_keep
         # A checkpoint that is still to be read, and is not removed.
         self.needed: str | None = None
-        self._text = _Text()
-        self._copies: list[tf.Variable] = []
-        self._checkpoint: tf.train.Checkpoint | None = None
+        # What a `tf.train.Checkpoint` writes beside so many variables.
+        self._graph: tuple[int, bytes] | None = None
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self._writing: concurrent.futures.Future[None] | None = None
 
@@ -184,60 +184,54 @@ class CheckpointFiles:
             ) from error
 
     def close(self) -> None:
-        """Wait, and let the thread and the copies go."""
+        """Wait, and let the thread go."""
         try:
             self.wait()
         finally:
             if self._thread is not None:
                 self._thread.shutdown()
-            self._thread = self._checkpoint = None
-            self._copies = []
+            self._thread = None
 
     def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._remove_unfinished()
-        self._text.text = text
-        with tf.device("CPU:0"):
-            checkpoint = self._checkpoint
-            if iterators or checkpoint is None or not self._fit(values):
-                checkpoint = self._start(values, iterators)
-            for copy, value in zip(self._copies, values, strict=True):
-                copy.assign(value)
         name = f"{_NAME}-{self._next_number()}"
         beside = self._folder / f"{name}_temp"
         try:
-            checkpoint.write(str(beside / name))
+            with tf.device("CPU:0"):
+                self._write_files(str(beside / name), values, text, iterators)
             self._put_in_place(beside)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-            if iterators:
-                self._checkpoint = None
-            # Holds on to no memory until the next one.
-            for copy in self._copies:
-                copy.assign(tf.zeros((0,), copy.dtype))
         self._remove_oldest()
 
-    def _fit(self, values: list[Any]) -> bool:
-        """Whether the copies that there are can take these values."""
-        types = [copy.dtype for copy in self._copies]
-        return types == [value.dtype for value in values]
+    def _write_files(
+        self, path: str, values: list[Any], text: str, iterators: Sequence[Any]
+    ) -> None:
+        """Write the two files, of values that nothing holds on to afterwards.
 
-    def _start(
-        self, values: list[Any], iterators: Sequence[Any]
-    ) -> tf.train.Checkpoint:
-        """Make what writes these values, and iterators that change all the time."""
-        self._copies = [
-            tf.Variable(
-                tf.zeros((0,), value.dtype),
-                shape=tf.TensorShape(None),
-                trainable=False,
+        A `tf.train.Checkpoint` writes the first ones. The next differ from those in
+        nothing but the values, and are written by its operation alone: what it does
+        around that would cost several times as much.
+        """
+        if iterators or self._graph is None or self._graph[0] != len(values):
+            checkpoint = tf.train.Checkpoint(
+                state=_Text(text),
+                variables=[tf.Variable(value, trainable=False) for value in values],
+                iterators=list(iterators),
             )
-            for value in values
-        ]
-        self._checkpoint = tf.train.Checkpoint(
-            state=self._text, variables=self._copies, iterators=list(iterators)
+            checkpoint.write(path)
+            if not iterators:
+                reader = tf.train.load_checkpoint(path)
+                self._graph = len(values), reader.get_tensor(_GRAPH)
+            return
+        names = [*map(_key, range(len(values))), _STATE, _GRAPH]
+        tf.raw_ops.SaveV2(
+            prefix=path,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[*values, tf.constant(text), tf.constant(self._graph[1])],
         )
-        return self._checkpoint
 
     def _put_in_place(self, beside: pathlib.Path) -> None:
         """Move the files of a whole checkpoint to where they count, the index last."""
@@ -294,7 +288,7 @@ def _read(path: str) -> Saved:
             dtypes=[tf.variant] * len(iterators),
         )
     found = {name: reader.get_tensor(name) for name in shapes if name not in iterators}
-    names = [f"variables/{i}/.ATTRIBUTES/VARIABLE_VALUE" for i in range(len(shapes))]
+    names = map(_key, range(len(shapes)))
     values = [found[name] for name in names if name in found]
     content = unpack(found[_STATE].decode(), values)
     count = content["variables"]
@@ -307,6 +301,11 @@ def _is_ours(path: str) -> bool:
         return bool(tf.train.load_checkpoint(path).has_tensor(_STATE))
     except (tf.errors.OpError, ValueError, RuntimeError):
         return False
+
+
+def _key(number: int) -> str:
+    """Return the name of a variable in a checkpoint."""
+    return f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def _number(path: pathlib.Path) -> int:

@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger
+from keras_ext.training.checkpoint_files import CheckpointFiles
 
 EPOCHS = 6
 SAMPLES, BATCH = 200, 16
@@ -76,15 +77,14 @@ class Slowly(keras.callbacks.Callback):
 
 def make_slow_files(seconds):
     """Have a checkpoint take time before it is written, and before it is in place."""
-    write = tf.train.Checkpoint.write
+    write = CheckpointFiles._write_files
 
-    def slow_write(checkpoint, *args, **kwargs):
+    def slow_write(*args):
         time.sleep(seconds)
-        path = write(checkpoint, *args, **kwargs)
+        write(*args)
         time.sleep(seconds)
-        return path
 
-    tf.train.Checkpoint.write = slow_write
+    CheckpointFiles._write_files = slow_write
 
 
 def fit(trainer, data, validation, **options):

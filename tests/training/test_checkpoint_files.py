@@ -44,7 +44,11 @@ def state_of(number):
 
 def write(folder, *numbers, max_to_keep=None):
     """Write a checkpoint for every number."""
-    files = CheckpointFiles(str(folder), max_to_keep)
+    put(CheckpointFiles(str(folder), max_to_keep), *numbers)
+
+
+def put(files, *numbers):
+    """Write them by an object that may have written some before."""
     for number in numbers:
         variables = [tf.Variable(value) for value in values_of(number)]
         files.write(variables, state_of(number))
@@ -188,6 +192,24 @@ def test_other_variables_every_time(folder):
         assert [value.shape for value in saved.variables] == [shape] * (number + 1)
         assert all((value == number).all() for value in saved.variables)
     files.close()
+
+
+def test_all_are_files_of_a_tensorflow_checkpoint(folder):
+    """The first, which it writes, and the others, of other types and shapes too."""
+    files = CheckpointFiles(str(folder))
+    values = [[1.0, 2.0], [3.0, 4.0], [[5, 6]], [True]]
+    for value in values:
+        files.write([tf.Variable(value), tf.Variable(0)], None)
+    files.close()
+    keys = []
+    for path, value in zip(files.paths(), values, strict=True):
+        variables = [tf.Variable(tf.zeros_like(value)), tf.Variable(-1)]
+        checkpoint = tf.train.Checkpoint(variables=variables)
+        checkpoint.read(path).assert_existing_objects_matched()
+        assert variables[0].numpy().tolist() == value
+        assert int(variables[1]) == 0
+        keys.append(sorted(name for name, _ in tf.train.list_variables(path)))
+    assert keys == keys[:1] * len(values)
 
 
 def test_nothing_there(folder, tmp_path):
@@ -390,14 +412,14 @@ def test_values_are_those_at_the_time(folder, kind):
 def test_steps_go_on_while_it_is_written(folder, kind, monkeypatch):
     """However slow the disk is; and the next `write` waits for the last."""
     go_on, written = threading.Event(), []
-    write_files = tf.train.Checkpoint.write
+    write_files = CheckpointFiles._write_files
 
-    def slow_write(checkpoint, path):
+    def slow_write(files, path, *args):
         assert go_on.wait(60)
         written.append(pathlib.Path(path).name)
-        return write_files(checkpoint, path)
+        return write_files(files, path, *args)
 
-    monkeypatch.setattr(tf.train.Checkpoint, "write", slow_write)
+    monkeypatch.setattr(CheckpointFiles, "_write_files", slow_write)
     variables, update = make_update(kind)
     files = CheckpointFiles(str(folder))
     update()
@@ -625,7 +647,7 @@ def test_somebody_elses_with_a_state_of_that_name(folder, text):
 
 
 STEPS = [
-    (tf.train.Checkpoint, "write"),
+    (CheckpointFiles, "_write_files"),
     (os, "fsync"),
     (os, "replace"),
     (os, "remove"),
@@ -661,10 +683,14 @@ def moments(folder, copies, act):
     return found
 
 
-def test_the_order_of_the_steps(folder, tmp_path):
+@pytest.mark.parametrize("by_the_same", [False, True])
+def test_the_order_of_the_steps(folder, tmp_path, by_the_same):
     """The data first, the index last; to remove it, the other way round."""
-    write(folder, 1, 2)
-    act = functools.partial(write, folder, 3, max_to_keep=2)
+    files = CheckpointFiles(str(folder), 2)
+    put(files, 1, 2)
+    if not by_the_same:
+        files = CheckpointFiles(str(folder), 2)
+    act = functools.partial(put, files, 3)
     found = [names(one) for one in moments(folder, tmp_path / "moments", act)]
     both, beside = checkpoint_names(1, 2), "ckpt-3_temp"
     data, index = f"ckpt-3{DATA}", "ckpt-3.index"
@@ -712,12 +738,17 @@ def part_of_tensorflow(beside, stage):
     """Make of a whole checkpoint what is there while TensorFlow still writes it.
 
     It writes in a folder of its own, `ckpt-3_temp/ckpt-3_temp`, then puts the data into
-    the folder above, and writes the index there.
+    the folder above, and writes the index there. What is not the first one of a process
+    is written into the folder above at once.
     """
     data, index = beside / f"ckpt-3{DATA}", beside / "ckpt-3.index"
     inner = beside / "ckpt-3_temp"
     if stage == "half of the index":
         index.write_bytes(index.read_bytes()[: index.stat().st_size // 2])
+        return
+    if stage == "part of the data at once":
+        index.unlink()
+        data.rename(beside / f"{data.name}.tempstate789")
         return
     inner.mkdir()
     if stage == "part of the index":
@@ -736,7 +767,14 @@ def part_of_tensorflow(beside, stage):
 
 @pytest.mark.parametrize(
     "stage",
-    ["nothing", "part of the data", "parts", "part of the index", "half of the index"],
+    [
+        "nothing",
+        "part of the data",
+        "part of the data at once",
+        "parts",
+        "part of the index",
+        "half of the index",
+    ],
 )
 def test_killed_while_tensorflow_writes(folder, tmp_path, stage):
     write(folder, 1, 2)
@@ -917,18 +955,21 @@ FULL = """
     import resource, sys, warnings
     import tensorflow as tf
     from keras_ext.training.checkpoint_files import CheckpointFiles
-    from tests.training.test_checkpoint_files import check, contents, write
+    from tests.training.test_checkpoint_files import check, contents, put
 
     folder, no_limit = sys.argv[1], resource.RLIM_INFINITY
     warnings.simplefilter("error")
-    write(folder, 1, 2)
-    before = contents(folder)
     files = CheckpointFiles(folder, 3)
+    put(files, 1, 2)
+    before = contents(folder)
+    if sys.argv[2] == "by another":
+        files = CheckpointFiles(folder, 3)
     # What fails first: the data, the data of few variables, everything.
     for limit, size in [(100_000, 1_000_000), (1_000, 1_000), (0, 1)]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, no_limit))
         for _ in range(2):
-            files.write([tf.Variable(tf.zeros(size))], 3)
+            # As many variables as before: with the array of the state, four.
+            files.write([tf.Variable(tf.zeros(size))] * 4, 3)
             try:
                 files.wait()
             except OSError as error:
@@ -946,10 +987,11 @@ FULL = """
 """
 
 
-def test_a_full_disk(folder):
+@pytest.mark.parametrize("by", ["another", "the same"])
+def test_a_full_disk(folder, by):
     root = pathlib.Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), str(folder)],
+        [sys.executable, "-c", textwrap.dedent(FULL), str(folder), f"by {by}"],
         cwd=root,
         capture_output=True,
         text=True,
