@@ -1,14 +1,14 @@
-"""Layers, losses, metrics, schedules, callbacks and a Trainer for Keras 3.
+"""Layers, models, losses, metrics, schedules, callbacks and a Trainer for Keras 3.
 
-The component rooms (`layers`, `losses`, `metrics`, `schedules`, `callbacks`) use
-only Keras's public API and run on every Keras backend. `Trainer` and `Loop` need
+The component rooms (`layers`, `models`, `losses`, `metrics`, `schedules`, `callbacks`)
+use only Keras's public API and run on every Keras backend. `Trainer` and `Loop` need
 the TensorFlow backend; they are loaded when first asked for, so that importing
 `keras_ext` costs next to nothing and never imports TensorFlow by itself.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from keras_ext import callbacks, layers, losses, metrics, schedules
+from keras_ext import callbacks, layers, losses, metrics, models, schedules
 
 if TYPE_CHECKING:
     from keras_ext.training import Loop, Trainer
@@ -23,6 +23,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "models",
     "schedules",
 ]
 

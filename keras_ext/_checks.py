@@ -27,6 +27,15 @@ def non_negative_int(name: str, value: Any) -> int:
     return integer(name, value, low=0)
 
 
+def odd_int(name: str, value: Any) -> int:
+    """Return `value` if it is a positive odd integer, else raise `ValueError`."""
+    if _is_int(value) and value >= 1 and value % 2:
+        return int(value)
+    raise ValueError(
+        f"`{name}` must be a positive odd integer. Received: {name}={value!r}"
+    )
+
+
 def optional(check: Callable[..., Any], name: str, value: Any, **options: Any) -> Any:
     """Return `None` as it is, and anything else as `check` returns it."""
     return None if value is None else check(name, value, **options)

@@ -46,6 +46,12 @@ _probabilities = np.exp(_logits) / np.exp(_logits).sum(axis=-1, keepdims=True)
 
 LOSSES = [
     PairCase(
+        losses.CRFNegativeLogLikelihood,
+        _rng.integers(0, 3, size=(12, 5), dtype="int32"),
+        _image(12, 5, 3, 3),
+        id="CRFNegativeLogLikelihood",
+    ),
+    PairCase(
         lambda: losses.Pinball(tau=0.9), _image(12, 3), _image(12, 3), id="Pinball"
     ),
     PairCase(

@@ -16,6 +16,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("step_profile", "--data"),
         ("checkpoint_cost", "--data"),
         ("kill_test", "--kills"),
+        ("layers", "--only"),
     ],
 )
 def test_help(name, option):

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 import keras_ext
-from keras_ext import callbacks, layers, losses, metrics, schedules
+from keras_ext import callbacks, layers, losses, metrics, models, schedules
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("keras_ext.training needs TensorFlow", allow_module_level=True)
@@ -19,7 +19,7 @@ from keras_ext.training.wrapping import WrappedModel
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
-ROOMS = [layers, losses, metrics, schedules, callbacks, training]
+ROOMS = [layers, models, losses, metrics, schedules, callbacks, training]
 
 
 def _directives(page, kinds):

@@ -84,13 +84,18 @@ def spatial_axes(data_format: DataFormat) -> tuple[int, int]:
     return (2, 3) if data_format == "channels_first" else (1, 2)
 
 
-def image_channels(layer: str, shape: Shape, data_format: DataFormat) -> int:
-    """Return the number of channels, or raise if `shape` is not that of images."""
+def check_images(layer: str, shape: Shape, data_format: DataFormat) -> None:
+    """Raise if `shape` is not that of a batch of images."""
     axes = {
         "channels_first": "(batch, channels, height, width)",
         "channels_last": "(batch, height, width, channels)",
     }
     _checks.rank(layer, shape, 4, axes[data_format])
+
+
+def image_channels(layer: str, shape: Shape, data_format: DataFormat) -> int:
+    """Return the number of channels, or raise if `shape` is not that of images."""
+    check_images(layer, shape, data_format)
     return _checks.known_channels(layer, shape, channel_axis(data_format))
 
 
@@ -99,9 +104,14 @@ def image_spec(channels: int, data_format: DataFormat) -> keras.InputSpec:
     return keras.InputSpec(ndim=4, axes={channel_axis(data_format): channels})
 
 
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return the values for height and width that `size` stands for."""
+    return (size, size) if isinstance(size, int) else size
+
+
 def image_shape_after(
     shape: Shape,
-    filters: int,
+    filters: int | None,
     strides: int | tuple[int, int],
     data_format: DataFormat,
     *,
@@ -118,8 +128,8 @@ def image_shape_after(
             as `"same"` padding with any kernel.
     """
     output = list(shape)
-    pairs = [(n, n) if isinstance(n, int) else n for n in (strides, valid)]
-    for axis, stride, span in zip(spatial_axes(data_format), *pairs, strict=True):
+    axes = spatial_axes(data_format)
+    for axis, stride, span in zip(axes, pair(strides), pair(valid), strict=True):
         size = output[axis]
         output[axis] = None if size is None else -(-(size - span + 1) // stride)
     output[channel_axis(data_format)] = filters

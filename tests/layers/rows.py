@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_ext import layers
@@ -18,6 +19,10 @@ _rng = np.random.default_rng(7)
 def image(*shape: int) -> np.ndarray:
     """Return normal random numbers."""
     return _rng.normal(size=shape).astype("float32")
+
+
+def _channel_axis() -> int:
+    return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,58 @@ LAYERS = [
         id="ConvNormAct-bias",
     ),
     LayerCase(
+        lambda: layers.ConvNormAct(
+            6,
+            (2, 3),
+            padding="valid",
+            dilation_rate=(1, 2),
+            normalization=keras.layers.GroupNormalization(2, axis=_channel_axis()),
+        ),
+        image(4, 6, 5, 8),
+        id="ConvNormAct-group",
+    ),
+    LayerCase(
+        lambda: layers.FactorizedInception(
+            [[(2, 1)], [(3, 1), (4, (1, 3))], [(3, 1), [(2, (1, 3)), (3, (3, 1))]]],
+            filters_pool=4,
+        ),
+        image(4, 6, 5, 8),
+        id="FactorizedInception",
+    ),
+    LayerCase(
+        lambda: layers.FactorizedInception(
+            [[(3, 3)], [(3, 1), (4, 3)]], strides=2, normalization=None
+        ),
+        image(4, 6, 5, 8),
+        id="FactorizedInception-strided",
+    ),
+    LayerCase(
+        lambda: layers.FusedInvertedResidual(
+            8, squeeze_excite=layers.SqueezeExcite(0.25), drop_rate=0.2
+        ),
+        image(4, 6, 5, 8),
+        random=True,
+        id="FusedInvertedResidual",
+    ),
+    LayerCase(
+        lambda: layers.FusedInvertedResidual(
+            6, expansion=1, strides=2, normalization=None
+        ),
+        image(4, 6, 5, 8),
+        id="FusedInvertedResidual-strided",
+    ),
+    LayerCase(
+        lambda: layers.AtrousSpatialPyramidPooling(6, dilation_rates=(1, 2)),
+        image(4, 6, 5, 8),
+        id="AtrousSpatialPyramidPooling",
+    ),
+    LayerCase(
+        lambda: layers.FeaturePyramid(6),
+        (image(4, 11, 8, 3), image(4, 6, 4, 5), image(4, 3, 2, 8)),
+        as_list=True,
+        id="FeaturePyramid",
+    ),
+    LayerCase(
         lambda: layers.InceptionModule(2, (3, 4), (2, 3), 7),
         image(4, 6, 5, 8),
         id="InceptionModule",
@@ -124,5 +181,145 @@ LAYERS = [
         dynamic_axes=(0,),
         random=True,
         id="StochasticDepth-vectors",
+    ),
+    LayerCase(lambda: layers.CRF(3), image(4, 6, 3), dynamic_axes=(0, 1), id="CRF"),
+    LayerCase(
+        lambda: layers.CRF(3, use_boundary=False, transition_initializer="zeros"),
+        image(4, 6, 3),
+        dynamic_axes=(0, 1),
+        id="CRF-without-boundary",
+    ),
+    LayerCase(
+        layers.ViterbiDecoder,
+        image(4, 6, 3, 3),
+        dynamic_axes=(0, 1),
+        id="ViterbiDecoder",
+    ),
+    LayerCase(lambda: layers.Maxout(2), image(4, 6, 5, 8), id="Maxout"),
+    LayerCase(
+        lambda: layers.Maxout(3, axis=1),
+        image(4, 6, 5, 8),
+        dynamic_axes=(0, 2, 3),
+        id="Maxout-axis",
+    ),
+    LayerCase(
+        lambda: layers.NoisyDense(5, activation="tanh", seed=3),
+        image(4, 6, 8),
+        dynamic_axes=(0, 1),
+        random=True,
+        id="NoisyDense",
+    ),
+    LayerCase(
+        lambda: layers.NoisyDense(5, sigma=0.1, factorized=False, use_bias=False),
+        image(4, 8),
+        dynamic_axes=(0,),
+        random=True,
+        id="NoisyDense-independent",
+    ),
+    LayerCase(
+        layers.FilterResponseNormalization,
+        image(4, 6, 5, 8),
+        id="FilterResponseNormalization",
+    ),
+    LayerCase(
+        lambda: layers.FilterResponseNormalization(epsilon=1e-5, learn_epsilon=True),
+        image(4, 1, 1, 8),
+        id="FilterResponseNormalization-pixels",
+    ),
+    LayerCase(layers.TLU, image(4, 6, 5, 8), id="TLU"),
+    LayerCase(
+        layers.GlobalResponseNormalization,
+        image(4, 6, 5, 8),
+        id="GlobalResponseNormalization",
+    ),
+    LayerCase(lambda: layers.LayerScale(0.3), image(4, 6, 5, 8), id="LayerScale"),
+    LayerCase(
+        lambda: layers.LayerScale(0.3, axis=1),
+        image(4, 6, 8),
+        dynamic_axes=(0, 2),
+        id="LayerScale-axis",
+    ),
+    LayerCase(
+        lambda: layers.WeightStandardizedConv2D(6, 3, 2, "same", activation="tanh"),
+        image(4, 6, 5, 8),
+        id="WeightStandardizedConv2D",
+    ),
+    LayerCase(
+        lambda: layers.WeightStandardizedConv2D(
+            6, (3, 2), dilation_rate=2, groups=2, use_bias=False
+        ),
+        image(4, 6, 5, 8),
+        id="WeightStandardizedConv2D-groups",
+    ),
+    LayerCase(
+        lambda: layers.WeightNormalization(keras.layers.Dense(3, activation="tanh")),
+        image(4, 6, 8),
+        dynamic_axes=(0, 1),
+        id="WeightNormalization",
+    ),
+    LayerCase(
+        lambda: layers.WeightNormalization(
+            keras.layers.Conv2D(6, 3, padding="same", use_bias=False), data_init=False
+        ),
+        image(4, 6, 5, 8),
+        id="WeightNormalization-Conv2D",
+    ),
+    LayerCase(layers.ECA, image(4, 6, 5, 8), id="ECA"),
+    LayerCase(lambda: layers.ECA(5), image(4, 6, 5, 8), id="ECA-kernel"),
+    LayerCase(lambda: layers.CBAM(0.25), image(4, 6, 5, 8), id="CBAM"),
+    LayerCase(
+        lambda: layers.CBAM(kernel_size=3), image(4, 6, 5, 8), id="CBAM-small-kernel"
+    ),
+    LayerCase(
+        layers.SpatialPyramidPooling, image(4, 6, 5, 8), id="SpatialPyramidPooling"
+    ),
+    LayerCase(
+        lambda: layers.SpatialPyramidPooling((3, 1), pooling="average"),
+        image(4, 6, 5, 8),
+        id="SpatialPyramidPooling-average",
+    ),
+    LayerCase(layers.BlurPool2D, image(4, 6, 5, 8), id="BlurPool2D"),
+    LayerCase(
+        lambda: layers.BlurPool2D(6, strides=3), image(4, 6, 5, 8), id="BlurPool2D-wide"
+    ),
+    LayerCase(
+        lambda: layers.BlurPool2D(1, strides=1), image(4, 6, 5, 8), id="BlurPool2D-none"
+    ),
+    # Eighths stay apart in half precision: the same maxima in every policy.
+    LayerCase(
+        layers.MaxPoolingWithArgmax2D,
+        np.round(8 * image(4, 6, 5, 8)) / 8,
+        id="MaxPoolingWithArgmax2D",
+    ),
+    LayerCase(
+        lambda: layers.MaxPoolingWithArgmax2D((2, 3), padding="same"),
+        np.round(8 * image(4, 6, 5, 8)) / 8,
+        id="MaxPoolingWithArgmax2D-same",
+    ),
+    LayerCase(
+        layers.MaxUnpooling2D,
+        (image(4, 3, 2, 8), _rng.integers(0, 4, (4, 3, 2, 8), dtype="int32")),
+        id="MaxUnpooling2D",
+    ),
+    LayerCase(
+        lambda: layers.MaxUnpooling2D((3, 2)),
+        (
+            image(4, 3, 2, 8),
+            _rng.integers(0, 6, (4, 3, 2, 8), dtype="int32"),
+            _rng.integers(0, 255, (4, 7, 5, 3), dtype="int32"),
+        ),
+        id="MaxUnpooling2D-like",
+    ),
+    LayerCase(
+        lambda: layers.DropBlock2D(0.2, 3, seed=3),
+        image(4, 6, 5, 8),
+        random=True,
+        id="DropBlock2D",
+    ),
+    LayerCase(
+        lambda: layers.DropBlock2D(0.1, (2, 7)),
+        image(4, 6, 5, 8),
+        random=True,
+        id="DropBlock2D-pair",
     ),
 ]

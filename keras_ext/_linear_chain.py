@@ -1,0 +1,115 @@
+"""Linear chains of tags: the potentials that `CRF` makes, and the sums over paths.
+
+Potentials are `(batch, time, tags, tags)`: entry `[t, i, j]` is the score of tag `j` at
+step `t` behind tag `i` at step `t - 1`. Every path starts from row 0 of step 0. At a
+masked step all paths keep their tag and their score.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Tensor
+
+_CHANGE = -(2.0**15)  # exact in float16 and bfloat16
+
+
+def masked_step(num_tags: int, dtype: str) -> Tensor:
+    """Return the potentials of a masked step: 0 to keep the tag, else -32768."""
+    change = _CHANGE * (1 - np.eye(num_tags))
+    return ops.convert_to_tensor(change.astype("float32"), dtype)
+
+
+def is_masked(potentials: Tensor) -> Tensor:
+    """Return which steps are masked: those that hold exactly `masked_step`."""
+    step = masked_step(potentials.shape[-1], potentials.dtype)
+    return ops.all(ops.equal(potentials, step), axis=(-2, -1))
+
+
+def as_potentials(owner: str, potentials: Tensor) -> Tensor:
+    """Return `potentials` in float32 at least.
+
+    Raises:
+        ValueError: If their shape is not that of potentials.
+    """
+    potentials = ops.convert_to_tensor(potentials)
+    check_shape(owner, potentials.shape)
+    dtype = keras.backend.result_type(potentials.dtype, "float32")
+    return ops.cast(potentials, dtype)
+
+
+def check_shape(owner: str, shape: Any) -> None:
+    """Raise `ValueError` if `shape` is not that of potentials."""
+    _checks.rank(owner, shape, 4, "(batch, time, tags, tags)")
+    if shape[-1] is None or shape[-1] != shape[-2]:
+        raise ValueError(
+            f"{owner} expects the potentials of `keras_ext.layers.CRF`, shaped "
+            f"(batch, time, tags, tags). Received: shape={tuple(shape)}"
+        )
+
+
+def log_sum_of_paths(potentials: Tensor) -> Tensor:
+    """Return `log sum exp(score)` over all paths, `(batch,)`.
+
+    Its gradient is the probability of every pair of tags, by the forward-backward
+    algorithm. Written out, since XLA cannot take the gradient of `ops.scan`, and so
+    that paths of score -inf give gradients that are 0 and not NaN.
+    """
+    return ops.custom_gradient(_log_sum_and_gradient)(potentials)
+
+
+def _log_sum_and_gradient(potentials: Tensor) -> tuple[Tensor, Callable[..., Tensor]]:
+    before, final = totals(potentials, start(potentials), ops.logsumexp)
+
+    def gradient(*upstream_or_none: Tensor, upstream: Tensor | None = None) -> Tensor:
+        if upstream is None:  # only the torch backend names it
+            (upstream,) = upstream_or_none
+        after, _ = totals(
+            ops.swapaxes(potentials, -1, -2),
+            ops.zeros_like(final),
+            ops.logsumexp,
+            reverse=True,
+        )
+        score = before[..., :, None] + potentials + after[..., None, :]
+        # Less its own sum, not the returned one, which has other rounding errors.
+        score -= ops.logsumexp(score, axis=(-2, -1), keepdims=True)
+        return ops.exp(score) * upstream[:, None, None, None]
+
+    return ops.logsumexp(final, axis=-1), gradient
+
+
+def start(potentials: Tensor) -> Tensor:
+    """Return the totals before step 0: tag 0 is certain."""
+    tags = ops.arange(potentials.shape[-1])
+    row = ops.cast(ops.where(tags == 0, 0.0, -float("inf")), potentials.dtype)
+    return ops.broadcast_to(row, (ops.shape(potentials)[0], potentials.shape[-1]))
+
+
+def totals(
+    potentials: Tensor,
+    initial: Tensor,
+    reduce: Callable[..., Tensor],
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return a total for every tag: before each step, and behind the last one.
+
+    Args:
+        potentials: `(batch, time, tags, tags)`.
+        initial: `(batch, tags)`, the totals at the beginning.
+        reduce: What makes one number of the paths that meet in a tag, such as
+            `ops.logsumexp` or `ops.max`.
+        reverse: Whether to go from the last step to the first.
+    """
+
+    # One tensor to scan, for Keras fails at two whose length is unknown.
+    def step(total: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
+        new = reduce(total[:, :, None] + potential, axis=1)
+        return ops.where(is_masked(potential)[:, None], total, new), total
+
+    by_time = ops.moveaxis(potentials, 1, 0)
+    final, before = ops.scan(step, initial, by_time, reverse=reverse)
+    return ops.moveaxis(before, 0, 1), final

@@ -1,0 +1,96 @@
+"""Thresholded linear unit: a ReLU whose threshold is learned."""
+
+import keras
+from keras import ops
+
+from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
+from keras_ext.layers._options import (
+    image_channels,
+    image_spec,
+    resolve_data_format,
+    spatial_axes,
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class TLU(keras.layers.Layer):
+    """Cuts every channel off from below at a threshold that is learned.
+
+    The activation that belongs behind `FilterResponseNormalization`, which does not
+    centre its outputs: where the values of a channel lie is learned together with
+    the place where they are cut off.
+
+    `output = max(input, tau)`
+
+    Reference: S. Singh, S. Krishnan, "Filter Response Normalization Layer: Eliminating
+    Batch Dependence in the Training of Deep Neural Networks", 2019, section 3.2,
+    https://arxiv.org/abs/1911.09737.
+
+    Args:
+        data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
+            means `keras.config.image_data_format()`.
+        tau_initializer: Initializer of the threshold of every channel. Default:
+            `"zeros"`, which starts as a ReLU.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: Float tensor, an image of any spatial size.
+
+    Input shape:
+        `(batch, height, width, channels)`, or `(batch, channels, height, width)`
+        with `data_format="channels_first"`. `channels` must be known.
+
+    Output shape:
+        The input's.
+
+    Raises:
+        ValueError: If `data_format` is not one of the two; on build, if the input is
+            not of rank 4 or its number of channels is unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.layers import TLU
+    >>> layer = TLU(tau_initializer=keras.initializers.Constant(-1.0))
+    >>> image = np.array([-3.0, -0.5, 2.0], "float32").reshape(1, 1, 3, 1)
+    >>> [float(value) for value in np.ravel(layer(image))]
+    [-1.0, -0.5, 2.0]
+
+    Masks are not used.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_format: DataFormat | None = None,
+        tau_initializer: Initializer = "zeros",
+        **kwargs: object,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = resolve_data_format(data_format)
+        self.tau_initializer = keras.initializers.get(tau_initializer)
+
+    def build(self, input_shape: Shape) -> None:
+        """Create a threshold for every channel of the input."""
+        channels = image_channels(self.name, input_shape, self.data_format)
+        self.input_spec = image_spec(channels, self.data_format)
+        self.tau = self.add_weight(
+            name="tau", shape=(channels,), initializer=self.tau_initializer
+        )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Return `inputs` where they exceed their threshold, elsewhere that."""
+        axes = (0, *spatial_axes(self.data_format))
+        return ops.maximum(inputs, ops.expand_dims(self.tau, axis=axes))
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "data_format": self.data_format,
+            "tau_initializer": keras.initializers.serialize(self.tau_initializer),
+        }

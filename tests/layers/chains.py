@@ -1,0 +1,69 @@
+"""What the tests of `CRF`, its loss and its decoder share: chains under all masks."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ext.layers import CRF
+
+TAGS, TIME = 3, 5
+MASKS = {
+    "none": [1, 1, 1, 1, 1],
+    "trailing": [1, 1, 1, 0, 0],
+    "leading": [0, 0, 1, 1, 1],
+    "middle": [1, 0, 0, 1, 1],
+    "everywhere": [0, 1, 0, 1, 0],
+    "all but one": [0, 0, 1, 0, 0],
+    "all": [0, 0, 0, 0, 0],
+}
+MASK = np.array(list(MASKS.values()), bool)
+
+_rng = np.random.default_rng(11)
+EMISSIONS = _rng.normal(size=(len(MASK), TIME, TAGS)).astype("float32")
+TRUE_TAGS = _rng.integers(0, TAGS, size=MASK.shape)
+WEIGHTS = [
+    _rng.normal(size=shape).astype("float32") for shape in [(TAGS, TAGS), TAGS, TAGS]
+]
+"""Transitions, start and end."""
+
+
+def crf(weights=WEIGHTS, **options):
+    """Return a layer with these weights."""
+    layer = CRF(len(weights[0]), use_boundary=len(weights) > 1, **options)
+    layer.build((None, None, len(weights[0])))
+    layer.set_weights(weights)
+    return layer
+
+
+def potentials(layer, emissions, weights, mask=None):
+    """Return the output of `layer` as a function of its weights, for gradients."""
+    values = [ops.convert_to_tensor(weight) for weight in weights]
+    with keras.StatelessScope(list(zip(layer.weights, values, strict=True))):
+        return layer(emissions, mask=mask)
+
+
+def gradients(function, *arrays):
+    """Return the gradients of the sum of `function(*arrays)`, on TensorFlow or JAX."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        of_all = jax.grad(lambda *xs: ops.sum(function(*xs)), range(len(arrays)))
+        return [np.asarray(gradient) for gradient in of_all(*map(np.asarray, arrays))]
+    import tensorflow as tf
+
+    arrays = [tf.convert_to_tensor(array) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(arrays)
+        total = tf.reduce_sum(function(*arrays))
+    return [gradient.numpy() for gradient in tape.gradient(total, arrays)]
+
+
+def compiled(function):
+    """Return `function`, which has no state, compiled by XLA."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)
