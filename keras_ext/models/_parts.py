@@ -1,0 +1,98 @@
+"""What the models begin and end with, and how wide their layers are."""
+
+from typing import Any, Literal
+
+import keras
+
+from keras_ext import _checks
+from keras_ext._types import Activation, Shape, Tensor
+
+Pooling = Literal["avg", "max"] | None
+"""What a model without a classifier does with its last feature maps."""
+
+
+def channel_axis() -> int:
+    """Return the axis of the channels, by Keras's global setting."""
+    return 1 if keras.config.image_data_format() == "channels_first" else -1
+
+
+def image_input(
+    input_shape: Shape | None, *, size: int, include_top: bool, smallest: int
+) -> Tensor:
+    """Return the symbolic images that a model begins with.
+
+    Args:
+        input_shape: Of one image; `None` for one of `size` x `size` pixels with three
+            channels, or of any size if the model has no classifier.
+        size: Height and width of the paper's images.
+        include_top: Whether the model has a classifier.
+        smallest: The fewest pixels of a side from which anything is left at the end.
+
+    Raises:
+        ValueError: If it is no shape of an image, or an image too small.
+    """
+    first = channel_axis() == 1
+    if input_shape is None:
+        side = size if include_top else None
+        input_shape = (3, side, side) if first else (side, side, 3)
+    order = "(channels, height, width)" if first else "(height, width, channels)"
+    if not isinstance(input_shape, (list, tuple)) or len(input_shape) != 3:
+        raise ValueError(
+            f"`input_shape` must be {order} of one image, or None. Received: "
+            f"input_shape={input_shape!r}"
+        )
+    sides = input_shape[1:] if first else input_shape[:2]
+    for side in sides:
+        if side is not None and _checks.positive_int("input_shape", side) < smallest:
+            raise ValueError(
+                f"`input_shape` must be {order} with sides of at least {smallest} "
+                f"pixels. Received: input_shape={input_shape!r}"
+            )
+    return keras.Input(tuple(input_shape))
+
+
+def checked_ending(
+    *, include_top: bool, pooling: Pooling, classes: int, dropout_rate: float
+) -> None:
+    """Raise `ValueError` if the arguments for a model's end do not fit together."""
+    _checks.one_of("pooling", pooling, (None, "avg", "max"))
+    _checks.positive_int("classes", classes)
+    _checks.number("dropout_rate", dropout_rate, low=0, high=1, open_high=True)
+    if include_top and pooling is not None:
+        raise ValueError(
+            "`pooling` is for a model without a classifier. Received: "
+            f"pooling={pooling!r}, include_top=True. Pass include_top=False, or leave "
+            "`pooling` out."
+        )
+
+
+def pooled(x: Tensor, pooling: Pooling) -> Tensor:
+    """Return the end of a model without a classifier."""
+    if pooling == "avg":
+        return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D(name="max_pool")(x)
+    return x
+
+
+def classified(
+    x: Tensor,
+    classes: int,
+    activation: Activation,
+    *,
+    dropout_rate: float = 0.0,
+    **options: Any,
+) -> Tensor:
+    """Return the classes' scores: average, dropout and dense layer."""
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if dropout_rate > 0:
+        x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
+    return keras.layers.Dense(
+        classes, activation=activation, name="predictions", **options
+    )(x)
+
+
+def rounded(filters: float, divisor: int = 8) -> int:
+    """Return the nearest multiple of `divisor`, not more than a tenth below."""
+    nearest = max(divisor, int(filters + divisor / 2) // divisor * divisor)
+    return nearest if nearest >= 0.9 * filters else nearest + divisor

@@ -1,0 +1,135 @@
+"""EfficientNet-B0: inverted residuals with squeeze-and-excitation, found by search."""
+
+import keras
+
+from keras_ext._types import Activation, Shape
+from keras_ext.layers import ConvNormAct, InvertedResidual, SqueezeExcite
+from keras_ext.models._parts import (
+    Pooling,
+    channel_axis,
+    checked_ending,
+    classified,
+    image_input,
+    pooled,
+)
+
+# Expansion, kernel, channels, repetitions and stride of the stages 2 to 8.
+_TABLE_1 = [
+    (1, 3, 16, 1, 1),
+    (6, 3, 24, 2, 2),
+    (6, 5, 40, 2, 2),
+    (6, 3, 80, 3, 2),
+    (6, 5, 112, 3, 1),
+    (6, 5, 192, 4, 2),
+    (6, 3, 320, 1, 1),
+]
+
+
+def EfficientNetB0(
+    input_shape: Shape | None = None,
+    *,
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    pooling: Pooling = None,
+    classes: int = 1000,
+    dropout_rate: float = 0.2,
+    drop_connect_rate: float = 0.2,
+    classifier_activation: Activation = "softmax",
+    name: str = "efficientnet_b0",
+) -> keras.Model:
+    """Return an EfficientNet-B0: 16 inverted residuals between two convolutions.
+
+    Same network, parameters and numbers as `keras.applications.EfficientNetB0`, whose
+    weights `load_applications_weights` carries over.
+
+    Reference: M. Tan, Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional
+    Neural Networks", 2019, table 1, https://arxiv.org/abs/1905.11946.
+
+    Args:
+        input_shape: `(height, width, channels)` of one image, or `(channels, height,
+            width)` if Keras's image data format is `"channels_first"`. Sides of at
+            least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
+            3)`, or `(None, None, 3)` without a classifier.
+        include_top: Whether the model has a classifier. Default: `True`.
+        include_preprocessing: Whether the model divides pixels by 255 and normalises
+            their channels itself, by moments that are weights: `adapt` the layer
+            `"normalization"`, or load weights. Default: `True`.
+        pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
+            for the feature maps. Default: `None`.
+        classes: Positive integer. Number of classes. Default: 1000.
+        dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
+        drop_connect_rate: Float in [0, 1). Rate of the stochastic depth that the
+            blocks' rates grow to from 0. Default: 0.2.
+        classifier_activation: Activation of the classifier, `None` for logits.
+            Default: `"softmax"`.
+        name: Of the model. Default: `"efficientnet_b0"`.
+
+    Input shape:
+        `(batch, height, width, channels)`, with values in [0, 255].
+
+    Output shape:
+        `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
+        ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or `pooling` is given for a
+            model with a classifier.
+
+    Example:
+
+    >>> from keras_ext.models import EfficientNetB0
+    >>> EfficientNetB0((64, 64, 3), classes=10).output_shape
+    (None, 10)
+    """
+    checked_ending(
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        dropout_rate=dropout_rate,
+    )
+    inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)
+    x = inputs
+    if include_preprocessing:
+        x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
+        x = keras.layers.Normalization(axis=channel_axis(), name="normalization")(x)
+    initializer = keras.initializers.VarianceScaling(
+        2.0, mode="fan_out", distribution="truncated_normal"
+    )
+    shared = {"activation": "silu", "kernel_initializer": initializer}
+    x = ConvNormAct(32, 3, strides=2, name="stem", **shared)(x)
+    blocks = sum(repetitions for *_, repetitions, _ in _TABLE_1)
+    width, index = 32, 0
+    for stage, row in enumerate(_TABLE_1, start=1):
+        expansion, kernel_size, filters, repetitions, strides = row
+        for letter in "abcd"[:repetitions]:
+            x = InvertedResidual(
+                filters,
+                expansion=expansion,
+                kernel_size=kernel_size,
+                strides=strides if letter == "a" else 1,
+                squeeze_excite=SqueezeExcite(
+                    filters=width // 4,
+                    activation="silu",
+                    kernel_initializer=initializer,
+                    name="squeeze_excite",
+                ),
+                drop_rate=drop_connect_rate * index / blocks,
+                name=f"block{stage}{letter}",
+                **shared,
+            )(x)
+            width, index = filters, index + 1
+    x = ConvNormAct(1280, name="head", **shared)(x)
+    if include_top:
+        dense = keras.initializers.VarianceScaling(
+            1 / 3, mode="fan_out", distribution="uniform"
+        )
+        x = classified(
+            x,
+            classes,
+            classifier_activation,
+            dropout_rate=dropout_rate,
+            kernel_initializer=dense,
+        )
+    else:
+        x = pooled(x, pooling)
+    return keras.Model(inputs, x, name=name)

@@ -1,0 +1,155 @@
+"""EfficientNetV2-B0: fused inverted residuals first, inverted residuals after them."""
+
+import keras
+
+from keras_ext._types import Activation, Shape
+from keras_ext.layers import (
+    ConvNormAct,
+    FusedInvertedResidual,
+    InvertedResidual,
+    SqueezeExcite,
+)
+from keras_ext.models._parts import (
+    Pooling,
+    channel_axis,
+    checked_ending,
+    classified,
+    image_input,
+    pooled,
+)
+
+# Fused or not, expansion, channels, repetitions and stride of the stages 1 to 6.
+_STAGES = [
+    (True, 1, 16, 1, 1),
+    (True, 4, 32, 2, 2),
+    (True, 4, 48, 2, 2),
+    (False, 4, 96, 3, 2),
+    (False, 6, 112, 5, 1),
+    (False, 6, 192, 8, 2),
+]
+
+
+def EfficientNetV2B0(
+    input_shape: Shape | None = None,
+    *,
+    include_top: bool = True,
+    include_preprocessing: bool = True,
+    pooling: Pooling = None,
+    classes: int = 1000,
+    dropout_rate: float = 0.2,
+    drop_connect_rate: float = 0.2,
+    classifier_activation: Activation = "softmax",
+    name: str = "efficientnet_v2_b0",
+) -> keras.Model:
+    """Return an EfficientNetV2-B0: 5 fused and 16 inverted residuals.
+
+    Same network, parameters and numbers as `keras.applications.EfficientNetV2B0`,
+    whose weights `load_applications_weights` carries over.
+
+    Reference: M. Tan, Q. Le, "EfficientNetV2: Smaller Models and Faster Training",
+    2021, https://arxiv.org/abs/2104.00298. Its table 4 is EfficientNetV2-S; B0 is the
+    smallest of the networks that the authors' code scales from one base.
+
+    Args:
+        input_shape: `(height, width, channels)` of one image, or `(channels, height,
+            width)` if Keras's image data format is `"channels_first"`. Sides of at
+            least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
+            3)`, or `(None, None, 3)` without a classifier.
+        include_top: Whether the model has a classifier. Default: `True`.
+        include_preprocessing: Whether the model divides pixels by 255 and normalises
+            their channels by ImageNet's moments itself; images that have not three
+            channels go from [0, 255] to [-1, 1] instead. Default: `True`.
+        pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
+            for the feature maps. Default: `None`.
+        classes: Positive integer. Number of classes. Default: 1000.
+        dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
+        drop_connect_rate: Float in [0, 1). Rate of the stochastic depth that the
+            blocks' rates grow to from 0. Default: 0.2.
+        classifier_activation: Activation of the classifier, `None` for logits.
+            Default: `"softmax"`.
+        name: Of the model. Default: `"efficientnet_v2_b0"`.
+
+    Input shape:
+        `(batch, height, width, channels)`, with values in [0, 255].
+
+    Output shape:
+        `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
+        ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`.
+
+    Raises:
+        ValueError: If an argument is out of its range, or `pooling` is given for a
+            model with a classifier.
+
+    Example:
+
+    >>> from keras_ext.models import EfficientNetV2B0
+    >>> EfficientNetV2B0((64, 64, 3), classes=10).output_shape
+    (None, 10)
+    """
+    checked_ending(
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        dropout_rate=dropout_rate,
+    )
+    inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)
+    x = inputs
+    axis = channel_axis()
+    if include_preprocessing and inputs.shape[axis] == 3:
+        x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
+        x = keras.layers.Normalization(
+            mean=[0.485, 0.456, 0.406],
+            variance=[0.229**2, 0.224**2, 0.225**2],
+            axis=axis,
+            name="normalization",
+        )(x)
+    elif include_preprocessing:
+        x = keras.layers.Rescaling(1 / 128, offset=-1.0, name="rescaling")(x)
+    initializer = keras.initializers.VarianceScaling(
+        2.0, mode="fan_out", distribution="truncated_normal"
+    )
+    shared = {
+        "activation": "silu",
+        "normalization": keras.layers.BatchNormalization(
+            axis=axis, momentum=0.9, name="pattern"
+        ),
+        "kernel_initializer": initializer,
+    }
+    x = ConvNormAct(32, 3, strides=2, name="stem", **shared)(x)
+    blocks = sum(repetitions for *_, repetitions, _ in _STAGES)
+    width, index = 32, 0
+    for stage, row in enumerate(_STAGES, start=1):
+        fused, expansion, filters, repetitions, strides = row
+        for letter in "abcdefgh"[:repetitions]:
+            block = FusedInvertedResidual if fused else InvertedResidual
+            squeeze = SqueezeExcite(
+                filters=width // 4,
+                activation="silu",
+                kernel_initializer=initializer,
+                name="squeeze_excite",
+            )
+            x = block(
+                filters,
+                expansion=expansion,
+                strides=strides if letter == "a" else 1,
+                squeeze_excite=None if fused else squeeze,
+                drop_rate=drop_connect_rate * index / blocks,
+                name=f"block{stage}{letter}",
+                **shared,
+            )(x)
+            width, index = filters, index + 1
+    x = ConvNormAct(1280, name="head", **shared)(x)
+    if include_top:
+        dense = keras.initializers.VarianceScaling(
+            1 / 3, mode="fan_out", distribution="uniform"
+        )
+        x = classified(
+            x,
+            classes,
+            classifier_activation,
+            dropout_rate=dropout_rate,
+            kernel_initializer=dense,
+        )
+    else:
+        x = pooled(x, pooling)
+    return keras.Model(inputs, x, name=name)

@@ -1,0 +1,134 @@
+"""What holds for every model."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_ext import models
+from tests.models.networks import BUILDERS, NARROW, pixels, side
+
+BACKEND = keras.backend.backend()
+every_model = pytest.mark.parametrize("name", BUILDERS)
+
+
+def _build(name, **options):
+    shape = (side(name), side(name), 3)
+    if keras.config.image_data_format() == "channels_first":
+        shape = (3, *shape[:2])
+    return BUILDERS[name](shape, classes=5, **NARROW.get(name, {}), **options)
+
+
+def _images(name, count=2):
+    return pixels((count, side(name), side(name), 3)) / 128
+
+
+def test_every_model_is_tested():
+    assert {*BUILDERS, "load_applications_weights"} == set(models.__all__)
+
+
+@every_model
+def test_keras_file_round_trip(name, tmp_path):
+    model = _build(name)
+    x = _images(name)
+    expected = ops.convert_to_numpy(model(x))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(ops.convert_to_numpy(loaded(x)), expected)
+    assert [one.name for one in loaded.layers] == [one.name for one in model.layers]
+    json.loads(model.to_json())
+
+
+@pytest.mark.long
+@every_model
+def test_a_compiled_fit_step_moves_every_weight(name):
+    model = _build(name)
+    before = [ops.convert_to_numpy(v) for v in model.trainable_variables]
+    model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+    model.fit(_images(name, 4), np.array([0, 1, 2, 4]), verbose=0)
+    moved = [
+        not np.array_equal(ops.convert_to_numpy(v), old)
+        for v, old in zip(model.trainable_variables, before, strict=True)
+    ]
+    # Stochastic depth drops a block for all four images once in some hundred steps;
+    # ReLUs may be dead at a single pixel.
+    assert np.mean(moved) > 0.8
+
+
+@every_model
+def test_channels_first_is_channels_last_transposed(name):
+    model = _build(name, include_top=False)
+    x = _images(name)
+    expected = ops.convert_to_numpy(model(x))
+    keras.config.set_image_data_format("channels_first")
+    try:
+        first = _build(name, include_top=False)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    first.set_weights(model.get_weights())
+    output = ops.convert_to_numpy(first(np.moveaxis(x, -1, 1)))
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(np.moveaxis(output, 1, -1), expected, atol=1e-4 * scale)
+
+
+@pytest.mark.long
+@every_model
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="a feature of TensorFlow")
+def test_exported_model_gives_the_same_numbers(name, tmp_path):
+    import tensorflow as tf
+
+    model = _build(name)
+    x = _images(name)
+    model.export(tmp_path / "exported", verbose=False)
+    loaded = tf.saved_model.load(tmp_path / "exported")
+    np.testing.assert_allclose(loaded.serve(x), model(x), rtol=1e-4, atol=1e-6)
+
+
+@every_model
+def test_half_precision(name):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = _build(name)
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    scores = ops.convert_to_numpy(ops.cast(model(_images(name)), "float32"))
+    np.testing.assert_allclose(scores.sum(axis=-1), 1, atol=0.02)
+
+
+@every_model
+def test_features_are_of_any_size(name):
+    model = BUILDERS[name](include_top=False, **NARROW.get(name, {}))
+    assert model.input_shape == (None, None, None, 3)
+    pixel = side(name)
+    large = ops.convert_to_numpy(model(pixels((1, 2 * pixel, 3 * pixel, 3)))).shape
+    assert large[1] >= 2
+    assert large[2] >= 3
+    assert model.output_shape == (None, None, None, large[3])
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_shape": (64, 64)}, r"`input_shape` must be \(height, width, channels"),
+        ({"input_shape": (8, 64, 3)}, r"`input_shape` must be .* at least \d\d pixels"),
+        ({"input_shape": (64.5, 64, 3)}, r"`input_shape` must be a positive integer"),
+        ({"classes": 0}, r"`classes` must be a positive integer.*classes=0"),
+        ({"pooling": "mean"}, r"`pooling` must be one of None, 'avg', 'max'.*'mean'"),
+        ({"pooling": "avg"}, r"`pooling` is for a model without a classifier"),
+    ],
+)
+def test_bad_arguments(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        BUILDERS[name](**options)
+
+
+@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("alpha", [0, -1.0, "wide", None])
+def test_bad_widths(name, alpha):
+    with pytest.raises(ValueError, match=r"`alpha` must be a finite number in \(0, "):
+        BUILDERS[name](alpha=alpha)
