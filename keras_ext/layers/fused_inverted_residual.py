@@ -4,10 +4,8 @@ from typing import Any
 
 import keras
 
-from keras_ext import _checks
 from keras_ext._types import (
     Activation,
-    Config,
     DataFormat,
     Initializer,
     Normalization,
@@ -15,23 +13,12 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
-from keras_ext.layers._conv_block import ConvBlock
-from keras_ext.layers._options import (
-    image_channels,
-    image_shape_after,
-    image_spec,
-    sublayer_options,
-)
-from keras_ext.layers._squeeze_excite_option import (
-    build_squeeze_excite,
-    resolve_squeeze_excite,
-    squeeze_excite_config,
-)
-from keras_ext.layers.stochastic_depth import StochasticDepth
+from keras_ext.layers._expanding_block import ExpandingBlock
+from keras_ext.layers._options import image_channels, image_spec
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class FusedInvertedResidual(ConvBlock):
+class FusedInvertedResidual(ExpandingBlock):
     """Expands the channels by a full convolution, projects back, adds the input.
 
     `InvertedResidual` with its expansion and its depthwise convolution fused into one
@@ -122,20 +109,18 @@ class FusedInvertedResidual(ConvBlock):
         **kwargs: object,
     ) -> None:
         super().__init__(
+            filters,
+            expansion=expansion,
+            kernel_size=kernel_size,
+            strides=strides,
             activation=activation,
             normalization=normalization,
+            squeeze_excite=squeeze_excite,
+            drop_rate=drop_rate,
             data_format=data_format,
             kernel_initializer=kernel_initializer,
             kernel_regularizer=kernel_regularizer,
             **kwargs,
-        )
-        self.filters = _checks.positive_int("filters", filters)
-        self.expansion = _checks.number("expansion", expansion, low=1)
-        self.kernel_size = _checks.positive_int("kernel_size", kernel_size)
-        self.strides = _checks.positive_int("strides", strides)
-        self.squeeze_excite = resolve_squeeze_excite(squeeze_excite, self.data_format)
-        self.drop_rate = _checks.number(
-            "drop_rate", drop_rate, low=0, high=1, open_high=True
         )
 
     def build(self, input_shape: Shape) -> None:
@@ -149,48 +134,20 @@ class FusedInvertedResidual(ConvBlock):
         shape = input_shape
         self.expand = None
         if self.expansion != 1:
-            expanded = int(self.expansion * channels + 0.5)
+            expanded = self._expanded(channels)
             self.expand = self._conv(expanded, **full, name="expand")
             self.expand.build(shape)
             shape = self.expand.compute_output_shape(shape)
             full = {"activation": None}
-        build_squeeze_excite(self, shape)
+        self._build_squeeze_excite(shape)
         self.project = self._conv(self.filters, **full, name="project")
         self.project.build(shape)
-        self.is_residual = self.strides == 1 and channels == self.filters
-        self.drop = None
-        if self.is_residual and self.drop_rate > 0:
-            self.drop = StochasticDepth(
-                self.drop_rate, name="drop", **sublayer_options(self)
-            )
+        self._build_shortcut(channels)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return the projection, plus `inputs` where the shapes agree."""
         x = inputs
         if self.expand is not None:
             x = self.expand(x, training=training)
-        if self.squeeze_excite is not None:
-            # Keras tells it whether it is training: not every layer has the argument.
-            x = self.squeeze_excite(x)
-        x = self.project(x, training=training)
-        if self.drop is not None:
-            x = self.drop(x, training=training)
-        return inputs + x if self.is_residual else x
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        """Return the shape of a strided convolution with `filters` channels."""
-        return image_shape_after(
-            input_shape, self.filters, self.strides, self.data_format
-        )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "expansion": self.expansion,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "squeeze_excite": squeeze_excite_config(self.squeeze_excite),
-            "drop_rate": self.drop_rate,
-        }
+        x = self.project(self._squeezed(x), training=training)
+        return self._with_shortcut(inputs, x, training)
