@@ -258,6 +258,17 @@ def test_max_to_keep_counts_those_of_earlier_processes(folder):
         check(read(folder), number)
 
 
+def test_one_that_is_still_to_be_read_is_kept(folder):
+    files = CheckpointFiles(str(folder), 1)
+    put(files, 1)
+    (files.needed,) = files.paths()
+    put(files, 2, 3)
+    assert names(folder) == checkpoint_names(1, 3)
+    files.needed = None
+    put(files, 4)
+    assert names(folder) == checkpoint_names(4)
+
+
 def test_max_to_keep_of_another_process(folder):
     """Those that are too many now go with the next one that is written."""
     write(folder, 1, 2, 3, 4)

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger
+from keras_ext.training import compilation
 from tests.forgetful import Forgetful
 
 pytestmark = pytest.mark.long
@@ -235,6 +236,19 @@ def test_continued_between_epochs(name, tmp_path):
         return run_fit(problem=PROBLEMS[name], **options)
 
     continued = killed_and_continued(run, tmp_path, (10, 12))
+    same(continued, run(seed=1))
+
+
+@pytest.mark.parametrize("name", ["arrays", "dataset"])
+@pytest.mark.parametrize("kills", [(6,), (7,), (9, 4)], ids=str)
+def test_the_odd_batch_is_compiled_as_in_one_run(name, kills, monkeypatch, tmp_path):
+    """XLA makes the regular ones: not the last of an epoch, were it the first here."""
+    monkeypatch.setattr(compilation, "WORTH_STEPS", 1)
+
+    def run(**options):
+        return run_fit(problem=PROBLEMS[name], **options)
+
+    continued = killed_and_continued(run, tmp_path, kills, save_freq=3)
     same(continued, run(seed=1))
 
 
