@@ -7,7 +7,6 @@ import keras
 from keras_ext import _checks
 from keras_ext._types import (
     Activation,
-    Config,
     DataFormat,
     Initializer,
     Normalization,
@@ -25,28 +24,28 @@ def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normal
     if isinstance(normalization, dict):
         normalization = keras.saving.deserialize_keras_object(normalization)
     if not isinstance(normalization, keras.layers.Layer):
-        if normalization not in ("batch", None):
-            raise ValueError(
-                '`normalization` must be "batch", None or a Keras layer, of which '
-                "every convolution gets a copy. Received: "
-                f"normalization={normalization!r}"
-            )
-        return normalization
-    axis = getattr(normalization, "axis", None)
+        if normalization is None or isinstance(normalization, str):
+            return _checks.one_of("normalization", normalization, ("batch", None))
+        raise TypeError(
+            '`normalization` must be "batch", None or a Keras layer, of which every '
+            f"convolution gets a copy. Received: normalization={normalization!r}"
+        )
     channels = channel_axis(data_format)
-    if isinstance(axis, int) and axis % 4 != channels % 4:
+    axes = getattr(normalization, "axis", channels)
+    axes = [axes] if isinstance(axes, int) else axes
+    if isinstance(axes, (list, tuple)) and [axis % 4 for axis in axes] != [
+        channels % 4
+    ]:
         raise ValueError(
             f"`normalization` must be a layer for the channels, axis {channels} with "
             f"data_format={data_format!r}. Received: {normalization.name!r} with "
-            f"axis={axis}. Make it with axis={channels}."
+            f"axis={normalization.axis}. Make it with axis={channels}."
         )
-    return normalization
-
-
-def normalization_config(normalization: Normalization) -> str | Config | None:
-    """Return what `get_config` says of a `normalization`."""
-    if isinstance(normalization, keras.layers.Layer):
-        return keras.saving.serialize_keras_object(normalization)
+    if getattr(normalization, "data_format", data_format) != data_format:
+        raise ValueError(
+            f"`normalization` must have the data format {data_format!r}. Received: "
+            f"{normalization.name!r} with data_format={normalization.data_format!r}"
+        )
     return normalization
 
 
@@ -152,10 +151,16 @@ def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | Non
         return None
     if asked == "batch":
         asked = keras.layers.BatchNormalization(axis=channel_axis(block.data_format))
-    norm = type(asked).from_config(
-        {**asked.get_config(), "name": name, **sublayer_options(block)}
-    )
+    options = sublayer_options(block)
+    options["trainable"] = block.trainable and asked.trainable
+    norm = type(asked).from_config({**asked.get_config(), "name": name, **options})
     norm.build(shape)
+    if tuple(norm.compute_output_shape(shape)) != tuple(shape):
+        raise ValueError(
+            f"`normalization` must keep the shape of its input. Received: "
+            f"{asked.name!r}, which makes {norm.compute_output_shape(shape)} of "
+            f"{tuple(shape)}"
+        )
     return norm
 
 

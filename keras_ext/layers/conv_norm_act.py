@@ -16,22 +16,19 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
+from keras_ext.layers._conv_options import ConvOptions
 from keras_ext.layers._options import (
     built_norm,
     fresh_initializer,
     image_channels,
     image_shape_after,
     image_spec,
-    normalization_config,
-    resolve_activation,
-    resolve_data_format,
-    resolve_normalization,
     sublayer_options,
 )
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class ConvNormAct(keras.layers.Layer):
+class ConvNormAct(ConvOptions):
     """Convolution, normalisation and activation in one layer.
 
     The three lines that convolutional networks repeat, with the bias where it
@@ -56,8 +53,9 @@ class ConvNormAct(keras.layers.Layer):
         activation: Activation of the output, `None` for linear. Default: `"relu"`.
         normalization: `"batch"` for `keras.layers.BatchNormalization` with Keras's
             defaults, a Keras layer of which the convolution gets a copy (such as
-            `keras.layers.BatchNormalization(momentum=0.9)`), or `None`.
-            Default: `"batch"`.
+            `keras.layers.BatchNormalization(momentum=0.9)`), or `None`. The copy is
+            made from the layer's configuration, with this layer's `dtype`. Default:
+            `"batch"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernel. Default: `"glorot_uniform"`.
@@ -82,7 +80,8 @@ class ConvNormAct(keras.layers.Layer):
     Raises:
         ValueError: If an argument is out of its range, or both `strides` and
             `dilation_rate` are greater than 1; on build, if the input is not of rank
-            4 or its number of channels is unknown.
+            4 or its number of channels is unknown, or if `normalization` does not
+            keep the shape.
 
     Example:
 
@@ -118,7 +117,14 @@ class ConvNormAct(keras.layers.Layer):
         kernel_regularizer: Regularizer = None,
         **kwargs: object,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            activation=activation,
+            normalization=normalization,
+            data_format=data_format,
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            **kwargs,
+        )
         self.filters = _checks.positive_int("filters", filters)
         self.kernel_size = _checks.int_or_pair("kernel_size", kernel_size)
         self.strides = _checks.int_or_pair("strides", strides)
@@ -129,11 +135,6 @@ class ConvNormAct(keras.layers.Layer):
                 "`strides` and `dilation_rate` must not both be greater than 1. "
                 f"Received: strides={strides!r}, dilation_rate={dilation_rate!r}"
             )
-        self.activation = resolve_activation("activation", activation)
-        self.data_format = resolve_data_format(data_format)
-        self.normalization = resolve_normalization(normalization, self.data_format)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def build(self, input_shape: Shape) -> None:
         """Create the convolution and the normalisation."""
@@ -183,9 +184,4 @@ class ConvNormAct(keras.layers.Layer):
             "strides": self.strides,
             "padding": self.padding,
             "dilation_rate": self.dilation_rate,
-            "activation": keras.activations.serialize(self.activation),
-            "normalization": normalization_config(self.normalization),
-            "data_format": self.data_format,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }

@@ -53,7 +53,7 @@ class FactorizedInception(ConvBlock):
             each other. A step is a pair `(filters, kernel_size)` of a convolution,
             with a positive integer or a pair as `kernel_size`; or a list of such
             pairs, convolutions that stand side by side and are concatenated.
-        strides: 1 or 2. Default: 1.
+        strides: 1 or 2. With 2, every branch ends in a 3x3 kernel. Default: 1.
         filters_pool: Positive integer, the channels onto which the pooled input is
             projected; or `None`, which leaves it as it is. Default: `None`.
         activation: Activation of every convolution. Default: `"relu"`.
@@ -136,6 +136,13 @@ class FactorizedInception(ConvBlock):
         self.filters_pool = _checks.optional(
             _checks.positive_int, "filters_pool", filters_pool
         )
+        for index, branch in enumerate(self.branches if strides == 2 else []):
+            if any(size not in (3, (3, 3)) for (_, size), _ in _lettered(branch[-1])):
+                raise ValueError(
+                    "With strides=2 every branch must end in a kernel of 3x3 pixels, "
+                    "so that all halve the image alike. Received: "
+                    f"branches[{index}][-1]={branch[-1]!r}"
+                )
 
     def build(self, input_shape: Shape) -> None:
         """Create the convolutions of all branches."""

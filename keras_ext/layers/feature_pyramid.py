@@ -35,8 +35,9 @@ class FeaturePyramid(ConvBlock):
     coarse maps that know what they see and fine maps that know where it is; here each
     fine map is added to what comes from the coarser one:
 
-    `merged[i] = lateral[i](x[i]) + upsample(merged[i + 1])`, `output[i] =
-    smooth[i](merged[i])`
+    `merged[i] = lateral[i](x[i]) + upsample(merged[i + 1])`
+
+    `output[i] = smooth[i](merged[i])`
 
     The coarsest map has nothing to add. `lateral` are 1x1 and `smooth` 3x3
     convolutions; pixels are repeated to upsample.
@@ -58,7 +59,8 @@ class FeaturePyramid(ConvBlock):
 
     Call arguments:
         inputs: List of float tensors, feature maps from fine to coarse. Each map is
-            half as high and as wide as the one before, rounded up.
+            half as high and as wide as the one before, rounded up; where sizes are
+            known at run time only, this is not checked.
         training: Boolean, for a normalisation. Default: `None`, which follows the
             layer or model that calls.
 

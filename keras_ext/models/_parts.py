@@ -41,9 +41,11 @@ def image_input(
             f"`input_shape` must be {order} of one image, or None. Received: "
             f"input_shape={input_shape!r}"
         )
-    sides = input_shape[1:] if first else input_shape[:2]
-    for side in sides:
-        if side is not None and _checks.positive_int("input_shape", side) < smallest:
+    names = order.strip("()").split(", ")
+    for name, given in zip(names, input_shape, strict=True):
+        if given is not None or name == "channels":
+            _checks.positive_int(f"{name} of input_shape", given)
+        if name != "channels" and given is not None and given < smallest:
             raise ValueError(
                 f"`input_shape` must be {order} with sides of at least {smallest} "
                 f"pixels. Received: input_shape={input_shape!r}"
@@ -51,13 +53,21 @@ def image_input(
     return keras.Input(tuple(input_shape))
 
 
-def checked_ending(
-    *, include_top: bool, pooling: Pooling, classes: int, dropout_rate: float
+def check_ending(
+    *, include_top: bool, pooling: Pooling, classes: int, **rates: float
 ) -> None:
-    """Raise `ValueError` if the arguments for a model's end do not fit together."""
+    """Raise `ValueError` if the arguments for a model's end do not fit together.
+
+    Args:
+        include_top: Whether the model has a classifier.
+        pooling: What the model ends with if it has none.
+        classes: How many it tells apart.
+        **rates: Rates at which something is dropped.
+    """
     _checks.one_of("pooling", pooling, (None, "avg", "max"))
     _checks.positive_int("classes", classes)
-    _checks.number("dropout_rate", dropout_rate, low=0, high=1, open_high=True)
+    for name, rate in rates.items():
+        _checks.number(name, rate, low=0, high=1, open_high=True)
     if include_top and pooling is not None:
         raise ValueError(
             "`pooling` is for a model without a classifier. Received: "

@@ -7,7 +7,7 @@ from keras_ext.layers import ConvNormAct, InvertedResidual, SqueezeExcite
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
-    checked_ending,
+    check_ending,
     classified,
     image_input,
     pooled,
@@ -40,7 +40,8 @@ def EfficientNetB0(
     """Return an EfficientNet-B0: 16 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.EfficientNetB0`, whose
-    weights `load_applications_weights` carries over.
+    weights `load_applications_weights` carries over. A model of open size pads in
+    another way than that one if a side is no multiple of 32.
 
     Reference: M. Tan, Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional
     Neural Networks", 2019, table 1, https://arxiv.org/abs/1905.11946.
@@ -52,8 +53,8 @@ def EfficientNetB0(
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
         include_preprocessing: Whether the model divides pixels by 255 and normalises
-            their channels itself, by moments that are weights: `adapt` the layer
-            `"normalization"`, or load weights. Default: `True`.
+            their channels itself, by moments that are weights: load them, or call
+            `model.get_layer("normalization").adapt(images / 255)`. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
             for the feature maps. Default: `None`.
         classes: Positive integer. Number of classes. Default: 1000.
@@ -65,7 +66,8 @@ def EfficientNetB0(
         name: Of the model. Default: `"efficientnet_b0"`.
 
     Input shape:
-        `(batch, height, width, channels)`, with values in [0, 255].
+        `(batch, height, width, channels)`, with values in [0, 255]; of mean 0 and
+        variance 1 without `include_preprocessing`.
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
@@ -81,11 +83,12 @@ def EfficientNetB0(
     >>> EfficientNetB0((64, 64, 3), classes=10).output_shape
     (None, 10)
     """
-    checked_ending(
+    check_ending(
         include_top=include_top,
         pooling=pooling,
         classes=classes,
         dropout_rate=dropout_rate,
+        drop_connect_rate=drop_connect_rate,
     )
     inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)
     x = inputs

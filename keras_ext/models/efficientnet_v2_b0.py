@@ -12,7 +12,7 @@ from keras_ext.layers import (
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
-    checked_ending,
+    check_ending,
     classified,
     image_input,
     pooled,
@@ -70,7 +70,8 @@ def EfficientNetV2B0(
         name: Of the model. Default: `"efficientnet_v2_b0"`.
 
     Input shape:
-        `(batch, height, width, channels)`, with values in [0, 255].
+        `(batch, height, width, channels)`, with values in [0, 255]; of mean 0 and
+        variance 1 without `include_preprocessing`.
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
@@ -86,11 +87,12 @@ def EfficientNetV2B0(
     >>> EfficientNetV2B0((64, 64, 3), classes=10).output_shape
     (None, 10)
     """
-    checked_ending(
+    check_ending(
         include_top=include_top,
         pooling=pooling,
         classes=classes,
         dropout_rate=dropout_rate,
+        drop_connect_rate=drop_connect_rate,
     )
     inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)
     x = inputs

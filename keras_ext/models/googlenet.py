@@ -8,7 +8,7 @@ from keras_ext._types import Activation, Normalization, Shape, Tensor
 from keras_ext.layers import ConvNormAct, InceptionModule
 from keras_ext.models._parts import (
     Pooling,
-    checked_ending,
+    check_ending,
     classified,
     image_input,
     pooled,
@@ -48,7 +48,7 @@ def GoogLeNet(
     figure 3 is left out, as by most since: `normalization="batch"` does more.
 
     Reference: C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D.
-    Erhan, V. Vanhoucke, A. Rabinovich, "Going Deeper with Convolutions", 2014, table
+    Erhan, V. Vanhoucke, A. Rabinovich, "Going Deeper with Convolutions", 2015, table
     1, https://arxiv.org/abs/1409.4842.
 
     Args:
@@ -93,7 +93,7 @@ def GoogLeNet(
     >>> sorted(model.output)
     ['auxiliary_4a', 'auxiliary_4d', 'predictions']
     """
-    checked_ending(
+    check_ending(
         include_top=include_top,
         pooling=pooling,
         classes=classes,

@@ -7,7 +7,7 @@ from keras_ext.layers import ConvNormAct, FactorizedInception
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
-    checked_ending,
+    check_ending,
     classified,
     image_input,
     pooled,
@@ -64,9 +64,7 @@ def InceptionV3(
     >>> InceptionV3((75, 75, 3), classes=10).output_shape
     (None, 10)
     """
-    checked_ending(
-        include_top=include_top, pooling=pooling, classes=classes, dropout_rate=0
-    )
+    check_ending(include_top=include_top, pooling=pooling, classes=classes)
     inputs = image_input(input_shape, size=299, include_top=include_top, smallest=75)
     shared = {
         "normalization": keras.layers.BatchNormalization(

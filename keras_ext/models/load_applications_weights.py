@@ -111,7 +111,10 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
 
     Afterwards both give the same numbers for the same images, so that a network which
     `keras.applications` has trained on ImageNet can be used, taken apart and trained
-    on here. All weights are looked up and compared before the first is assigned.
+    on here. (Not for images of any size: EfficientNetB0 and the MobileNets of
+    `keras.applications` without a fixed `input_shape` pad in another way if a side is
+    no multiple of 32.) All weights are looked up and compared before the first is
+    assigned.
 
     The layers are found by name, ours in the order block, part, layer: `block_3/
     expand/conv` is `block_3_expand` of MobileNetV2 and `expanded_conv_3_expand` of
@@ -126,7 +129,9 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
             `MobileNetV3Large` or `MobileNetV3Small`.
         source: The model of the same name from `keras.applications`, made with the
             same `alpha`, `classes` and `include_top`, and for MobileNetV3 not
-            `minimalistic`.
+            `minimalistic`. Where only one of the two has `include_preprocessing`, the
+            weights are carried over, too; the images must then be prepared outside of
+            the other.
 
     Raises:
         ValueError: If a weight of one model is missing in the other, or has another
@@ -148,21 +153,26 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
     ours = _layers(model)
     theirs = {layer.name: layer for layer in source.layers if layer.weights}
     names = _source_names(ours, source)
+    if "normalization" not in names:
+        # The model has no preprocessing, or one without weights.
+        theirs = {k: v for k, v in theirs.items() if not _is_normalization(v)}
+    elif names["normalization"] not in theirs:
+        del names["normalization"], ours["normalization"]
     missing = sorted(name for name in names.values() if name not in theirs)
     left = sorted(set(theirs) - set(names.values()))
     if missing or left:
         raise ValueError(
             f"{source.name!r} is not the keras.applications model that {model.name!r} "
-            "is built like. Expected the same network, made with the same `alpha` and "
-            f"`include_top`. Missing in {source.name!r}: {_some(missing)}. Missing in "
-            f"{model.name!r}: {_some(left)}"
+            "is built like. Expected the same network, made with the same arguments, "
+            f"and nothing else. Missing in {source.name!r}: {_some(missing)}. Missing "
+            f"in {model.name!r}: {_some(left)}"
         )
     pairs = [
-        (path, variable, value)
+        pair
         for path, variables in ours.items()
-        for variable, value in _matched(path, variables, theirs[names[path]])
+        for pair in _matched(path, variables, theirs[names[path]])
     ]
-    for _, variable, value in pairs:
+    for variable, value in pairs:
         variable.assign(value)
     _finish_normalization(model, source)
 
@@ -171,6 +181,12 @@ def _layers(model: keras.Model) -> dict[str, list[Any]]:
     """Return the weights of every layer that has some itself, by its path."""
     layers: dict[str, list[Any]] = {}
     for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            raise ValueError(
+                f"`model` must be a model as the builders of keras_ext.models return "
+                f"it. Received: {model.name!r}, which contains the model "
+                f"{layer.name!r}. Pass that one: `model.get_layer({layer.name!r})`."
+            )
         for variable in layer.weights:
             path = variable.path[variable.path.rindex(f"{layer.name}/") :]
             layers.setdefault(path.rpartition("/")[0], []).append(variable)
@@ -179,11 +195,7 @@ def _layers(model: keras.Model) -> dict[str, list[Any]]:
 
 def _source_names(ours: Mapping[str, Any], source: keras.Model) -> dict[str, str]:
     """Return the name in `source` of each of our layers."""
-    normalizations = [
-        layer.name
-        for layer in source.layers
-        if isinstance(layer, keras.layers.Normalization)
-    ]
+    normalizations = [one.name for one in source.layers if _is_normalization(one)]
     if any(path.startswith("mixed") for path in ours):
         names = _by_number(ours, source)
     else:
@@ -219,7 +231,7 @@ def _matched(path: str, variables: list[Any], layer: Any) -> list[tuple[Any, Any
             f"The weights of {path!r} must have the shapes of those of {layer.name!r}. "
             f"Expected: {[tuple(v.shape) for v in variables]}. Received: "
             f"{[value.shape for value in values]}. Make both models with the same "
-            "`alpha`, `classes` and number of channels."
+            "arguments."
         )
     pairs = zip(variables, values, strict=True)
     return [(variable, np.reshape(value, variable.shape)) for variable, value in pairs]
@@ -228,7 +240,7 @@ def _matched(path: str, variables: list[Any], layer: Any) -> list[tuple[Any, Any
 def _finish_normalization(model: keras.Model, source: keras.Model) -> None:
     """Have the normalisation use its weights, and the source's second rescaling."""
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization) and layer.weights:
+        if _is_normalization(layer) and layer.weights:
             rescalings = [
                 other.scale
                 for other in source.layers
@@ -239,6 +251,10 @@ def _finish_normalization(model: keras.Model, source: keras.Model) -> None:
                 variance = variance / np.square(scale)
             layer.set_weights([mean, variance.astype("float32"), count])
             layer.finalize_state()
+
+
+def _is_normalization(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.Normalization)
 
 
 def _some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from keras_ext.layers import ConvNormAct, InvertedResidual
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
-    checked_ending,
+    check_ending,
     classified,
     image_input,
     pooled,
@@ -40,7 +40,8 @@ def MobileNetV2(
     """Return a MobileNetV2: a convolution, 17 inverted residuals, a convolution.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV2`, whose
-    weights `load_applications_weights` carries over; of 22 layers instead of 156.
+    weights `load_applications_weights` carries over; of 22 layers instead of 156. A
+    model of open size pads in another way than that one if a side is no multiple of 32.
 
     Reference: M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L. Chen, "MobileNetV2:
     Inverted Residuals and Linear Bottlenecks", 2018, table 2,
@@ -52,7 +53,7 @@ def MobileNetV2(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         alpha: Positive float. Width: all numbers of channels are multiplied by it and
-            rounded to multiples of 8; the last convolution has at least 1280.
+            rounded to multiples of 8; but the last convolution has at least 1280.
             Default: 1.
         include_top: Whether the model has a classifier. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
@@ -68,7 +69,8 @@ def MobileNetV2(
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
-        ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`.
+        ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`; more than 1280 with
+        `alpha` above 1.
 
     Raises:
         ValueError: If an argument is out of its range, or `pooling` is given for a
@@ -84,9 +86,7 @@ def MobileNetV2(
     (None, 1280)
     """
     _checks.number("alpha", alpha, low=0, open_low=True)
-    checked_ending(
-        include_top=include_top, pooling=pooling, classes=classes, dropout_rate=0
-    )
+    check_ending(include_top=include_top, pooling=pooling, classes=classes)
     inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)
     normalization = keras.layers.BatchNormalization(
         axis=channel_axis(), momentum=0.999, name="pattern"

@@ -11,7 +11,7 @@ from keras_ext.layers import ConvNormAct, InvertedResidual, SqueezeExcite
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
-    checked_ending,
+    check_ending,
     image_input,
     pooled,
     rounded,
@@ -69,7 +69,8 @@ def MobileNetV3Large(
     """Return a large MobileNetV3: 15 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV3Large`,
-    whose weights `load_applications_weights` carries over.
+    whose weights `load_applications_weights` carries over. A model of open size pads in
+    another way than that one if a side is no multiple of 32.
 
     Reference: A. Howard, M. Sandler, G. Chu, L. Chen, B. Chen, M. Tan, W. Wang, Y.
     Zhu, R. Pang, V. Vasudevan, Q. Le, H. Adam, "Searching for MobileNetV3", 2019,
@@ -80,8 +81,10 @@ def MobileNetV3Large(
             width)` if Keras's image data format is `"channels_first"`. Sides of at
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
-        alpha: Positive float. Width: all numbers of channels are multiplied by it and
-            rounded to multiples of 8. Default: 1.
+        alpha: Positive float. Width: the channels of the blocks are multiplied by it
+            and rounded to multiples of 8, the last convolution has six times those of
+            the last block, and the layer before the classifier grows above 1 only.
+            Default: 1.
         include_top: Whether the model has a classifier. Default: `True`.
         include_preprocessing: Whether the model takes pixels from 0 to 255 to [-1, 1]
             itself. Default: `True`.
@@ -99,7 +102,8 @@ def MobileNetV3Large(
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
-        ceil(width / 32), 960)`, or `(batch, 960)` with `pooling`.
+        ceil(width / 32), 960)`, or `(batch, 960)` with `pooling`; 960 times `alpha`,
+        about.
 
     Raises:
         ValueError: If an argument is out of its range, or `pooling` is given for a
@@ -141,7 +145,8 @@ def MobileNetV3Small(
     """Return a small MobileNetV3: 11 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV3Small`,
-    whose weights `load_applications_weights` carries over.
+    whose weights `load_applications_weights` carries over. A model of open size pads in
+    another way than that one if a side is no multiple of 32.
 
     Reference: A. Howard et al., "Searching for MobileNetV3", 2019, table 2,
     https://arxiv.org/abs/1905.02244.
@@ -165,7 +170,8 @@ def MobileNetV3Small(
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
-        ceil(width / 32), 576)`, or `(batch, 576)` with `pooling`.
+        ceil(width / 32), 576)`, or `(batch, 576)` with `pooling`; 576 times `alpha`,
+        about.
 
     Raises:
         ValueError: If an argument is out of its range, or `pooling` is given for a
@@ -207,7 +213,7 @@ def _mobilenet_v3(
     name: str,
 ) -> keras.Model:
     _checks.number("alpha", alpha, low=0, open_low=True)
-    checked_ending(
+    check_ending(
         include_top=include_top,
         pooling=pooling,
         classes=classes,

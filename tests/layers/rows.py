@@ -33,7 +33,6 @@ class LayerCase:
         make: Returns a new layer.
         inputs: What it is called with; a tuple of arrays for several arguments.
         dynamic_axes: Axes of every input whose size it need not know.
-        random: Whether it draws random numbers in training.
         as_list: Whether several inputs are one argument, a list.
         id: Of the tests.
     """
@@ -41,7 +40,6 @@ class LayerCase:
     make: Callable[[], Any]
     inputs: np.ndarray | tuple[np.ndarray, ...]
     dynamic_axes: tuple[int, ...] = (0, 1, 2)
-    random: bool = False
     as_list: bool = False
     id: str = ""
 
@@ -113,12 +111,14 @@ LAYERS = [
             8, squeeze_excite=layers.SqueezeExcite(0.25), drop_rate=0.2
         ),
         image(4, 6, 5, 8),
-        random=True,
         id="FusedInvertedResidual",
     ),
     LayerCase(
         lambda: layers.FusedInvertedResidual(
-            6, expansion=1, strides=2, normalization=None
+            6,
+            expansion=1,
+            strides=2,
+            normalization=keras.layers.BatchNormalization(axis=_channel_axis()),
         ),
         image(4, 6, 5, 8),
         id="FusedInvertedResidual-strided",
@@ -166,20 +166,17 @@ LAYERS = [
             drop_rate=0.2,
         ),
         image(4, 6, 5, 8),
-        random=True,
         id="InvertedResidual-squeezed",
     ),
     LayerCase(
         lambda: layers.StochasticDepth(0.5, seed=3),
         image(4, 6, 5, 8),
-        random=True,
         id="StochasticDepth",
     ),
     LayerCase(
         lambda: layers.StochasticDepth(0.2),
         image(4, 3),
         dynamic_axes=(0,),
-        random=True,
         id="StochasticDepth-vectors",
     ),
     LayerCase(lambda: layers.CRF(3), image(4, 6, 3), dynamic_axes=(0, 1), id="CRF"),
@@ -206,14 +203,12 @@ LAYERS = [
         lambda: layers.NoisyDense(5, activation="tanh", seed=3),
         image(4, 6, 8),
         dynamic_axes=(0, 1),
-        random=True,
         id="NoisyDense",
     ),
     LayerCase(
         lambda: layers.NoisyDense(5, sigma=0.1, factorized=False, use_bias=False),
         image(4, 8),
         dynamic_axes=(0,),
-        random=True,
         id="NoisyDense-independent",
     ),
     LayerCase(
@@ -313,13 +308,11 @@ LAYERS = [
     LayerCase(
         lambda: layers.DropBlock2D(0.2, 3, seed=3),
         image(4, 6, 5, 8),
-        random=True,
         id="DropBlock2D",
     ),
     LayerCase(
         lambda: layers.DropBlock2D(0.1, (2, 7)),
         image(4, 6, 5, 8),
-        random=True,
         id="DropBlock2D-pair",
     ),
 ]

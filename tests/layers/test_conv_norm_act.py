@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ext.layers import ConvNormAct
+from keras_ext.layers import TLU, ConvNormAct, FilterResponseNormalization
 from tests.layers.weights import assert_close, images, randomize, unit
 from tests.reference import blocks
 from tests.reference.convolution import conv2d
@@ -73,14 +73,62 @@ def test_a_layer_as_normalization_is_a_pattern_for_copies():
     assert copy.get_config() == first.get_config()
 
 
-def test_a_frozen_layer_leaves_the_pattern_of_its_normalization_alone():
-    layer = ConvNormAct(4, normalization=keras.layers.BatchNormalization())
+def test_the_pattern_of_its_normalization_is_no_part_of_a_layer():
+    pattern = keras.layers.BatchNormalization()
+    pattern.build((None, 5, 6, 4))
+    layer = ConvNormAct(4, normalization=pattern)
     layer.build((None, 5, 6, 3))
+    assert len(layer.weights) == 5
     layer.trainable = False
+    assert pattern.trainable
     assert not layer.norm.trainable
     copy = ConvNormAct.from_config({**layer.get_config(), "trainable": True})
     copy.build((None, 5, 6, 3))
     assert copy.norm.trainable
+
+
+def test_a_frozen_pattern_makes_frozen_copies():
+    pattern = keras.layers.BatchNormalization(trainable=False)
+    layer = ConvNormAct(4, normalization=pattern)
+    layer.build((None, 5, 6, 3))
+    assert [v.name for v in layer.trainable_variables] == ["kernel"]
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
+def test_a_model_of_layers_with_a_pattern_can_be_quantised():
+    pattern = keras.layers.BatchNormalization()
+    inputs = keras.Input((6, 5, 3))
+    x = ConvNormAct(4, normalization=pattern)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    model.quantize("int8")
+    assert model(images(2, 6, 5, 3)).shape == (2, 6, 5, 2)
+
+
+def test_a_sequence_of_layers_may_be_the_pattern():
+    pattern = keras.Sequential([FilterResponseNormalization(), TLU()])
+    layer = ConvNormAct(4, normalization=pattern, activation=None)
+    x = images(2, 6, 5, 3)
+    y = ops.convert_to_numpy(layer(x))
+    assert [v.name for v in layer.weights] == ["kernel", "gamma", "beta", "tau"]
+    assert y.min() == 0
+
+
+def test_a_normalization_that_changes_the_shape_is_refused():
+    layer = ConvNormAct(4, normalization=keras.layers.MaxPooling2D())
+    with pytest.raises(ValueError, match=r"must keep the shape of its input.*pooling"):
+        layer.build((None, 6, 4, 3))
+
+
+@pytest.mark.parametrize("normalization", [5, keras.layers.BatchNormalization])
+def test_a_normalization_that_is_no_layer_is_refused(normalization):
+    with pytest.raises(TypeError, match="or a Keras layer, of which every convolution"):
+        ConvNormAct(4, normalization=normalization)
+
+
+def test_a_normalization_of_another_data_format_is_refused():
+    pattern = FilterResponseNormalization(data_format="channels_last")
+    with pytest.raises(ValueError, match="must have the data format 'channels_first'"):
+        ConvNormAct(4, normalization=pattern, data_format="channels_first")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +181,7 @@ def test_training_normalizes_with_the_moments_of_the_batch(through):
         ({"strides": 1.5}, r"`strides` must be a positive .*strides=1.5"),
         (
             {"normalization": "layer"},
-            r"`normalization` must be .batch., None or .*'layer'",
+            r"`normalization` must be one of .*'layer'",
         ),
         ({"data_format": "NHWC"}, r"`data_format` must be one of .*'NHWC'"),
     ],

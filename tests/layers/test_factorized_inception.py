@@ -103,9 +103,17 @@ def test_training_reaches_the_normalization():
             {"branches": [[[(3, 1), (3, (1, 0))]]]},
             r"`branches\[0\]\[0\]\[1\]\[1\]` must be a positive integer or a pair",
         ),
+        (
+            {"strides": 2, "branches": [[(3, 3)], [(3, 3), (3, 1)]]},
+            r"must end in a kernel of 3x3 .*branches\[1\]\[-1\]=\(3, 1\)",
+        ),
+        (
+            {"strides": 2, "branches": [[[(3, 3), (3, (1, 3))]]]},
+            r"must end in a kernel of 3x3 .*branches\[0\]\[-1\]=\[\(3, 3\), ",
+        ),
         ({"strides": 3}, r"`strides` must be one of 1, 2. .*strides=3"),
         ({"filters_pool": 0}, r"`filters_pool` must be a positive integer.*=0"),
-        ({"normalization": "group"}, r"`normalization` must be .batch., None or"),
+        ({"normalization": "group"}, r"`normalization` must be one of"),
         ({"data_format": "NCHW"}, r"`data_format` must be one of .*'NCHW'"),
     ],
 )

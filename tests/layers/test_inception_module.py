@@ -94,7 +94,7 @@ def test_branches_do_not_start_from_the_same_numbers():
         ({"filters_pool": 0}, r"`filters_pool` must be a positive integer.*=0"),
         (
             {"normalization": "group"},
-            r"`normalization` must be .batch., None or .*'group'",
+            r"`normalization` must be one of .*'group'",
         ),
         ({"data_format": "NCHW"}, r"`data_format` must be one of .*'NCHW'"),
     ],

@@ -373,7 +373,7 @@ def test_squeeze_excite_must_be_a_layer(layer):
         ({"drop_rate": 1}, r"`drop_rate` must be .*\[0, 1\).*drop_rate=1"),
         (
             {"normalization": "layer"},
-            r"`normalization` must be .batch., None or .*'layer'",
+            r"`normalization` must be one of .*'layer'",
         ),
         ({"data_format": "NCHW"}, r"`data_format` must be one of .*'NCHW'"),
     ],

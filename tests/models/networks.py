@@ -28,26 +28,23 @@ def side(name):
 
 
 def twin(name, **options):
-    """Return the model of `keras.applications`, with random weights.
+    """Return the model of `keras.applications`, with random weights."""
+    model = getattr(keras.applications, name)(**{"weights": None, **options})
+    enliven(model, name)
+    return model
+
+
+def enliven(model, name):
+    """Give a model random weights under which its outputs tell images apart.
 
     Its moving moments are near those of random images: with any others a network as
     deep as these forgets its input, and every comparison would succeed.
     """
-    options = {"weights": None, **options}
-    model = getattr(keras.applications, name)(**options)
     rng = np.random.default_rng(1)
     for variable in model.weights:
         variable.assign(_value(variable, rng).astype(variable.dtype))
-    _set_moments(model, name)
-    for variable in model.weights:
-        if variable.name == "moving_variance":
-            factors = rng.uniform(0.7, 1.4, variable.shape)
-            variable.assign(variable * factors.astype("float32"))
-    return model
-
-
-def _set_moments(model, name):
-    norms = [one for one in model.layers if "BatchNorm" in type(one).__name__]
+    layers = model._flatten_layers()
+    norms = [one for one in layers if isinstance(one, keras.layers.BatchNormalization)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
@@ -58,6 +55,8 @@ def _set_moments(model, name):
     model(pixels((8, *shape), seed=3) / 64, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
+        factors = rng.uniform(0.7, 1.4, norm.moving_variance.shape)
+        norm.moving_variance.assign(norm.moving_variance * factors.astype("float32"))
 
 
 def _value(variable, rng):

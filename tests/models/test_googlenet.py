@@ -85,7 +85,7 @@ def test_auxiliary_classifiers_train_with_weighted_losses():
         ({"auxiliary": True, "include_top": False}, r"need include_top=True"),
         ({"auxiliary": True, "input_shape": (None, 96, 3)}, r"`input_shape` of known"),
         ({"auxiliary": True, "input_shape": (64, 64, 3)}, r"at least 65 pixels"),
-        ({"normalization": "layer"}, r"`normalization` must be .batch., None or"),
+        ({"normalization": "layer"}, r"`normalization` must be one of 'batch', None"),
         ({"dropout_rate": 1}, r"`dropout_rate` must be a finite number in \[0, 1\)"),
     ],
 )

@@ -52,6 +52,35 @@ def test_a_minimalistic_mobilenet_is_refused():
     _refused(models.MobileNetV3Small(SHAPE), source, message)
 
 
+def test_a_model_around_a_model_is_refused():
+    source = twin("MobileNetV2", input_shape=SHAPE)
+    outer = keras.Sequential([keras.Input(SHAPE), _small()])
+    _refused(outer, source, r"contains the model 'mobilenet_v2'. Pass that one")
+
+
+def test_a_head_of_ones_own_is_refused():
+    source = twin("MobileNetV2", input_shape=SHAPE, alpha=0.35)
+    outputs = keras.layers.Dense(2, name="mine")(source.output)
+    source = keras.Model(source.input, outputs)
+    _refused(_small(), source, r"Missing in 'mobilenet_v2': mine$")
+
+
+def test_preprocessing_may_be_left_out_here():
+    source = twin("EfficientNetB0", input_shape=SHAPE, classifier_activation=None)
+    normalization = next(one for one in source.layers if hasattr(one, "adapt"))
+    options = {"include_preprocessing": False, "classifier_activation": None}
+    model = models.EfficientNetB0(SHAPE, **options)
+    models.load_applications_weights(model, source)
+    x = pixels((2, *SHAPE)) / 64
+    expected = ops.convert_to_numpy(source(x))
+    prepared = normalization(x / 255)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(prepared)),
+        expected,
+        atol=1e-4 * np.abs(expected).max(),
+    )
+
+
 def test_a_model_without_a_twin_is_refused():
     source = twin("MobileNetV2", input_shape=SHAPE)
     _refused(models.GoogLeNet(SHAPE), source, "is not the keras.applications model")
