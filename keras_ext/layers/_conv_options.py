@@ -68,7 +68,4 @@ class _Pattern:
     def config(self) -> str | Config | None:
         if not isinstance(self.normalization, keras.layers.Layer):
             return self.normalization
-        config = keras.saving.serialize_keras_object(self.normalization)
-        # The shape that the pattern itself may have been built for.
-        config.pop("build_config", None)
-        return config
+        return keras.saving.serialize_keras_object(self.normalization)

@@ -46,7 +46,8 @@ def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normal
             f"`normalization` must have the data format {data_format!r}. Received: "
             f"{normalization.name!r} with data_format={normalization.data_format!r}"
         )
-    return normalization
+    # A copy without weights: those of a layer that is built would be saved as ours.
+    return type(normalization).from_config(normalization.get_config())
 
 
 def resolve_activation(name: str, activation: Activation) -> Activation:

@@ -1,5 +1,7 @@
 """Convolutional block attention: which channels count, then which places."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -120,13 +122,13 @@ class CBAM(keras.layers.Layer):
         """Return `inputs` with every channel and every pixel gated."""
         spatial = spatial_axes(self.data_format)
         averages = self.expand(self.reduce(ops.mean(inputs, axis=spatial)))
-        maxima = self.expand(self.reduce(ops.max(inputs, axis=spatial)))
+        maxima = self.expand(self.reduce(_highest(inputs, axis=spatial)))
         gates = ops.sigmoid(averages + maxima)
         x = inputs * ops.expand_dims(gates, axis=spatial)
         axis = channel_axis(self.data_format)
         maps = [
             ops.mean(x, axis=axis, keepdims=True),
-            ops.max(x, axis=axis, keepdims=True),
+            _highest(x, axis=axis, keepdims=True),
         ]
         return x * self.spatial(ops.concatenate(maps, axis=axis))
 
@@ -152,3 +154,8 @@ class CBAM(keras.layers.Layer):
             name=name,
             **sublayer_options(self),
         )
+
+
+def _highest(x: Tensor, **options: Any) -> Tensor:
+    # Without `initial`, Keras refuses an empty batch.
+    return ops.max(x, initial=-float("inf"), **options)

@@ -148,10 +148,10 @@ class FactorizedInception(ConvBlock):
         """Create the convolutions of all branches."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        self.chains = [
-            self._built_chain(branch, input_shape, f"branch_{index}")
-            for index, branch in enumerate(self.branches, start=1)
-        ]
+        # One list: Keras 3.12 does not save what stands in lists of lists.
+        self.convs: list[ConvNormAct] = []
+        for index, branch in enumerate(self.branches, start=1):
+            self._build_branch(branch, input_shape, f"branch_{index}")
         self.project_pool = None
         if self.filters_pool is not None:
             self.project_pool = self._conv(self.filters_pool, name="project_pool")
@@ -160,11 +160,12 @@ class FactorizedInception(ConvBlock):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return the outputs of all branches, concatenated over the channels."""
         axis = channel_axis(self.data_format)
+        convs = iter(self.convs)
         outputs = []
-        for chain in self.chains:
+        for branch in self.branches:
             x = inputs
-            for step in chain:
-                parts = [conv(x, training=training) for conv in step]
+            for step in branch:
+                parts = [next(convs)(x, training=training) for _ in _lettered(step)]
                 x = parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
             outputs.append(x)
         pooled = self._pool(inputs)
@@ -206,12 +207,9 @@ class FactorizedInception(ConvBlock):
             shape, channels, self.strides, self.data_format, valid=valid
         )
 
-    def _built_chain(
-        self, branch: list[Any], shape: Shape, name: str
-    ) -> list[list[ConvNormAct]]:
-        """Return the convolutions of a branch, step by step."""
+    def _build_branch(self, branch: list[Any], shape: Shape, name: str) -> None:
+        """Create the convolutions of a branch, step by step."""
         axis = channel_axis(self.data_format)
-        chain = []
         for index, step in enumerate(branch, start=1):
             options: dict[str, Any] = {}
             if self.strides == 2 and index == len(branch):
@@ -222,11 +220,10 @@ class FactorizedInception(ConvBlock):
             ]
             for conv in convs:
                 conv.build(shape)
+            self.convs += convs
             after = list(convs[0].compute_output_shape(shape))
             after[axis] = sum(conv.filters for conv in convs)
             shape = tuple(after)
-            chain.append(convs)
-        return chain
 
 
 def _lettered(step: Any) -> list[tuple[Any, str]]:

@@ -71,7 +71,9 @@ class LayerScale(keras.layers.Layer):
                 f"shape={tuple(input_shape)}"
             )
         channels = _checks.known_channels(self.name, input_shape, self.axis)
-        self.input_spec = keras.InputSpec(min_ndim=2, axes={self.axis: channels})
+        self.input_spec = keras.InputSpec(
+            min_ndim=max(2, 1 - self.axis), axes={self.axis: channels}
+        )
         self.gamma = self.add_weight(
             name="gamma",
             shape=(channels,),

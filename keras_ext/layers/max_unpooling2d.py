@@ -91,12 +91,7 @@ class MaxUnpooling2D(keras.layers.Layer):
         """Check that the inputs fit each other."""
         check_images(self.name, inputs_shape, self.data_format)
         self.input_spec = keras.InputSpec(ndim=4)
-        if not _checks.shapes_agree(argmax_shape, inputs_shape):
-            raise ValueError(
-                f"{self.name} expects `argmax` to have the shape of the input. "
-                f"Received: argmax of shape {tuple(argmax_shape)}, input of shape "
-                f"{tuple(inputs_shape)}"
-            )
+        self._check_argmax(argmax_shape, inputs_shape)
         if like_shape is not None:
             check_images(f"{self.name} (`like`)", like_shape, self.data_format)
         self.compute_output_shape(inputs_shape, argmax_shape, like_shape)
@@ -111,12 +106,15 @@ class MaxUnpooling2D(keras.layers.Layer):
                 f"{self.name} expects `argmax` to hold integers, as the second output "
                 f"of MaxPoolingWithArgmax2D does. Received: dtype={dtype}"
             )
+        self._check_argmax(argmax.shape, inputs.shape)
         row, column = spatial_axes(self.data_format)
         height, width = pair(self.pool_size)
         inner = (row + 1, column + 2)  # the axes of a window
         window = [1] * 6
         window[row + 1], window[column + 2] = height, width
-        positions = np.arange(height * width, dtype=dtype).reshape(window)
+        # Narrow integers could not count the positions of a large window.
+        positions = np.arange(height * width, dtype="int32").reshape(window)
+        argmax = ops.cast(argmax, "int32")
         here = ops.equal(ops.expand_dims(argmax, inner), positions)
         outputs = ops.where(here, ops.expand_dims(inputs, inner), 0)
         shape = [*ops.shape(inputs)]
@@ -168,3 +166,11 @@ class MaxUnpooling2D(keras.layers.Layer):
                 f"of shape {tuple(like)}. Pass what went into the pooling."
             )
         return wanted
+
+    def _check_argmax(self, argmax_shape: Shape, inputs_shape: Shape) -> None:
+        if not _checks.shapes_agree(argmax_shape, inputs_shape):
+            raise ValueError(
+                f"{self.name} expects `argmax` to have the shape of the input. "
+                f"Received: argmax of shape {tuple(argmax_shape)}, input of shape "
+                f"{tuple(inputs_shape)}"
+            )

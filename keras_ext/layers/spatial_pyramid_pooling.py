@@ -69,7 +69,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
     (2, 15)
 
     Masks are not used. Under a mixed precision policy averages are taken in the
-    compute dtype, as Keras's `AveragePooling2D` takes them.
+    compute dtype, as Keras's `GlobalAveragePooling2D` takes them.
     """
 
     def __init__(
@@ -125,10 +125,10 @@ class SpatialPyramidPooling(keras.layers.Layer):
         """Return `x` pooled into `bins` times `bins` cells."""
         axes = spatial_axes(self.data_format)
         sizes = [ops.shape(x)[axis] for axis in axes]
-        if all(isinstance(size, int) and size % bins == 0 for size in sizes):
-            pool = ops.max_pool if self.pooling == "max" else ops.average_pool
+        known = all(isinstance(size, int) and size % bins == 0 for size in sizes)
+        if known and self.pooling == "max":
             window = tuple(size // bins for size in sizes)
-            return pool(x, window, data_format=self.data_format)
+            return ops.max_pool(x, window, window, data_format=self.data_format)
         for axis, size in zip(axes, sizes, strict=True):
             x = self._cells(x, axis, size, bins)
         return x
@@ -136,6 +136,10 @@ class SpatialPyramidPooling(keras.layers.Layer):
     def _cells(self, x: Tensor, axis: int, size: Any, bins: int) -> Tensor:
         """Return `x` with `axis`, of `size`, pooled into `bins` cells."""
         pool = ops.max if self.pooling == "max" else ops.mean
+        if isinstance(size, int) and size % bins == 0:
+            shape = [*ops.shape(x)]
+            shape[axis : axis + 1] = [bins, size // bins]
+            return pool(ops.reshape(x, shape), axis=axis + 1)
         starts = [i * size // bins for i in range(bins)]
         stops = [-(-(i + 1) * size // bins) for i in range(bins)]
         cells = [

@@ -81,10 +81,28 @@ def test_the_pattern_of_its_normalization_is_no_part_of_a_layer():
     assert len(layer.weights) == 5
     layer.trainable = False
     assert pattern.trainable
+    assert layer.normalization.trainable
     assert not layer.norm.trainable
     copy = ConvNormAct.from_config({**layer.get_config(), "trainable": True})
     copy.build((None, 5, 6, 3))
     assert copy.norm.trainable
+
+
+def test_files_do_not_depend_on_what_the_pattern_was_used_for(tmp_path):
+    used, fresh = (keras.layers.BatchNormalization() for _ in range(2))
+    used.build((None, 5, 6, 4))
+    inputs = keras.Input((5, 6, 3))
+    saved, loaded = (
+        keras.Model(inputs, ConvNormAct(4, normalization=one)(inputs))
+        for one in (used, fresh)
+    )
+    randomize(saved)
+    saved.save_weights(tmp_path / "model.weights.h5")
+    loaded.load_weights(tmp_path / "model.weights.h5")
+    x = images(2, 5, 6, 3)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(loaded(x)), ops.convert_to_numpy(saved(x))
+    )
 
 
 def test_a_frozen_pattern_makes_frozen_copies():

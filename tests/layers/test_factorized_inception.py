@@ -12,12 +12,15 @@ BESIDE = [(3, (1, 3)), (2, (3, 1))]
 
 def _branches(module):
     """Return the weights of the branches, as the reference takes them."""
+    convs = iter(module.convs)
     return [
         [
-            [unit(conv) for conv in step] if len(step) > 1 else unit(step[0])
-            for step in chain
+            [unit(next(convs)) for _ in step]
+            if isinstance(step, list)
+            else unit(next(convs))
+            for step in branch
         ]
-        for chain in module.chains
+        for branch in module.branches
     ]
 
 
@@ -63,8 +66,8 @@ def test_equals_the_reference(branches, options):
 def test_a_step_of_convolutions_side_by_side_may_stand_in_the_middle():
     module = FactorizedInception([[BESIDE, (4, 1)]])
     module.build((None, 6, 5, 3))
-    assert [len(step) for step in module.chains[0]] == [2, 1]
-    assert module.chains[0][1][0].conv.kernel.shape == (1, 1, 5, 4)
+    shapes = [tuple(conv.conv.kernel.shape) for conv in module.convs]
+    assert shapes == [(1, 3, 3, 3), (3, 1, 3, 2), (1, 1, 5, 4)]
 
 
 def test_lists_from_json_become_tuples_again():

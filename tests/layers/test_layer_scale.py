@@ -83,3 +83,10 @@ def test_bad_arguments(options, message):
 def test_bad_shapes(axis, shape, message):
     with pytest.raises(ValueError, match=message):
         LayerScale(axis=axis, name="block").build(shape)
+
+
+def test_the_batch_is_never_scaled():
+    layer = LayerScale(axis=-2)
+    layer(np.ones((2, 3, 4), "float32"))
+    with pytest.raises(ValueError, match="expected min_ndim=3, found ndim=2"):
+        layer(np.ones((3, 4), "float32"))

@@ -146,3 +146,19 @@ def test_positions_that_are_no_integers_are_refused():
 def test_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         MaxUnpooling2D(**options)
+
+
+def test_windows_of_more_positions_than_the_integers_of_argmax_count():
+    x = np.ones((1, 1, 1, 1), "float32")
+    argmax = np.full((1, 1, 1, 1), 3, "uint8")
+    y = ops.convert_to_numpy(MaxUnpooling2D(20)(x, argmax))
+    assert y.sum() == 1
+    assert y[0, 0, 3, 0] == 1
+
+
+def test_another_argmax_is_refused_by_a_built_layer_too():
+    layer = MaxUnpooling2D()
+    x = np.ones((2, 2, 2, 3), "float32")
+    layer(x, np.zeros(x.shape, "int32"))
+    with pytest.raises(ValueError, match=r"`argmax` to have the shape of the input"):
+        layer(x, np.zeros((2, 2, 2, 1), "int32"))

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_ext.layers import SpatialPyramidPooling
 from tests.layers.slopes import (
@@ -100,3 +101,13 @@ def test_another_rank_is_refused():
     layer(images(2, 4, 4, 3))
     with pytest.raises(ValueError, match="expected ndim=4, found ndim=3"):
         layer(images(2, 4, 3))
+
+
+@every_pooling
+def test_large_images_in_half_precision(pooling):
+    x = np.abs(images(1, 64, 64, 2)) + 1
+    full = SpatialPyramidPooling(pooling=pooling)
+    half = SpatialPyramidPooling(pooling=pooling, dtype="float16")
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(half(x)), ops.convert_to_numpy(full(x)), rtol=5e-3
+    )
