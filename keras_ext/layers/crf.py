@@ -54,9 +54,9 @@ class CRF(keras.layers.Layer):
         `(batch, time, tags, tags)`.
 
     Raises:
-        ValueError: If `num_tags` is not a positive integer; on build, if the input is
-            not of rank 3 or its last axis is not `num_tags` long; on call, if the mask
-            is not of shape `(batch, time)`.
+        ValueError: If an argument is out of its range; on build, if the input is not
+            of rank 3 or its last axis is not `num_tags` long; on call, if the mask is
+            not of shape `(batch, time)`.
 
     Example:
 
@@ -80,8 +80,14 @@ class CRF(keras.layers.Layer):
     A mask may have gaps anywhere. A masked step is left out of the chain, which goes
     on behind it as if it were not there; in the potentials it is 0 on the diagonal and
     -32768 elsewhere. Loss and decoder read it there, so the output has no mask. A
-    sequence may be masked as a whole. In half precision the potentials are rounded,
-    and what is below -32768 may be lost; loss and decoder compute in float32.
+    sequence may be masked as a whole.
+
+    The potentials take memory for `batch * time * tags^2` numbers. Metrics such as
+    accuracy need the tags: give the model a second output, `ViterbiDecoder` behind
+    this layer, and leave out masked steps by that output's `sample_weight`. In half
+    precision the potentials are rounded, and what is below -32768 may be lost; under
+    the policy `"mixed_float16"` give the layer `dtype="float32"`. Loss and decoder
+    compute in float32. If the score of the true tags is -inf, the loss is NaN.
     """
 
     def __init__(
@@ -95,7 +101,7 @@ class CRF(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.num_tags = _checks.positive_int("num_tags", num_tags)
-        self.use_boundary = use_boundary
+        self.use_boundary = _checks.one_of("use_boundary", use_boundary, (True, False))
         self.transition_initializer = keras.initializers.get(transition_initializer)
         self.boundary_initializer = keras.initializers.get(boundary_initializer)
         self.supports_masking = True

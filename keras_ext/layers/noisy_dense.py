@@ -93,9 +93,9 @@ class NoisyDense(keras.layers.Layer):
         super().__init__(**kwargs)
         self.units = _checks.positive_int("units", units)
         self.sigma = _checks.optional(_checks.number, "sigma", sigma, low=0)
-        self.factorized = factorized
+        self.factorized = _checks.one_of("factorized", factorized, (True, False))
         self.activation = resolve_activation("activation", activation)
-        self.use_bias = use_bias
+        self.use_bias = _checks.one_of("use_bias", use_bias, (True, False))
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.supports_masking = True

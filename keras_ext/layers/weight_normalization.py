@@ -36,8 +36,10 @@ class WeightNormalization(keras.layers.Wrapper):
 
     `g = 1 / std(t)`, `bias = -mean(t) / std(t)` with `t` from `w = v / ||v||`
 
-    An output that does not vary in that batch keeps its `g` and bias. `remove()`
-    returns the wrapped layer with the kernel `w`, for use without the wrapper.
+    An output that does not vary in that batch keeps its `g` and bias. If none varies,
+    as with a single sample, the start is left to the next call in training.
+    `remove()` returns the wrapped layer with the kernel `w`, for use without the
+    wrapper.
 
     Reference: T. Salimans, D. P. Kingma, "Weight Normalization: A Simple
     Reparameterization to Accelerate Training of Deep Neural Networks", 2016,
@@ -50,7 +52,8 @@ class WeightNormalization(keras.layers.Wrapper):
             from its batch; without a bias, only `g`. Switch it off to wrap a layer that
             is trained already. Default: `True`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`. `dtype` is that
-            of the wrapped layer if it is not given.
+            of the wrapped layer if it is not given. An `activity_regularizer` belongs
+            to the wrapped layer.
 
     Call arguments:
         inputs: Float tensor, as the wrapped layer takes it.
@@ -67,8 +70,9 @@ class WeightNormalization(keras.layers.Wrapper):
         TypeError: If `layer` is of another kind. A kernel whose last axis is not that
             of the outputs (transposed, depthwise), or which is used step by step
             (recurrent layers), has no `w` of this form.
-        ValueError: If an argument is out of its range; on build, if the kernel is not
-            a weight of floats, as with LoRA or in a quantised layer.
+        ValueError: If an argument is out of its range; on build or in a call, if the
+            kernel is not a weight of floats, as with LoRA or quantised to integers.
+            Call `remove()` first, and use the layer that it returns.
 
     Example:
 
@@ -90,8 +94,9 @@ class WeightNormalization(keras.layers.Wrapper):
     replicas each starts from its part of the batch, and all go on from the mean.
 
     Regularizers and constraints of the kernel are applied to `v`. A filter that is 0
-    all over points nowhere and stays 0. Freeze the layer as a whole: `trainable` of one
-    of its parts is not saved. A frozen layer does not start.
+    all over points nowhere and stays 0. `trainable = False` on the wrapped layer is
+    saved with it, and freezes all but `g`. Neither a frozen layer nor one around a
+    frozen layer starts.
 
     Masks pass through where the wrapped layer lets them; masked steps count in the
     start. Under a mixed precision policy norms and moments are computed in float32.
@@ -107,6 +112,12 @@ class WeightNormalization(keras.layers.Wrapper):
                 "kernel has the outputs on its last axis and is used once in a call. "
                 f"Received: layer={layer!r}"
             )
+        if kwargs.get("activity_regularizer") is not None:
+            raise ValueError(
+                "`activity_regularizer` must be given to the wrapped layer, whose "
+                "outputs it is for. Received: "
+                f"activity_regularizer={kwargs['activity_regularizer']!r}"
+            )
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
         self.data_init = _checks.one_of("data_init", data_init, (True, False))
@@ -117,13 +128,11 @@ class WeightNormalization(keras.layers.Wrapper):
     def build(self, input_shape: Shape) -> None:
         """Build the wrapped layer, and create `g` and what the start needs."""
         super().build(input_shape)
-        kernel = self.layer.kernel
-        if not isinstance(kernel, keras.Variable) or "float" not in kernel.dtype:
-            raise ValueError(
-                f"{self.name} needs a layer whose kernel is a weight of floats. "
-                f"Received: {self.layer.name!r}, whose kernel is not. Wrap a layer "
-                "without LoRA and quantisation."
-            )
+        kernel = self._replaced()[0]
+        activation = self.layer.activation
+        if isinstance(activation, keras.Layer) and not activation.built:
+            # In `call` it could not create weights that stay.
+            activation.build(self.layer.compute_output_shape(input_shape))
         self.input_spec = self.layer.input_spec
         shape = kernel.shape[-1:]
         self.g = self.add_weight(
@@ -140,7 +149,8 @@ class WeightNormalization(keras.layers.Wrapper):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return what the wrapped layer gives with the kernel `g * v / ||v||`."""
-        starts = self.data_init and training and self.trainable
+        trainable = self.trainable and self.layer.trainable
+        starts = self.data_init and training and trainable
         scope = self._scope(*self._weights(self._start(inputs) if starts else None))
         before = dict(scope.state_mapping)
         with scope:
@@ -181,13 +191,21 @@ class WeightNormalization(keras.layers.Wrapper):
     def get_config(self) -> Config:
         """Return the constructor arguments."""
         config = {**super().get_config(), "data_init": self.data_init}
+        config.pop("activity_regularizer", None)  # that of the wrapped layer
         config["layer"].pop("build_config", None)  # the shape it has been built for
         return config
 
     def _replaced(self) -> list[keras.Variable]:
         """Return the weights in whose place the wrapped layer gets others."""
-        bias = self.layer.bias
-        return [self.layer.kernel] if bias is None else [self.layer.kernel, bias]
+        kernel, bias = self.layer.kernel, self.layer.bias
+        # Also after `build`: LoRA and quantisation may come at any time.
+        if not isinstance(kernel, keras.Variable) or "float" not in kernel.dtype:
+            raise ValueError(
+                f"{self.name} needs a layer whose kernel is a weight of floats. "
+                f"Received: {self.layer.name!r}, whose kernel is not. Wrap a layer "
+                "without LoRA and quantisation; call `remove` before you add them."
+            )
+        return [kernel] if bias is None else [kernel, bias]
 
     def _offsets(self) -> list[keras.Variable]:
         """Return what is added to `g` and to the bias."""
@@ -225,25 +243,27 @@ class WeightNormalization(keras.layers.Wrapper):
         return keras.StatelessScope(values, initialize_variables=False)
 
     def _start(self, inputs: Tensor) -> list[Tensor]:
-        """Return the offsets; in the first call, after setting them from `inputs`."""
+        """Return the offsets; until they are set, after setting them from `inputs`."""
         read = [inputs, _at_least_float32(self.layer.kernel), *self._trained()]
-        # Here for JAX, which would differentiate the branches; below for TensorFlow.
-        read = [ops.stop_gradient(tensor) for tensor in read]
-        offsets = ops.cond(
+        started, *offsets = ops.cond(
             self.started.value,
-            lambda: [_at_least_float32(offset) for offset in self._offsets()],
+            lambda: [
+                ops.ones((), dtype="bool"),
+                *(_at_least_float32(offset) for offset in self._offsets()),
+            ],
             lambda: self._offsets_from(*read),
         )
+        # The start counts as set by hand: nothing is trained through it.
         offsets = [ops.stop_gradient(offset) for offset in offsets]
         for variable, value in zip(self._offsets(), offsets, strict=True):
             variable.assign(value)
-        self.started.assign(True)
+        self.started.assign(started)
         return offsets
 
     def _offsets_from(
         self, inputs: Tensor, kernel: Tensor, *trained: Tensor
     ) -> list[Tensor]:
-        """Return the offsets that normalise the pre-activations of `inputs`."""
+        """Return whether an output varies, and the offsets that normalise them."""
         outputs = self._pre_activations(inputs, _scaled(kernel, 1.0))
         outputs = _at_least_float32(outputs)
         first = getattr(self.layer, "data_format", None) == "channels_first"
@@ -255,7 +275,8 @@ class WeightNormalization(keras.layers.Wrapper):
         # By rounding, outputs that are all alike have a variance above 0, too.
         varies = variance > 1e-10 * ops.square(mean)
         pairs = zip(wanted, trained, strict=True)
-        return [ops.where(varies, new - old, 0.0) for new, old in pairs]
+        offsets = [ops.where(varies, new - old, 0.0) for new, old in pairs]
+        return [ops.any(varies), *offsets]
 
     def _pre_activations(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         layer = self.layer

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from keras_ext import _labels, _linear_chain
-from keras_ext._types import Config, Reduction, Tensor
+from keras_ext import _checks, _labels, _linear_chain
+from keras_ext._types import Config, Reduction, Shape, Tensor
 
 _NAME = "crf_negative_log_likelihood"
 
@@ -35,7 +35,8 @@ class CRFNegativeLogLikelihood(keras.losses.Loss):
     Call arguments:
         y_true: Integer tags, of any dtype. Those of masked steps are not read.
         y_pred: Potentials, as `keras_ext.layers.CRF` returns them.
-        sample_weight: Weights of the sequences, `(batch,)`.
+        sample_weight: Weights of the sequences, `(batch,)` or `(batch, 1)`. Steps have
+            none; they are left out by the mask of `CRF`.
 
     Input shape:
         `y_pred`: `(batch, time, tags, tags)`. `y_true`: `(batch, time)` or
@@ -76,6 +77,23 @@ class CRFNegativeLogLikelihood(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted and reduced loss, refusing weights of single steps."""
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
+            shape = tuple(sample_weight.shape)
+            # Keras would spread (batch, time) silently where batch equals time.
+            if len(shape) > 2 or (len(shape) == 2 and shape[1] not in (1, None)):
+                raise ValueError(
+                    f"{self.name} expects one `sample_weight` for each sequence, of "
+                    "shape (batch,) or (batch, 1). Received: "
+                    f"sample_weight.shape={shape}. Steps are left out by a mask: "
+                    "`CRF(...)(emissions, mask)`."
+                )
+        return super().__call__(y_true, y_pred, sample_weight)
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every sequence."""
         return crf_negative_log_likelihood(y_true, y_pred)
@@ -108,7 +126,7 @@ def crf_negative_log_likelihood(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """
     potentials = _linear_chain.as_potentials(_NAME, y_pred)
     num_tags = potentials.shape[-1]
-    labels = _labels.without_class_axis(_NAME, y_true, potentials.shape[:-1])
+    labels = _one_per_step(y_true, tuple(potentials.shape))
     masked = _linear_chain.is_masked(potentials)
     valid = _labels.in_range(_NAME, labels, num_tags) | masked
     hint = "Steps without a tag are left out by a mask: `CRF(...)(emissions, mask)`."
@@ -120,6 +138,22 @@ def crf_negative_log_likelihood(y_true: Tensor, y_pred: Tensor) -> Tensor:
     factor = ops.where(ops.all(valid, axis=-1), 1.0, float("nan"))
     value = _linear_chain.log_sum_of_paths(potentials)
     return value * ops.cast(factor, value.dtype)
+
+
+def _one_per_step(y_true: Tensor, y_pred_shape: Shape) -> Tensor:
+    """Return the tags as `(batch, time)`."""
+    tags = ops.convert_to_tensor(y_true)
+    received = tuple(tags.shape)
+    if len(received) == 3 and received[-1] == 1:
+        tags = ops.squeeze(tags, axis=-1)
+    expected = tuple(y_pred_shape[:2])
+    if not _checks.shapes_agree(tags.shape, expected):
+        raise ValueError(
+            f"{_NAME} expects one integer tag for each step: y_pred of shape "
+            f"{y_pred_shape} goes with y_true of shape {expected}. "
+            f"Received: y_true.shape={received}"
+        )
+    return tags
 
 
 def _carried_on(tags: Tensor, masked: Tensor) -> Tensor:

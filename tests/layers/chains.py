@@ -26,6 +26,15 @@ WEIGHTS = [
 ]
 """Transitions, start and end."""
 
+FAR_BELOW = np.zeros((1, 3, 2, 2), "float32")
+FAR_BELOW[0, 0, :, 1] = -40000
+FAR_BELOW[0, 1] = [[0, -32768], [-32768, 0]]
+FAR_BELOW[0, 2] = [[-1e9, -1e9], [-1e9, 0]]
+"""Potentials whose masked step separates tags by less than the step before.
+
+Only the tags 1, 1, 1 are possible.
+"""
+
 
 def crf(weights=WEIGHTS, **options):
     """Return a layer with these weights."""

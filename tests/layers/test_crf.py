@@ -228,11 +228,12 @@ class TestTraining:
     [
         ({"num_tags": 0}, "`num_tags` must be a positive integer. .*num_tags=0"),
         ({"num_tags": 2.5}, "`num_tags` must be a positive integer. .*num_tags=2.5"),
+        ({"use_boundary": "no"}, "`use_boundary` must be one of True, False.*='no'"),
     ],
 )
 def test_bad_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
-        CRF(**arguments)
+        CRF(**{"num_tags": 3, **arguments})
 
 
 @pytest.mark.parametrize(

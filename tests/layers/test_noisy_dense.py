@@ -184,6 +184,25 @@ def test_compiled_with_an_unknown_batch_size_it_draws_anew(jit_compile):
     assert train(x[:2]).shape == (2, UNITS)
 
 
+@pytest.mark.parametrize("policy", ["float16", "mixed_float16", "mixed_bfloat16"])
+def test_half_precision_rounds_noise_that_is_drawn_in_float32(policy):
+    half, full = (
+        NoisyDense(UNITS, sigma=1.0, factorized=False, seed=5, dtype=dtype)
+        for dtype in (policy, "float32")
+    )
+    zeros = np.zeros((1, INPUTS), "float32")
+    # The output of zeros is the bias, which less its mean is the noise.
+    for made in (half, full):
+        made.build(zeros.shape)
+        made.bias.assign(np.zeros(UNITS))
+    expected = ops.cast(full(zeros, training=True), half.compute_dtype)
+    actual = half(zeros, training=True)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(
+        *(numpy(ops.cast(x, "float32")) for x in (actual, expected))
+    )
+
+
 def test_masks_pass_through():
     x = keras.layers.Masking()(np.array([[[1.0, 2.0], [0.0, 0.0]]], "float32"))
     mask = numpy(NoisyDense(1)(x)._keras_mask)
@@ -201,6 +220,8 @@ def test_empty_batch():
         ({"units": 0}, "`units` must be a positive integer. Received: units=0"),
         ({"sigma": -1}, r"`sigma` must be a finite number in \[0, inf\).*sigma=-1"),
         ({"sigma": float("nan")}, "`sigma` must be .*sigma=nan"),
+        ({"factorized": "no"}, "`factorized` must be one of True, False.*='no'"),
+        ({"use_bias": None}, "`use_bias` must be one of True, False.*=None"),
         ({"seed": 1.5}, r"`seed` must be an integer.*seed=1.5"),
     ],
 )

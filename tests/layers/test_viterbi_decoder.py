@@ -78,6 +78,12 @@ def test_forbidden_pairs_are_avoided_across_masked_steps(forbidden):
     np.testing.assert_array_equal(tags, [[1, 1, 0, 0]])
 
 
+def test_scores_below_those_of_a_masked_step_are_kept():
+    tags, scores = decode(chains.FAR_BELOW)
+    np.testing.assert_array_equal(tags, [[1, 1, 1]])
+    np.testing.assert_array_equal(scores, [-40000])
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_half_precision_is_computed_in_float32(dtype, policy):

@@ -247,25 +247,43 @@ def test_it_starts_once_and_in_training_only():
 
 def test_neither_a_frozen_layer_starts_nor_one_without_data_init():
     x = _far(16, 5)
-    for layer in (_dense(trainable=False), _dense(data_init=False)):
+    around_frozen = _dense()
+    around_frozen.layer.trainable = False
+    around_frozen = WeightNormalization.from_config(around_frozen.get_config())
+    assert not around_frozen.layer.trainable
+    for layer in (_dense(trainable=False), around_frozen, _dense(data_init=False)):
         expected = ops.convert_to_numpy(layer(x))
         assert moved(layer, x) == []
         assert_close(layer(x, training=True), expected, 0)
 
 
 @pytest.mark.parametrize("batch", [1, 0, 4], ids=["one sample", "none", "all alike"])
-def test_an_output_that_does_not_vary_keeps_its_g_and_bias(batch):
-    x = np.repeat(_far(1, 5), batch, axis=0)
+def test_a_batch_in_which_no_output_varies_leaves_the_start_to_the_next(batch):
     layer = _dense()
+    layer.build((None, 5))
+    assert moved(layer, np.repeat(_far(1, 5), batch, axis=0)) == []
+    x = _far(16, 5)
     layer(x, training=True)
-    assert np.all(_value(layer.g_offset) == 0)
-    assert np.all(_value(layer.bias_offset) == 0)
+    _assert_started(layer, x)
+
+
+def test_an_output_that_does_not_vary_keeps_its_g_and_bias():
+    layer = _dense()
+    layer.build((None, 5))
+    kernel = images(5, 3)
+    kernel[:, 1] = 0
+    layer.layer.kernel.assign(kernel)
+    layer(_far(16, 5), training=True)
+    assert _value(layer.started)
+    for offset in (layer.g_offset, layer.bias_offset):
+        np.testing.assert_array_equal(_value(offset) == 0, [False, True, False])
 
 
 def test_inputs_of_zeros_start_nothing_and_have_a_finite_gradient():
     weights = weights_after_a_step(_dense(), np.zeros((4, 5), "float32"))
     assert all(np.isfinite(value).all() for value in weights.values())
     assert np.all(weights["g_offset"] == 0)
+    assert not weights["started"]
 
 
 def test_the_start_uses_float32_in_half_precision():
@@ -428,6 +446,15 @@ def test_remove_returns_a_plain_layer_that_gives_the_same(make, shape, data_init
     assert moved(layer, 3 * x) == []
 
 
+def test_a_layer_that_was_handed_over_does_not_start():
+    layer, x = _dense(), _far(16, 5)
+    expected = ops.convert_to_numpy(layer(x))
+    plain = layer.remove()
+    assert _value(layer.started)
+    assert_close(layer(x, training=True), expected)
+    assert_close(plain(x), expected)
+
+
 def test_a_layer_that_was_not_built_has_nothing_to_hand_over():
     with pytest.raises(ValueError, match=r"block has no weights .* before `remove`"):
         _dense().remove()
@@ -493,6 +520,28 @@ def test_an_activation_may_be_a_layer():
     np.testing.assert_allclose(before_activation.std(0), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("shared_axes", [None, [1]])
+def test_the_weights_of_an_activation_are_trained_and_saved(shared_axes, tmp_path):
+    activation = keras.layers.PReLU("ones", shared_axes=shared_axes)
+    conv = keras.layers.Conv1D(3, 2, activation=activation)
+    model = keras.Sequential([keras.Input((5, 4)), WeightNormalization(conv)])
+    assert any(activation.alpha is v for v in model.trainable_variables)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x = _far(16, 5, 4)
+    model.fit(x, np.ones((16, 4, 3)), verbose=0)
+    assert np.all(_value(activation.alpha) != 1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_close(loaded(x), ops.convert_to_numpy(model(x)), 0)
+
+
+def test_another_number_of_channels_is_refused():
+    layer = _dense()
+    layer(images(4, 5))
+    with pytest.raises(ValueError, match=r"expected axis -1 .* to have value 5"):
+        layer(images(4, 6))
+
+
 def test_a_dtype_of_its_own_is_that_of_the_outputs():
     layer = WeightNormalization(keras.layers.Dense(3), dtype="mixed_float16")
     x = _far(16, 5)
@@ -535,6 +584,22 @@ def test_a_kernel_that_is_not_a_weight_of_floats_is_refused(options):
         layer.build((None, 5))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [lambda layer: layer.quantize("int8"), lambda layer: layer.enable_lora(1)],
+    ids=["quantize", "enable_lora"],
+)
+def test_a_kernel_that_is_no_longer_a_weight_of_floats_is_refused(change):
+    layer, x = _dense(), images(4, 5)
+    layer(x)
+    change(layer.layer)
+    for use in (lambda: layer(x), lambda: layer(x, training=True), layer.remove):
+        with pytest.raises(ValueError, match=r"block needs .* call `remove` before"):
+            use()
+
+
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"`data_init` must be one of .*'yes'"):
         WeightNormalization(keras.layers.Dense(3), data_init="yes")
+    with pytest.raises(ValueError, match=r"`activity_regularizer` must .*='l2'"):
+        WeightNormalization(keras.layers.Dense(3), activity_regularizer="l2")

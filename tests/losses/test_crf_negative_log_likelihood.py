@@ -1,5 +1,7 @@
 """The CRF's loss against the sum over all sequences of tags."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -231,6 +233,38 @@ def test_reductions_count_sequences(reduction, divide, weighted):
     assert_close(value, expected)
 
 
+@pytest.mark.parametrize("shape", [(TIME, TIME), (TIME, TIME, 1), (1, TIME)])
+def test_weights_of_single_steps_are_refused(shape):
+    loss = CRFNegativeLogLikelihood(name="chain")
+    match = (
+        r"chain expects one `sample_weight` for each sequence, of shape \(batch,\) or "
+        rf"\(batch, 1\). Received: sample_weight.shape={re.escape(str(shape))}. Steps "
+        "are left out by a mask"
+    )
+    with pytest.raises(ValueError, match=match):
+        loss(LABELS[:TIME], POTENTIALS[:TIME], sample_weight=np.ones(shape))
+
+
+def test_weights_of_sequences_may_be_a_column():
+    loss, weights = CRFNegativeLogLikelihood(), np.arange(6, dtype="float32")
+    column = loss(LABELS, POTENTIALS, sample_weight=weights[:, None])
+    assert_close(column, loss(LABELS, POTENTIALS, sample_weight=weights))
+    assert_close(column, np.mean(weights * nll(LABELS, POTENTIALS)))
+
+
+def test_weights_of_single_steps_are_refused_in_fit():
+    model = keras.Sequential([keras.Input((None, TAGS)), chains.crf()])
+    model.compile("sgd", loss=CRFNegativeLogLikelihood())
+    batch = EMISSIONS[:TIME], TRUE_TAGS[:TIME].astype("int32")
+    with pytest.raises(ValueError, match="one `sample_weight` for each sequence"):
+        model.fit(*batch, sample_weight=np.ones((TIME, TIME)), verbose=0)
+    model.fit(*batch, sample_weight=np.ones(TIME), verbose=0)
+
+
+def test_scores_below_those_of_a_masked_step_are_kept():
+    np.testing.assert_array_equal(nll(np.array([[1, 1, 1]]), chains.FAR_BELOW), [0])
+
+
 def test_a_sequence_that_is_masked_as_a_whole_is_0():
     potentials = chains.crf()(EMISSIONS, mask=np.zeros_like(MASK))
     np.testing.assert_array_equal(nll(TRUE_TAGS, potentials), 0)
@@ -279,9 +313,14 @@ def test_a_wrong_tag_is_nan_when_compiled(jit_compile):
     [
         ((4, 5), (4, 5, 3), r"rank 4, shaped \(batch, time, tags, tags\).*rank 3"),
         ((4, 5), (4, 5, 3, 2), r"potentials of `keras_ext.layers.CRF`.*\(4, 5, 3, 2\)"),
-        ((4, 6), (4, 5, 3, 3), r"y_true of shape \(4, 5\). .*y_true.shape=\(4, 6\)"),
-        ((4,), (4, 5, 3, 3), r"one integer label .*y_true.shape=\(4,\)"),
-        ((4, 5, 3), (4, 5, 3, 3), r"one integer label .*y_true.shape=\(4, 5, 3\)"),
+        (
+            (4, 6),
+            (4, 5, 3, 3),
+            r"y_pred of shape \(4, 5, 3, 3\) .* y_true of shape \(4, 5\). .*=\(4, 6\)",
+        ),
+        ((4, 6, 1), (4, 5, 3, 3), r"one integer tag .*y_true.shape=\(4, 6, 1\)"),
+        ((4,), (4, 5, 3, 3), r"one integer tag .*y_true.shape=\(4,\)"),
+        ((4, 5, 3), (4, 5, 3, 3), r"one integer tag .*y_true.shape=\(4, 5, 3\)"),
     ],
 )
 def test_bad_shapes(y_true, y_pred, match):
