@@ -52,11 +52,16 @@ def enliven(model, name):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
     shape = [size or 2 * side(name) for size in model.input_shape[1:]]
-    model(pixels((8, *shape), seed=3) / 64, training=True)
+    # A small image ends in one pixel, so that only many have moments.
+    count = 64 if min(shape[:2]) <= 75 else 8
+    model(pixels((count, *shape), seed=3) / 64, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-        factors = rng.uniform(0.7, 1.4, norm.moving_variance.shape)
-        norm.moving_variance.assign(norm.moving_variance * factors.astype("float32"))
+        variance = np.array(norm.moving_variance)
+        # That of few pixels may be next to nothing, and would blow up every rounding.
+        variance = np.maximum(variance, 0.1 * variance.mean())
+        factors = rng.uniform(0.7, 1.4, variance.shape)
+        norm.moving_variance.assign((variance * factors).astype("float32"))
 
 
 def _value(variable, rng):
