@@ -5,7 +5,7 @@ import pytest
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
-    reason="keras_ext.Trainer and keras_ext.Loop need the TensorFlow backend",
+    reason="needs the TensorFlow backend",
 )
 needs_multi_optimizer = pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"),

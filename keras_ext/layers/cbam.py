@@ -1,11 +1,10 @@
 """Convolutional block attention: which channels count, then which places."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._highest import highest
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
     channel_axis,
@@ -122,13 +121,13 @@ class CBAM(keras.layers.Layer):
         """Return `inputs` with every channel and every pixel gated."""
         spatial = spatial_axes(self.data_format)
         averages = self.expand(self.reduce(ops.mean(inputs, axis=spatial)))
-        maxima = self.expand(self.reduce(_highest(inputs, axis=spatial)))
+        maxima = self.expand(self.reduce(highest(inputs, axis=spatial)))
         gates = ops.sigmoid(averages + maxima)
         x = inputs * ops.expand_dims(gates, axis=spatial)
         axis = channel_axis(self.data_format)
         maps = [
             ops.mean(x, axis=axis, keepdims=True),
-            _highest(x, axis=axis, keepdims=True),
+            highest(x, axis=axis, keepdims=True),
         ]
         return x * self.spatial(ops.concatenate(maps, axis=axis))
 
@@ -154,8 +153,3 @@ class CBAM(keras.layers.Layer):
             name=name,
             **sublayer_options(self),
         )
-
-
-def _highest(x: Tensor, **options: Any) -> Tensor:
-    # Without `initial`, Keras refuses an empty batch.
-    return ops.max(x, initial=-float("inf"), **options)

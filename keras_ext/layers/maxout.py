@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._highest import highest
 from keras_ext._types import Config, Shape, Tensor
 
 
@@ -80,9 +81,7 @@ class Maxout(keras.layers.Layer):
         axis = self.axis % len(inputs.shape)
         groups = list(ops.shape(inputs))
         groups[axis : axis + 1] = [self.units, inputs.shape[axis] // self.units]
-        # Without `initial`, Keras refuses an empty batch.
-        grouped = ops.reshape(inputs, groups)
-        return ops.max(grouped, axis=axis + 1, initial=-float("inf"))
+        return highest(ops.reshape(inputs, groups), axis=axis + 1)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the input's shape with `units` channels."""

@@ -3,6 +3,7 @@
 from keras import ops
 
 from keras_ext import _linear_chain
+from keras_ext._highest import highest
 from keras_ext._types import Tensor
 
 
@@ -31,7 +32,7 @@ def viterbi_decode(potentials: Tensor) -> tuple[Tensor, Tensor]:
     """
     potentials = _linear_chain.as_potentials("viterbi_decode", potentials)
     before, final = _linear_chain.totals(
-        potentials, _linear_chain.start(potentials), _highest
+        potentials, _linear_chain.start(potentials), highest
     )
     best_before = ops.argmax(before[..., None] + potentials, axis=-2)
     # A masked step is not compared: behind a difference of 32768 it would not win.
@@ -45,9 +46,4 @@ def viterbi_decode(potentials: Tensor) -> tuple[Tensor, Tensor]:
 
     last = ops.cast(ops.argmax(final, axis=-1), "int32")
     _, tags = ops.scan(step, last, ops.moveaxis(best_before, 1, 0), reverse=True)
-    return ops.moveaxis(tags, 0, 1), _highest(final, axis=-1)
-
-
-def _highest(scores: Tensor, axis: int) -> Tensor:
-    # Without `initial`, Keras refuses an empty batch.
-    return ops.max(scores, axis=axis, initial=-float("inf"))
+    return ops.moveaxis(tags, 0, 1), highest(final, axis=-1)

@@ -3,25 +3,23 @@
 import keras
 
 from keras_ext._types import Activation, Shape
-from keras_ext.layers import ConvNormAct, InvertedResidual, SqueezeExcite
+from keras_ext.models._efficientnet import efficientnet
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
-    classified,
     image_input,
-    pooled,
 )
 
-# Expansion, kernel, channels, repetitions and stride of the stages 2 to 8.
+# Fused or not, expansion, kernel, channels, repetitions, stride of the stages 2 to 8.
 _TABLE_1 = [
-    (1, 3, 16, 1, 1),
-    (6, 3, 24, 2, 2),
-    (6, 5, 40, 2, 2),
-    (6, 3, 80, 3, 2),
-    (6, 5, 112, 3, 1),
-    (6, 5, 192, 4, 2),
-    (6, 3, 320, 1, 1),
+    (False, 1, 3, 16, 1, 1),
+    (False, 6, 3, 24, 2, 2),
+    (False, 6, 5, 40, 2, 2),
+    (False, 6, 3, 80, 3, 2),
+    (False, 6, 5, 112, 3, 1),
+    (False, 6, 5, 192, 4, 2),
+    (False, 6, 3, 320, 1, 1),
 ]
 
 
@@ -95,44 +93,15 @@ def EfficientNetB0(
     if include_preprocessing:
         x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
         x = keras.layers.Normalization(axis=channel_axis(), name="normalization")(x)
-    initializer = keras.initializers.VarianceScaling(
-        2.0, mode="fan_out", distribution="truncated_normal"
+    x = efficientnet(
+        x,
+        _TABLE_1,
+        normalization="batch",
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        dropout_rate=dropout_rate,
+        drop_connect_rate=drop_connect_rate,
+        classifier_activation=classifier_activation,
     )
-    shared = {"activation": "silu", "kernel_initializer": initializer}
-    x = ConvNormAct(32, 3, strides=2, name="stem", **shared)(x)
-    blocks = sum(repetitions for *_, repetitions, _ in _TABLE_1)
-    width, index = 32, 0
-    for stage, row in enumerate(_TABLE_1, start=1):
-        expansion, kernel_size, filters, repetitions, strides = row
-        for letter in "abcd"[:repetitions]:
-            x = InvertedResidual(
-                filters,
-                expansion=expansion,
-                kernel_size=kernel_size,
-                strides=strides if letter == "a" else 1,
-                squeeze_excite=SqueezeExcite(
-                    filters=width // 4,
-                    activation="silu",
-                    kernel_initializer=initializer,
-                    name="squeeze_excite",
-                ),
-                drop_rate=drop_connect_rate * index / blocks,
-                name=f"block{stage}{letter}",
-                **shared,
-            )(x)
-            width, index = filters, index + 1
-    x = ConvNormAct(1280, name="head", **shared)(x)
-    if include_top:
-        dense = keras.initializers.VarianceScaling(
-            1 / 3, mode="fan_out", distribution="uniform"
-        )
-        x = classified(
-            x,
-            classes,
-            classifier_activation,
-            dropout_rate=dropout_rate,
-            kernel_initializer=dense,
-        )
-    else:
-        x = pooled(x, pooling)
     return keras.Model(inputs, x, name=name)

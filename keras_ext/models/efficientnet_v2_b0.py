@@ -3,29 +3,22 @@
 import keras
 
 from keras_ext._types import Activation, Shape
-from keras_ext.layers import (
-    ConvNormAct,
-    FusedInvertedResidual,
-    InvertedResidual,
-    SqueezeExcite,
-)
+from keras_ext.models._efficientnet import efficientnet
 from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
-    classified,
     image_input,
-    pooled,
 )
 
-# Fused or not, expansion, channels, repetitions and stride of the stages 1 to 6.
+# Fused or not, expansion, kernel, channels, repetitions, stride of the stages 1 to 6.
 _STAGES = [
-    (True, 1, 16, 1, 1),
-    (True, 4, 32, 2, 2),
-    (True, 4, 48, 2, 2),
-    (False, 4, 96, 3, 2),
-    (False, 6, 112, 5, 1),
-    (False, 6, 192, 8, 2),
+    (True, 1, 3, 16, 1, 1),
+    (True, 4, 3, 32, 2, 2),
+    (True, 4, 3, 48, 2, 2),
+    (False, 4, 3, 96, 3, 2),
+    (False, 6, 3, 112, 5, 1),
+    (False, 6, 3, 192, 8, 2),
 ]
 
 
@@ -107,51 +100,17 @@ def EfficientNetV2B0(
         )(x)
     elif include_preprocessing:
         x = keras.layers.Rescaling(1 / 128, offset=-1.0, name="rescaling")(x)
-    initializer = keras.initializers.VarianceScaling(
-        2.0, mode="fan_out", distribution="truncated_normal"
-    )
-    shared = {
-        "activation": "silu",
-        "normalization": keras.layers.BatchNormalization(
+    x = efficientnet(
+        x,
+        _STAGES,
+        normalization=keras.layers.BatchNormalization(
             axis=axis, momentum=0.9, name="pattern"
         ),
-        "kernel_initializer": initializer,
-    }
-    x = ConvNormAct(32, 3, strides=2, name="stem", **shared)(x)
-    blocks = sum(repetitions for *_, repetitions, _ in _STAGES)
-    width, index = 32, 0
-    for stage, row in enumerate(_STAGES, start=1):
-        fused, expansion, filters, repetitions, strides = row
-        for letter in "abcdefgh"[:repetitions]:
-            block = FusedInvertedResidual if fused else InvertedResidual
-            squeeze = SqueezeExcite(
-                filters=width // 4,
-                activation="silu",
-                kernel_initializer=initializer,
-                name="squeeze_excite",
-            )
-            x = block(
-                filters,
-                expansion=expansion,
-                strides=strides if letter == "a" else 1,
-                squeeze_excite=None if fused else squeeze,
-                drop_rate=drop_connect_rate * index / blocks,
-                name=f"block{stage}{letter}",
-                **shared,
-            )(x)
-            width, index = filters, index + 1
-    x = ConvNormAct(1280, name="head", **shared)(x)
-    if include_top:
-        dense = keras.initializers.VarianceScaling(
-            1 / 3, mode="fan_out", distribution="uniform"
-        )
-        x = classified(
-            x,
-            classes,
-            classifier_activation,
-            dropout_rate=dropout_rate,
-            kernel_initializer=dense,
-        )
-    else:
-        x = pooled(x, pooling)
+        include_top=include_top,
+        pooling=pooling,
+        classes=classes,
+        dropout_rate=dropout_rate,
+        drop_connect_rate=drop_connect_rate,
+        classifier_activation=classifier_activation,
+    )
     return keras.Model(inputs, x, name=name)

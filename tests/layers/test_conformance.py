@@ -7,11 +7,8 @@ from keras import ops
 
 from tests.layers.rows import LAYERS
 from tests.layers.weights import randomize
+from tests.markers import needs_tensorflow
 
-BACKEND = keras.backend.backend()
-needs_tensorflow = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="a feature of TensorFlow"
-)
 POLICIES = ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"]
 
 every_layer = pytest.mark.parametrize(

@@ -4,12 +4,8 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import StochasticDepth
+from tests.markers import needs_tensorflow
 from tests.reference.blocks import stochastic_depth_scale
-
-BACKEND = keras.backend.backend()
-needs_tensorflow = pytest.mark.skipif(
-    BACKEND != "tensorflow", reason="written with TensorFlow's tape and function"
-)
 
 
 def _train(layer, x):
