@@ -1,6 +1,7 @@
 """EfficientNetV2-B0: fused inverted residuals first, inverted residuals after them."""
 
 import keras
+import numpy as np
 
 from keras_ext._types import Activation, Shape
 from keras_ext.models._efficientnet import efficientnet
@@ -20,6 +21,10 @@ _STAGES = [
     (False, 6, 3, 112, 5, 1),
     (False, 6, 3, 192, 8, 2),
 ]
+
+# Of ImageNet's red, green and blue, between 0 and 1.
+_MEAN = np.array([0.485, 0.456, 0.406])
+_DEVIATION = np.array([0.229, 0.224, 0.225])
 
 
 def EfficientNetV2B0(
@@ -91,12 +96,13 @@ def EfficientNetV2B0(
     x = inputs
     axis = channel_axis()
     if include_preprocessing and inputs.shape[axis] == 3:
-        x = keras.layers.Rescaling(1 / 255, name="rescaling")(x)
-        x = keras.layers.Normalization(
-            mean=[0.485, 0.456, 0.406],
-            variance=[0.229**2, 0.224**2, 0.225**2],
-            axis=axis,
-            name="normalization",
+        # As one rescaling with every axis of the image named: Keras 3.12 lays the
+        # moments of a Normalization along the last axis, whatever its `axis`.
+        along = (3, 1, 1) if axis == 1 else (1, 1, 3)
+        x = keras.layers.Rescaling(
+            scale=(1 / (255 * _DEVIATION)).reshape(along).tolist(),
+            offset=(-_MEAN / _DEVIATION).reshape(along).tolist(),
+            name="rescaling",
         )(x)
     elif include_preprocessing:
         x = keras.layers.Rescaling(1 / 128, offset=-1.0, name="rescaling")(x)
