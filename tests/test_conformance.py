@@ -8,8 +8,11 @@ import pytest
 from keras import ops
 
 import keras_ext
-from tests import conformance
-from tests.layers import rows
+from tests.callbacks.rows import CALLBACKS
+from tests.layers.rows import LAYERS
+from tests.losses.rows import LOSSES
+from tests.metrics.rows import METRICS
+from tests.schedules.rows import SCHEDULES
 
 BACKEND = keras.backend.backend()
 
@@ -37,10 +40,10 @@ def _same_config(a, b):
 @pytest.mark.parametrize(
     ("room", "cases"),
     [
-        (keras_ext.layers, rows.LAYERS),
-        (keras_ext.losses, conformance.LOSSES),
-        (keras_ext.metrics, conformance.METRICS),
-        (keras_ext.schedules, conformance.SCHEDULES),
+        (keras_ext.layers, LAYERS),
+        (keras_ext.losses, LOSSES),
+        (keras_ext.metrics, METRICS),
+        (keras_ext.schedules, SCHEDULES),
     ],
     ids=["layers", "losses", "metrics", "schedules"],
 )
@@ -54,10 +57,10 @@ def test_every_callback_has_a_row():
         names.remove("Checkpoint")  # needs it, and says so
         with pytest.raises(ImportError, match="TensorFlow backend"):
             keras_ext.callbacks.Checkpoint  # noqa: B018 - loading it raises
-    assert names == set(conformance.CALLBACKS)
+    assert names == set(CALLBACKS)
 
 
-@pytest.mark.parametrize("row", _cases(conformance.LOSSES))
+@pytest.mark.parametrize("row", _cases(LOSSES))
 class TestLoss:
     def test_config_round_trip(self, row):
         loss = row.make()
@@ -114,7 +117,7 @@ class TestLoss:
         )
 
 
-@pytest.mark.parametrize("row", _cases(conformance.METRICS))
+@pytest.mark.parametrize("row", _cases(METRICS))
 class TestMetric:
     def test_config_round_trip(self, row):
         metric = row.make()
@@ -160,7 +163,7 @@ class TestMetric:
         np.testing.assert_allclose(logs[metric.name], metric.result(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("row", _cases(conformance.SCHEDULES))
+@pytest.mark.parametrize("row", _cases(SCHEDULES))
 class TestSchedule:
     def test_config_round_trip(self, row):
         schedule = row.make()
@@ -202,11 +205,11 @@ class TestSchedule:
         assert config == keras.saving.serialize_keras_object(row.make())
 
 
-@pytest.mark.parametrize("name", sorted(conformance.CALLBACKS))
+@pytest.mark.parametrize("name", sorted(CALLBACKS))
 def test_callback_in_stock_fit(name, tmp_path):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", loss="mse")
-    callback = conformance.CALLBACKS[name](tmp_path)
+    callback = CALLBACKS[name](tmp_path)
     assert isinstance(callback, keras.callbacks.Callback)
     history = model.fit(
         np.zeros((8, 2)), np.zeros((8, 1)), epochs=2, callbacks=[callback], verbose=0

@@ -1,0 +1,20 @@
+"""One row per callback: how to make it. One without a row fails."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_ext import callbacks
+
+CALLBACKS: dict[str, Callable[[Any], Any]] = {
+    "CSVLogger": lambda folder: callbacks.CSVLogger(folder / "log.csv"),
+    "LearningRateScheduler": lambda folder: callbacks.LearningRateScheduler(
+        lambda epoch, rate: rate / 2
+    ),
+    "NaNGuard": lambda folder: callbacks.NaNGuard(),
+    "TimeLimit": lambda folder: callbacks.TimeLimit("1h"),
+}
+if keras.backend.backend() == "tensorflow":
+    CALLBACKS["Checkpoint"] = lambda folder: callbacks.Checkpoint(folder)
+"""Callback name -> constructor that takes a temporary directory."""
