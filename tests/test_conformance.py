@@ -66,9 +66,12 @@ class TestLoss:
         loss = row.make()
         _same_config(type(loss).from_config(loss.get_config()), loss)
 
-    def test_is_registered_under_keras_ext(self, row):
-        name = keras.saving.get_registered_name(type(row.make()))
-        assert name == f"keras_ext>{type(row.make()).__name__}"
+    def test_is_found_by_its_registered_name(self, row):
+        loss = row.make()
+        name = keras.saving.get_registered_name(type(loss))
+        assert name == f"keras_ext>{type(loss).__name__}"
+        identifier = {"class_name": name, "config": loss.get_config()}
+        _same_config(keras.losses.get(identifier), loss)
 
     def test_default_reduction_is_the_mean_of_the_samples(self, row):
         loss = row.make()
@@ -123,9 +126,12 @@ class TestMetric:
         metric = row.make()
         _same_config(type(metric).from_config(metric.get_config()), metric)
 
-    def test_is_registered_under_keras_ext(self, row):
-        name = keras.saving.get_registered_name(type(row.make()))
-        assert name == f"keras_ext>{type(row.make()).__name__}"
+    def test_is_found_by_its_registered_name(self, row):
+        metric = row.make()
+        name = keras.saving.get_registered_name(type(metric))
+        assert name == f"keras_ext>{type(metric).__name__}"
+        identifier = {"class_name": name, "config": metric.get_config()}
+        _same_config(keras.metrics.get(identifier), metric)
 
     def test_any_split_into_batches_gives_the_same_result(self, row):
         whole, parts = row.make(), row.make()
