@@ -5,10 +5,25 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+import hypothesis
 import keras
 import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
+
+# The same few examples in every run; the fixture below need not run between them.
+hypothesis.settings.register_profile(
+    "house",
+    database=None,
+    deadline=None,
+    derandomize=True,
+    max_examples=20,
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
+)
+hypothesis.settings.load_profile("house")
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()], patterns=["README.md"], fixtures=["in_a_folder"]
