@@ -56,8 +56,8 @@ class BlurPool2D(keras.layers.Layer):
 
     Raises:
         ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4, too small to be reflected, or its number of channels is
-            unknown.
+            not of rank 4 or its number of channels is unknown; on build and on call,
+            if an image is known to be too small to be reflected.
 
     Example:
 
@@ -87,21 +87,14 @@ class BlurPool2D(keras.layers.Layer):
         self.data_format = resolve_data_format(data_format)
 
     def build(self, input_shape: Shape) -> None:
-        """Check that the input can be reflected at its borders."""
+        """Check the input."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        least = self.kernel_size // 2 + 1
-        sizes = [input_shape[axis] for axis in spatial_axes(self.data_format)]
-        if any(size is not None and size < least for size in sizes):
-            raise ValueError(
-                f"{self.name} with kernel_size={self.kernel_size} reflects "
-                f"{least - 1} pixels at the border: it needs images of at least "
-                f"{least} by {least}. Received: shape={tuple(input_shape)}. Take a "
-                "smaller `kernel_size`."
-            )
+        self._check_size(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the smoothed images, one pixel of every `strides`."""
+        self._check_size(inputs.shape)
         widths = [(0, 0)] * 4
         for axis in spatial_axes(self.data_format):
             widths[axis] = ((self.kernel_size - 1) // 2, self.kernel_size // 2)
@@ -129,6 +122,18 @@ class BlurPool2D(keras.layers.Layer):
             "strides": self.strides,
             "data_format": self.data_format,
         }
+
+    def _check_size(self, shape: Shape) -> None:
+        """Raise `ValueError` if images cannot be reflected at their borders."""
+        least = self.kernel_size // 2 + 1
+        sizes = [shape[axis] for axis in spatial_axes(self.data_format)]
+        if any(size is not None and size < least for size in sizes):
+            raise ValueError(
+                f"{self.name} with kernel_size={self.kernel_size} reflects "
+                f"{least - 1} pixels at the border: it needs images of at least "
+                f"{least} by {least}. Received: shape={tuple(shape)}. Take a "
+                "smaller `kernel_size`."
+            )
 
 
 def _binomial(size: int) -> np.ndarray:

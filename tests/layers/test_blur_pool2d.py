@@ -70,3 +70,12 @@ def test_bad_arguments(options, message):
 def test_another_rank_is_refused():
     with pytest.raises(ValueError, match=r"input of rank 4, shaped .*rank 3"):
         BlurPool2D()(images(2, 4, 3))
+
+
+def test_a_layer_built_on_large_images_refuses_too_small_ones():
+    layer = BlurPool2D(6)
+    layer(images(1, 9, 9, 2))
+    with pytest.raises(
+        ValueError, match=r"at least 4 by 4\. Received: shape=\(1, 9, 3"
+    ):
+        layer(images(1, 9, 3, 2))
