@@ -12,7 +12,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_ext import _checks
 from keras_ext._types import Tensor
 
 _CHANGE = -(2.0**15)  # exact in float16 and bfloat16
@@ -44,8 +43,7 @@ def as_potentials(owner: str, potentials: Tensor) -> Tensor:
 
 def check_shape(owner: str, shape: Any) -> None:
     """Raise `ValueError` if `shape` is not that of potentials."""
-    _checks.rank(owner, shape, 4, "(batch, time, tags, tags)")
-    if shape[-1] is None or shape[-1] != shape[-2]:
+    if len(shape) != 4 or shape[-1] is None or shape[-1] != shape[-2]:
         raise ValueError(
             f"{owner} expects the potentials of `keras_ext.layers.CRF`, shaped "
             f"(batch, time, tags, tags). Received: shape={tuple(shape)}"

@@ -24,11 +24,12 @@ def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normal
     if isinstance(normalization, dict):
         normalization = keras.saving.deserialize_keras_object(normalization)
     if not isinstance(normalization, keras.layers.Layer):
-        if normalization is None or isinstance(normalization, str):
-            return _checks.one_of("normalization", normalization, ("batch", None))
-        raise TypeError(
-            '`normalization` must be "batch", None or a Keras layer, of which every '
-            f"convolution gets a copy. Received: normalization={normalization!r}"
+        if normalization is None or normalization == "batch":
+            return normalization
+        error = ValueError if isinstance(normalization, str) else TypeError
+        raise error(
+            "`normalization` must be one of 'batch', None or a Keras layer, of which "
+            f"every convolution gets a copy. Received: normalization={normalization!r}"
         )
     channels = channel_axis(data_format)
     axes = getattr(normalization, "axis", channels)
