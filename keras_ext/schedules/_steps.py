@@ -1,10 +1,12 @@
 """Steps as wide integers, so that none is too large to be told from the next."""
 
+import itertools
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_ext import _checks
 from keras_ext._types import Tensor
 
 
@@ -34,3 +36,23 @@ def ratio(part: Tensor, whole: float) -> Tensor:
 def between(low: float, high: float, share: Tensor) -> Tensor:
     """Return what lies `share` of the way from `low` to `high`, exact at both ends."""
     return low * (1 - share) + high * share
+
+
+def increasing(name: str, value: Any) -> list[int]:
+    """Return a list of strictly increasing positive integers, else raise."""
+    if isinstance(value, (list, tuple)):
+        steps = [
+            _checks.positive_int(f"{name}[{i}]", one) for i, one in enumerate(value)
+        ]
+        if all(one < other for one, other in itertools.pairwise(steps)):
+            return steps
+    raise ValueError(
+        f"`{name}` must be a list of strictly increasing positive integers. "
+        f"Received: {name}={value!r}"
+    )
+
+
+def passed(step: Tensor, boundaries: list[int]) -> Tensor:
+    """Return how many of the `boundaries` are at or before `step`, in int32."""
+    begun = ops.expand_dims(step, -1) >= ops.convert_to_tensor(boundaries, step.dtype)
+    return ops.sum(ops.cast(begun, "int32"), axis=-1)

@@ -1,13 +1,11 @@
 """Warm-up: a linear rise to where another schedule begins."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
-from keras_ext.schedules import _steps
+from keras_ext.schedules import _rates, _steps
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -66,7 +64,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         name: str = "Warmup",
     ) -> None:
         super().__init__()
-        self.schedule = _schedule_or_rate(schedule)
+        self.schedule = _rates.schedule_or_rate("schedule", schedule)
         self.warmup_steps = _checks.positive_int("warmup_steps", warmup_steps)
         self.initial_learning_rate = _checks.number(
             "initial_learning_rate", initial_learning_rate, low=0
@@ -80,8 +78,10 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
             share = _steps.ratio(
                 ops.minimum(step, self.warmup_steps), self.warmup_steps
             )
-            rise = _steps.between(self.initial_learning_rate, self._after(0), share)
-            after = self._after(ops.maximum(step - self.warmup_steps, 0))
+            start = _rates.rate_at(self.schedule, 0)
+            rise = _steps.between(self.initial_learning_rate, start, share)
+            after = ops.maximum(step - self.warmup_steps, 0)
+            after = _rates.rate_at(self.schedule, after)
             return ops.where(step < self.warmup_steps, rise, after)
 
     def get_config(self) -> Config:
@@ -98,22 +98,3 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         """Return the schedule that `get_config` describes."""
         schedule = keras.saving.deserialize_keras_object(config["schedule"])
         return cls(**{**config, "schedule": schedule})
-
-    def _after(self, step: Any) -> Tensor:
-        """Return the rate `step` steps after the warm-up."""
-        if isinstance(self.schedule, float):
-            return self.schedule
-        return ops.cast(self.schedule(step), "float32")
-
-
-def _schedule_or_rate(schedule: Any) -> Any:
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return schedule
-    try:
-        return _checks.number("schedule", schedule, low=0)
-    except ValueError as error:
-        raise ValueError(
-            "`schedule` must be a `keras.optimizers.schedules.LearningRateSchedule`, "
-            "or a finite number of at least 0 for a constant learning rate. "
-            f"Received: schedule={schedule!r}"
-        ) from error

@@ -23,6 +23,24 @@ class ScheduleCase:
 
 
 SCHEDULES = [
+    ScheduleCase(
+        lambda: schedules.Chain(
+            [0.05, keras.optimizers.schedules.CosineDecay(0.1, decay_steps=40), 0.01],
+            boundaries=[5, 45],
+        ),
+        id="Chain",
+    ),
+    ScheduleCase(lambda: schedules.Chain([0.05], []), id="Chain-one"),
+    ScheduleCase(
+        lambda: schedules.Chain(
+            [
+                schedules.Warmup(schedules.StepDecay(0.1, 2, 0.5), 3),
+                schedules.Chain([0.02, schedules.OneCycle(0.1, 30)], [20]),
+            ],
+            boundaries=[10],
+        ),
+        id="Chain-nested",
+    ),
     ScheduleCase(lambda: schedules.Cyclical(0.01, 0.1, step_size=5), id="Cyclical"),
     ScheduleCase(
         lambda: schedules.Cyclical(0.01, 0.1, step_size=5, mode="triangular2"),
@@ -33,6 +51,16 @@ SCHEDULES = [
             0.01, 0.1, step_size=5, mode="exp_range", gamma=0.99
         ),
         id="Cyclical-exp_range",
+    ),
+    ScheduleCase(
+        lambda: schedules.InverseSquareRoot(0.1, warmup_steps=10),
+        id="InverseSquareRoot",
+    ),
+    ScheduleCase(
+        lambda: schedules.InverseSquareRoot(
+            0.1, warmup_steps=10, initial_learning_rate=0.02
+        ),
+        id="InverseSquareRoot-initial",
     ),
     ScheduleCase(lambda: schedules.OneCycle(0.1, total_steps=50), id="OneCycle"),
     ScheduleCase(
@@ -46,6 +74,8 @@ SCHEDULES = [
         ),
         id="OneCycle-linear",
     ),
+    ScheduleCase(lambda: schedules.StepDecay(0.1, 5, gamma=0.5), id="StepDecay"),
+    ScheduleCase(lambda: schedules.StepDecay(0.1, [2, 10]), id="StepDecay-list"),
     ScheduleCase(lambda: schedules.Warmup(0.1, warmup_steps=10), id="Warmup"),
     ScheduleCase(
         lambda: schedules.Warmup(
