@@ -19,6 +19,7 @@ from keras_ext.layers.max_pooling_with_argmax2d import MaxPoolingWithArgmax2D
 from keras_ext.layers.max_unpooling2d import MaxUnpooling2D
 from keras_ext.layers.maxout import Maxout
 from keras_ext.layers.noisy_dense import NoisyDense
+from keras_ext.layers.sparsemax import Sparsemax, sparsemax
 from keras_ext.layers.spatial_pyramid_pooling import SpatialPyramidPooling
 from keras_ext.layers.squeeze_excite import SqueezeExcite
 from keras_ext.layers.stochastic_depth import StochasticDepth
@@ -49,11 +50,13 @@ __all__ = [
     "MaxUnpooling2D",
     "Maxout",
     "NoisyDense",
+    "Sparsemax",
     "SpatialPyramidPooling",
     "SqueezeExcite",
     "StochasticDepth",
     "ViterbiDecoder",
     "WeightNormalization",
     "WeightStandardizedConv2D",
+    "sparsemax",
     "viterbi_decode",
 ]

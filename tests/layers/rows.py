@@ -315,4 +315,15 @@ LAYERS = [
         image(4, 6, 5, 8),
         id="DropBlock2D-pair",
     ),
+    LayerCase(
+        layers.Sparsemax,
+        image(4, 6, 5, 8),
+        dynamic_axes=(0, 1, 2, 3),
+        id="Sparsemax",
+    ),
+    LayerCase(
+        lambda: layers.Sparsemax(axis=1),
+        image(4, 6, 5, 8),
+        id="Sparsemax-axis",
+    ),
 ]

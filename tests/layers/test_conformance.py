@@ -85,7 +85,9 @@ def test_config_is_not_changed_by_build(row):
 @every_layer
 def test_is_registered_under_keras_ext(row):
     kind = type(row.make())
-    assert keras.saving.get_registered_name(kind) == f"keras_ext>{kind.__name__}"
+    name = f"keras_ext>{kind.__name__}"
+    assert keras.saving.get_registered_name(kind) == name
+    assert keras.saving.get_registered_object(name) is kind
 
 
 @every_layer
