@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import keras
 import numpy as np
 
 _rng = np.random.default_rng(7)
@@ -11,12 +12,39 @@ _rng = np.random.default_rng(7)
 
 @dataclass(frozen=True)
 class PairCase:
-    """A loss or a metric, with targets and predictions."""
+    """A loss or a metric, with targets and predictions.
+
+    With `values_only`, a metric that takes values, not targets and predictions, as
+    `keras.metrics.Mean` does; the values are `y_pred`. `compile` has no place for such
+    a metric: a layer or a model calls it. `registered` is the name a class is found by
+    in files, if a class of another room has its own name.
+    """
 
     make: Callable[[], Any]
     y_true: np.ndarray
     y_pred: np.ndarray
     id: str = ""
+    values_only: bool = False
+    registered: str = ""
+
+    def fed(self, part: Any = slice(None)) -> tuple[np.ndarray, ...]:
+        """Return what `update_state` takes, of all samples or of some."""
+        if self.values_only:
+            return (self.y_pred[part],)
+        return self.y_true[part], self.y_pred[part]
+
+
+class Watched(keras.layers.Layer):
+    """Feeds what passes through to a metric of values."""
+
+    def __init__(self, metric: keras.metrics.Metric) -> None:
+        super().__init__()
+        self.metric = metric
+
+    def call(self, inputs: Any) -> Any:
+        """Return the inputs."""
+        self.metric.update_state(inputs)
+        return inputs
 
 
 def normal(*shape: int) -> np.ndarray:

@@ -5,11 +5,16 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_ext import _checks, _labels
+from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _floats, _sparse
 from keras_ext.losses._masked import Masked
 
 _NAME = "sparse_categorical_focal_crossentropy"
+_HINT = (
+    "For a model with a single sigmoid output, use "
+    "`keras.losses.BinaryFocalCrossentropy`."
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -93,9 +98,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
         self.alpha = _checks.number_or_list("alpha", alpha, low=0)
         self.gamma = _checks.number("gamma", gamma, low=0)
         self.from_logits = from_logits
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
+        self.ignore_class = _sparse.check_ignore_class(ignore_class)
         self.axis = _checks.integer("axis", axis)
         self._masked = Masked(dtype=self.dtype)
 
@@ -110,12 +113,7 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
             ignore_class=self.ignore_class,
             axis=self.axis,
         )
-        if self.ignore_class is None:
-            return values
-        ignored = _labels.is_ignored(
-            ops.reshape(y_true, ops.shape(values)), self.ignore_class
-        )
-        return self._masked(values, mask=~ignored)
+        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
@@ -166,66 +164,25 @@ def sparse_categorical_focal_crossentropy(
     >>> [round(float(value), 4) for value in values]
     [0.0005, 0.4124]
     """
-    y_pred = ops.convert_to_tensor(y_pred)
-    y_pred = ops.cast(y_pred, keras.backend.result_type(y_pred.dtype, "float32"))
-    labels = _labels.without_class_axis(_NAME, y_true, y_pred.shape, axis)
-    axis %= len(y_pred.shape)
-    num_classes = _num_classes(y_pred.shape[axis])
-    ignored = _labels.is_ignored(labels, ignore_class)
-    valid = _labels.in_range(_NAME, labels, num_classes) | ignored
-    _labels.check(_NAME, "y_true", labels, valid, num_classes, _hint(ignore_class))
-    index = ops.cast(ops.where(valid & ~ignored, labels, 0), "int32")
-
-    # Here too, since a gradient passes through both branches of the `where` below.
-    y_pred = ops.where(ops.expand_dims(ignored, axis), 0.0, y_pred)
-    log_p = _log_probabilities(y_pred, from_logits, axis)
-    own = ops.one_hot(index, num_classes, axis=axis, dtype="bool")
-    log_p = ops.sum(ops.where(own, log_p, 0.0), axis=axis)
-    weight = ops.convert_to_tensor(_class_weights(alpha, num_classes), log_p.dtype)
-    # A factor, since behind a `where` the gradient of a wrong label would be 0.
-    weight = ops.where(valid, ops.take(weight, index), float("nan"))
-    return ops.where(ignored, 0.0, -weight * _focus(log_p, gamma) * log_p)
+    samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
+    log_p = samples.expected(
+        _sparse.log_probabilities(samples.y_pred, from_logits, samples.axis)
+    )
+    weight = samples.expected(_class_weights(alpha, samples))
+    gamma = _checks.number("gamma", gamma, low=0)
+    focus = _floats.focus(-ops.expm1(log_p), gamma)
+    return samples.settled(-weight * focus * log_p)
 
 
-def _num_classes(size: int | None) -> int:
-    if size is None or size < 2:
-        raise ValueError(
-            f"{_NAME} expects the class axis of y_pred to have a known size of at "
-            f"least 2. Received: size={size}. For a model with a single sigmoid "
-            "output, use `keras.losses.BinaryFocalCrossentropy`."
-        )
-    return size
-
-
-def _hint(ignore_class: int | None) -> str:
-    if ignore_class is None:
-        return "If it marks samples to leave out, pass it as `ignore_class`."
-    return f"Samples to leave out carry the label `ignore_class={ignore_class}`."
-
-
-def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int) -> Tensor:
-    if from_logits:
-        return ops.log_softmax(y_pred, axis=axis)
-    total = ops.sum(y_pred, axis=axis, keepdims=True)
-    epsilon = keras.config.epsilon()
-    return ops.log(ops.clip(ops.divide_no_nan(y_pred, total), epsilon, 1 - epsilon))
-
-
-def _class_weights(alpha: float | Sequence[float], num_classes: int) -> list[float]:
+def _class_weights(alpha: float | Sequence[float], samples: _sparse.Samples) -> Tensor:
+    """Return one weight per class, on the class axis."""
     alpha = _checks.number_or_list("alpha", alpha, low=0)
-    if not isinstance(alpha, list):
-        return [alpha] * num_classes
-    if len(alpha) != num_classes:
+    num_classes = samples.num_classes
+    if isinstance(alpha, list) and len(alpha) != num_classes:
         raise ValueError(
             f"`alpha` must be one number, or one for each of y_pred's {num_classes} "
             f"classes. Received: {len(alpha)} numbers, alpha={alpha}"
         )
-    return alpha
-
-
-def _focus(log_p: Tensor, gamma: float) -> Tensor:
-    """Return `(1 - p)^gamma`, with a finite slope where `p` is 1."""
-    gamma = _checks.number("gamma", gamma, low=0)
-    if gamma == 0:
-        return 1.0
-    return ops.power(ops.maximum(-ops.expm1(log_p), keras.config.epsilon()), gamma)
+    weights = ops.convert_to_tensor(alpha, samples.y_pred.dtype)
+    rank = len(samples.y_pred.shape)
+    return ops.reshape(weights, (-1, *[1] * (rank - 1 - samples.axis)))

@@ -1,0 +1,74 @@
+"""Bounding boxes: five ways to write them down, and what they have in common.
+
+`keras.utils.bounding_boxes` adds `keras.config.epsilon()` to areas, which are less than
+that for small boxes in shares of the image, and loses the centre of a box whose width
+or height is negative.
+"""
+
+from typing import Literal, TypeAlias
+
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Tensor
+
+BoundingBoxFormat: TypeAlias = Literal[
+    "xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw"
+]
+"""Which four numbers a box is, in the names of `keras.utils.bounding_boxes`."""
+
+_FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw")
+
+
+def check_format(bounding_box_format: str) -> BoundingBoxFormat:
+    """Return `bounding_box_format` if it is one, else raise `ValueError`."""
+    checked: BoundingBoxFormat = _checks.one_of(
+        "bounding_box_format", bounding_box_format, _FORMATS
+    )
+    return checked
+
+
+def corners(boxes: Tensor, bounding_box_format: str) -> Tensor:
+    """Return boxes `(..., 4)` as left, top, right and bottom.
+
+    A negative width or height becomes 0: the left and top edge stay where they are, in
+    the formats with a centre the centre.
+    """
+    first, second = boxes[..., :2], boxes[..., 2:]
+    if bounding_box_format in ("yxyx", "center_yxhw"):
+        first, second = ops.flip(first, axis=-1), ops.flip(second, axis=-1)
+    if bounding_box_format in ("xyxy", "yxyx"):
+        return ops.concatenate([first, ops.maximum(first, second)], axis=-1)
+    size = ops.maximum(second, 0)
+    if bounding_box_format.startswith("center"):
+        first = first - size / 2
+    return ops.concatenate([first, first + size], axis=-1)
+
+
+def size(box: Tensor) -> Tensor:
+    """Return the width and height `(..., 2)` of boxes given by their corners."""
+    return box[..., 2:] - box[..., :2]
+
+
+def area(box: Tensor) -> Tensor:
+    """Return the area `(...)` of boxes given by their corners."""
+    sides = size(box)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersection(box: Tensor, other: Tensor) -> Tensor:
+    """Return the box that two boxes share, all by their corners.
+
+    Of boxes that do not overlap, one without area. The shapes are broadcast: every box
+    meets every other as `intersection(boxes[:, None], others[None, :])`.
+    """
+    low = ops.maximum(box[..., :2], other[..., :2])
+    high = ops.minimum(box[..., 2:], other[..., 2:])
+    return ops.concatenate([low, ops.maximum(low, high)], axis=-1)
+
+
+def enclosing(box: Tensor, other: Tensor) -> Tensor:
+    """Return the smallest box around two boxes, all by their corners."""
+    low = ops.minimum(box[..., :2], other[..., :2])
+    high = ops.maximum(box[..., 2:], other[..., 2:])
+    return ops.concatenate([low, high], axis=-1)

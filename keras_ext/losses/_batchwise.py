@@ -1,0 +1,213 @@
+"""What the losses over pairs of a batch share: which samples are there, and whose."""
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_ext import _checks, _labels
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses._floats import at_least_float32
+from keras_ext.losses._masked import Masked
+
+
+class BatchwiseLoss(keras.losses.Loss):
+    """A loss in which the value of a sample depends on the others of its batch.
+
+    A sample without a weight, or masked, is absent for the others too. So weights and
+    mask are looked at before the values are computed, not only after. Labels are not
+    cast, as they are in other losses: all that counts is which of them are equal.
+
+    Must be defined: `_values`. Not to be overridden: `__call__`, `call`.
+    """
+
+    def __init__(
+        self,
+        reduction: Reduction | None,
+        name: str | None,
+        dtype: str | keras.DTypePolicy | None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._masked = Masked(dtype=self.dtype)
+        self._kept = Kept(dtype=self.dtype)
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted and reduced loss of the samples that are there."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        kept = self._kept(y_pred)
+        absent = ~kept
+        # Half precision is for what the loss returns.
+        dtype = keras.backend.result_type(self.dtype, "float32")
+        y_pred = ops.cast(y_pred, dtype)
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
+            sample_weight = one_weight_each(self.name, sample_weight, y_pred)
+            absent |= ops.equal(sample_weight, 0)
+        values, counted = self._values(y_true, y_pred, absent)
+        values = self._masked(values, mask=counted & kept)
+        reduced = Reduced(self.name, self.reduction, self.dtype)
+        return reduced(values, values, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample, masked where it does not count."""
+        values, counted = self._values(y_true, y_pred, None)
+        return self._masked(values, mask=counted)
+
+    @abstractmethod
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the value of every sample, and whether the mean counts it.
+
+        Called eagerly and in graphs, with `absent`, a boolean for every sample, or
+        `None` if all are there. `Samples.settled` makes the pair to return.
+        """
+
+
+class Samples(NamedTuple):
+    """The samples of a batch: where they belong, and which of them are there."""
+
+    labels: Tensor
+    """`(batch,)`, of any dtype."""
+    present: Tensor
+    """`(batch,)`, where a sample has a weight and is not ignored."""
+    spared: Tensor
+    """`(batch,)`, where a sample is absent and the mean counts it all the same."""
+    factor: Tensor
+    """1, or NaN if a label is none."""
+
+    def without_absent(self, embeddings: Tensor) -> Tensor:
+        """Return `embeddings` with zeros for absent samples."""
+        axes = tuple(range(1, len(embeddings.shape)))
+        return ops.where(ops.expand_dims(self.present, axes), embeddings, 0.0)
+
+    def pairs(self, views: int | Tensor = 1) -> tuple[Tensor, Tensor, Tensor]:
+        """Return which pairs are the same view, positive and negative.
+
+        Three boolean matrices, `(batch * views, batch * views)`. Absent samples are in
+        no pair, and nothing is a positive of itself.
+        """
+        number = ops.arange(ops.shape(self.present)[0] * views, dtype="int32")
+        sample = ops.floor_divide(number, views)
+        label, present = ops.take(self.labels, sample), ops.take(self.present, sample)
+        there = present[:, None] & present[None, :]
+        itself = ops.equal(number[:, None], number[None, :])
+        same = ops.equal(label[:, None], label[None, :])
+        return there & itself, there & same & ~itself, there & ~same
+
+    def settled(self, values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values that are 0 where not `valid`, and which of them count.
+
+        NaN comes as a factor, since behind a `where` the gradient of a wrong label
+        would be 0.
+        """
+        valid = valid & self.present
+        factor = ops.cast(self.factor, values.dtype)
+        return factor * ops.where(valid, values, 0.0), valid | self.spared
+
+
+def embeddings(owner: str, y_pred: Tensor, *axes: tuple[str | int, ...]) -> Tensor:
+    """Return `y_pred` in float32 at least, if its axes are as named in one of `axes`.
+
+    Raises:
+        ValueError: If they are not. An axis that is a number must have that size.
+    """
+    y_pred = at_least_float32(y_pred)
+    shapes = [[size if isinstance(size, int) else None for size in s] for s in axes]
+    if not any(_checks.shapes_agree(y_pred.shape, shape) for shape in shapes):
+        named = " or ".join(f"({', '.join(str(axis) for axis in s)})" for s in axes)
+        raise ValueError(
+            f"{owner} expects y_pred to hold embeddings of shape {named}. "
+            f"Received: y_pred.shape={tuple(y_pred.shape)}"
+        )
+    return y_pred
+
+
+def labelled(
+    owner: str,
+    y_true: Tensor,
+    y_pred: Tensor,
+    ignore_class: int | None,
+    absent: Tensor | None,
+) -> Samples:
+    """Return samples of which each has an integer label.
+
+    Raises:
+        ValueError: If there is not one label for each sample or, in eager execution,
+            if one is not a whole number.
+    """
+    labels = ops.convert_to_tensor(y_true)
+    received = tuple(labels.shape)
+    if len(received) == 2 and received[1] in (1, None):
+        labels = ops.squeeze(labels, axis=1)
+    if not _checks.shapes_agree(labels.shape, y_pred.shape[:1]):
+        raise ValueError(
+            f"{owner} expects one integer label for each sample, y_true of shape "
+            f"(batch,) or (batch, 1). Received: y_true.shape={received}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    absent = nobody(y_pred) if absent is None else absent
+    ignored = _labels.is_ignored(labels, ignore_class)
+    whole = absent | ignored | _is_whole(labels)
+    label = _checks.first_offender(labels, whole)
+    if label is not None:
+        raise ValueError(
+            f"{owner} expects `y_true` to hold integer labels. "
+            f"Received: y_true with a label {label:.10g}."
+        )
+    factor = ops.where(ops.all(whole), 1.0, float("nan"))
+    return Samples(labels, ~absent & ~ignored, absent & ~ignored, factor)
+
+
+def nobody(y_pred: Tensor) -> Tensor:
+    """Return False for every sample."""
+    return ops.arange(ops.shape(y_pred)[0], dtype="int32") < 0
+
+
+def _is_whole(labels: Tensor) -> Tensor:
+    if not keras.backend.is_float_dtype(labels.dtype):
+        return ops.ones_like(labels, dtype="bool")
+    return ops.isfinite(labels) & ops.equal(ops.floor(labels), labels)
+
+
+def one_weight_each(owner: str, sample_weight: Tensor, y_pred: Tensor) -> Tensor:
+    """Return `sample_weight` as `(batch,)`, or raise `ValueError`."""
+    received = tuple(sample_weight.shape)
+    if len(received) == 2 and received[1] in (1, None):
+        sample_weight = ops.squeeze(sample_weight, axis=1)
+    if received and not _checks.shapes_agree(sample_weight.shape, y_pred.shape[:1]):
+        raise ValueError(
+            f"{owner} expects one `sample_weight` for each sample, of shape (batch,) "
+            f"or (batch, 1). Received: sample_weight.shape={received}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    return sample_weight
+
+
+class Kept(keras.layers.Layer):
+    """Tells which samples a mask keeps. Keras shows masks to layers only."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype=dtype, autocast=False)
+        self.supports_masking = True
+
+    def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return True for the samples of which no view is masked."""
+        if mask is None:
+            return ~nobody(y_pred)
+        mask = ops.cast(mask, "bool")
+        return ops.all(mask, axis=tuple(range(1, len(mask.shape))))
+
+    def compute_mask(self, y_pred: Tensor, previous_mask: Tensor | None) -> None:
+        """Return `None`: what is returned is a mask, and has none."""
+
+
+class Reduced(keras.losses.Loss):
+    """Weights and reduces values as every Keras loss does its own."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the values, `y_pred`."""
+        return y_pred

@@ -1,0 +1,65 @@
+"""Distances between embeddings, with gradients that are finite at 0."""
+
+import keras
+from keras import ops
+
+from keras_ext._types import Tensor
+
+DISTANCES = ("euclidean", "squared_euclidean", "cosine")
+_EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
+
+
+def unit(x: Tensor) -> Tensor:
+    """Return `x` divided by its norm along the last axis; 0 stays 0, of slope 0."""
+    square = ops.sum(ops.square(x), axis=-1, keepdims=True)
+    some = ops.not_equal(square, 0.0)
+    return ops.where(some, x * ops.rsqrt(ops.where(some, square, 1.0)), 0.0)
+
+
+def pairwise(x: Tensor, distance: str, origin: Tensor | None = None) -> Tensor:
+    """Return the distance of each row of `x`, `(batch, dim)`, from each other row.
+
+    The squares come from a matrix product, `|a - b|^2 = a.a - 2 a.b + b.b`: nothing is
+    as large as `(batch, batch, dim)`. What that leaves of rounding counts as 0.
+
+    Args:
+        x: Embeddings.
+        distance: One of `DISTANCES`.
+        origin: What each row is taken relative to, since rows close to it keep their
+            digits. Distances are those of rows with the same origin. Default: the
+            first row.
+    """
+    if distance == "cosine":
+        x = unit(x)
+        return 1.0 - ops.matmul(x, ops.transpose(x))
+    x -= ops.stop_gradient(x[:1] if origin is None else origin)
+    products = ops.matmul(x, ops.transpose(x))
+    # From the same product: equal rows then have a distance of exactly 0.
+    own = ops.diagonal(products)
+    total = own[:, None] + own[None, :]
+    square = total - 2.0 * products
+    square = ops.where(square <= 4.0 * _epsilon(x) * total, 0.0, square)
+    return square if distance == "squared_euclidean" else _root(square)
+
+
+def paired(x: Tensor, y: Tensor, distance: str) -> Tensor:
+    """Return the distance of each row of `x` from the same row of `y`."""
+    if distance == "cosine":
+        return 1.0 - ops.sum(unit(x) * unit(y), axis=-1)
+    square = ops.sum(ops.square(x - y), axis=-1)
+    return square if distance == "squared_euclidean" else _root(square)
+
+
+def just_above(x: Tensor) -> Tensor:
+    """Return what is greater than `x` by no more than rounding errors."""
+    return x + 2.0 * _epsilon(x) * ops.abs(x) + 1e-37
+
+
+def _epsilon(x: Tensor) -> float:
+    """Return how far the next number is from 1."""
+    return _EPSILON[keras.backend.standardize_dtype(x.dtype)]
+
+
+def _root(square: Tensor) -> Tensor:
+    some = ops.not_equal(square, 0.0)
+    return ops.where(some, ops.sqrt(ops.where(some, square, 1.0)), 0.0)

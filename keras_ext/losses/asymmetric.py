@@ -1,0 +1,183 @@
+"""Asymmetric loss: many labels per sample, most of them absent."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _floats
+
+_NAME = "asymmetric"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Asymmetric(keras.losses.Loss):
+    """Crossentropy of many labels per sample in which absent labels count for less.
+
+    For multi-label classification, where a sample has few of very many labels. Present
+    and absent labels are focused apart: easy absent labels fade by a higher power, and
+    those whose probability `p` is below `clip` do not count at all. That hides absent
+    labels that are present in truth but were missed in labelling. With
+    `p_m = max(p - clip, 0)`, for each label:
+
+    `loss = -(y (1 - p)^gamma_positive log(p)
+             + (1 - y) p_m^gamma_negative log(1 - p_m))`
+
+    The loss of a sample is the mean over its labels.
+
+    Reference: T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter,
+    L. Zelnik-Manor, "Asymmetric Loss For Multi-Label Classification", 2020,
+    https://arxiv.org/abs/2009.14119.
+
+    Args:
+        gamma_negative: Float of at least 0. How fast the weight of an absent label
+            falls as it gets easier. Default: 4.
+        gamma_positive: The same of a present label. Default: 1.
+        clip: Float in [0, 1). Probability below which an absent label is free.
+            Default: 0.05.
+        from_logits: Whether predictions are logits. Otherwise they are probabilities.
+            Default: `False`.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: 1 for the labels that a sample has, 0 for the others, or a number
+            between, such as a smoothed label.
+        y_pred: A probability for each label, or a logit with `from_logits=True`.
+        sample_weight: Weights of the samples.
+
+    Input shape:
+        `y_true` and `y_pred`: `(batch, ..., labels)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch, ...)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if the shapes differ
+            or, in eager execution, `y_true` holds a number outside of [0, 1]. Compiled
+            code cannot raise: there such a number makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import Asymmetric
+    >>> loss = Asymmetric(gamma_negative=2.0)
+    >>> y_pred = np.array([[0.9, 0.04, 0.5]])
+    >>> float(loss(np.array([[1, 0, 0]]), y_pred))
+    0.0439
+    >>> float(loss(np.array([[0, 1, 1]]), y_pred))
+    1.6025
+
+    With both `gamma` 0 and `clip` 0 it is the binary crossentropy. A mask on `y_pred`
+    is respected. Half precision is computed in float32. Probabilities are clipped to
+    `keras.config.epsilon()`, as Keras clips them; logits are not.
+    """
+
+    def __init__(
+        self,
+        gamma_negative: float = 4.0,
+        gamma_positive: float = 1.0,
+        clip: float = 0.05,
+        from_logits: bool = False,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.gamma_negative = _checks.number("gamma_negative", gamma_negative, low=0)
+        self.gamma_positive = _checks.number("gamma_positive", gamma_positive, low=0)
+        self.clip = _checks.number("clip", clip, low=0, high=1, open_high=True)
+        self.from_logits = from_logits
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample."""
+        return asymmetric(
+            y_true,
+            y_pred,
+            gamma_negative=self.gamma_negative,
+            gamma_positive=self.gamma_positive,
+            clip=self.clip,
+            from_logits=self.from_logits,
+        )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "gamma_negative": self.gamma_negative,
+            "gamma_positive": self.gamma_positive,
+            "clip": self.clip,
+            "from_logits": self.from_logits,
+            "dtype": self.dtype,
+        }
+
+
+def asymmetric(
+    y_true: Tensor,
+    y_pred: Tensor,
+    gamma_negative: float = 4.0,
+    gamma_positive: float = 1.0,
+    clip: float = 0.05,
+    from_logits: bool = False,
+) -> Tensor:
+    """Return the asymmetric loss of every sample, the mean over its labels.
+
+    The function behind `Asymmetric`, which tells formula, reference and errors.
+
+    Args:
+        y_true: 1 for present labels, 0 for absent ones, `(batch, ..., labels)`.
+        y_pred: Probabilities or logits, of the same shape.
+        gamma_negative: Float of at least 0, the focus on hard absent labels.
+        gamma_positive: Float of at least 0, the focus on hard present labels.
+        clip: Float in [0, 1), the probability below which an absent label is free.
+        from_logits: Whether `y_pred` holds logits.
+
+    Returns:
+        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import asymmetric
+    >>> values = asymmetric(np.eye(2), np.array([[0.5, 0.5], [0.01, 0.99]]))
+    >>> [round(float(value), 4) for value in values]
+    [0.1854, 0.0001]
+    """
+    gamma_negative = _checks.number("gamma_negative", gamma_negative, low=0)
+    gamma_positive = _checks.number("gamma_positive", gamma_positive, low=0)
+    clip = _checks.number("clip", clip, low=0, high=1, open_high=True)
+    y_true, y_pred = _floats.alike(_NAME, y_true, y_pred, "(batch, ..., labels)")
+    p, not_p, log_p, log_not_p = _probabilities(y_pred, from_logits)
+    if clip:
+        p = ops.maximum(p - clip, 0)
+        log_not_p = ops.log(ops.minimum(not_p + clip, 1))
+    present = _floats.focus(not_p, gamma_positive) * log_p
+    absent = _floats.focus(p, gamma_negative) * log_not_p
+    values = y_true * present + (1 - y_true) * absent
+    return -ops.mean(_factor(y_true) * values, axis=-1)
+
+
+def _probabilities(
+    y_pred: Tensor, from_logits: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return `p`, `1 - p` and the logarithms of both."""
+    if from_logits:
+        logs = ops.log_sigmoid(y_pred), ops.log_sigmoid(-y_pred)
+        return ops.sigmoid(y_pred), ops.sigmoid(-y_pred), *logs
+    epsilon = keras.config.epsilon()
+    p, not_p = (ops.clip(share, epsilon, 1) for share in (y_pred, 1 - y_pred))
+    return p, not_p, ops.log(p), ops.log(not_p)
+
+
+def _factor(y_true: Tensor) -> Tensor:
+    """Return 1 for what can be a label; raise if it cannot, or NaN in compiled code."""
+    valid = (y_true >= 0) & (y_true <= 1)
+    label = _checks.first_offender(y_true, valid)
+    if label is not None:
+        raise ValueError(
+            f"{_NAME} expects `y_true` to hold 1 for present and 0 for absent labels, "
+            f"or a number between. Received: y_true with {label:.10g}. Leave out "
+            "samples without labels by `sample_weight`, and set their labels to 0."
+        )
+    return ops.cast(ops.where(valid, 1.0, float("nan")), y_true.dtype)

@@ -1,0 +1,114 @@
+"""Charbonnier loss: the absolute error with a rounded tip."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _floats
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Charbonnier(keras.losses.Loss):
+    """Regression loss like the mean absolute error, but smooth where the error is 0.
+
+    Few large errors count for less than under the mean squared error; common for
+    restoring images (super-resolution, denoising):
+
+    `loss = mean(sqrt((y_true - y_pred)^2 + epsilon^2))`
+
+    where the mean is taken over the last axis. It is never below `epsilon`.
+
+    Reference: P. Charbonnier, L. Blanc-Féraud, G. Aubert, M. Barlaud, "Two
+    deterministic half-quadratic regularization algorithms for computed imaging", 1994,
+    https://doi.org/10.1109/ICIP.1994.413553.
+
+    Args:
+        epsilon: Float of at least 1e-12, in the unit of the targets. Errors well below
+            it count quadratically, errors well above it linearly. Default: 1e-3.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Targets.
+        y_pred: Predictions.
+        sample_weight: Weights of the samples.
+
+    Input shape:
+        `y_pred`: `(batch, ..., outputs)`. `y_true`: the same; or `(batch, ...)` if
+        there is one output.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch, ...)`.
+
+    Raises:
+        ValueError: If `epsilon` is out of its range; on call, if the shapes differ.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import Charbonnier
+    >>> loss = Charbonnier(epsilon=3.0)
+    >>> float(loss(np.array([[4.0]]), np.array([[0.0]])))
+    5.0
+    >>> float(loss(np.array([[0.0]]), np.array([[0.0]])))
+    3.0
+
+    A mask on `y_pred` is respected. Half precision is computed in float32.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 1e-3,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = "charbonnier",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.epsilon = _width(epsilon)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample."""
+        return charbonnier(y_true, y_pred, epsilon=self.epsilon)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "epsilon": self.epsilon, "dtype": self.dtype}
+
+
+def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """Return the Charbonnier loss of every sample, the mean over the last axis.
+
+    The function behind `Charbonnier`, which tells formula, reference and errors.
+
+    Args:
+        y_true: Targets, `(batch, ..., outputs)`, or `(batch, ...)` for one output.
+        y_pred: Predictions, `(batch, ..., outputs)`.
+        epsilon: Float of at least 1e-12, the width of the rounded tip.
+
+    Returns:
+        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import charbonnier
+    >>> values = charbonnier(np.array([[3.0], [0.0]]), np.array([[0.0], [0.0]]), 4.0)
+    >>> [float(value) for value in values]
+    [5.0, 4.0]
+    """
+    epsilon = _width(epsilon)
+    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+        y_true = ops.expand_dims(y_true, axis=-1)
+    y_true, y_pred = _floats.alike(
+        "charbonnier", y_true, y_pred, "(batch, ..., outputs)"
+    )
+    squares = ops.square(y_true - y_pred) + epsilon**2
+    return ops.mean(ops.sqrt(squares), axis=-1)
+
+
+def _width(epsilon: float) -> float:
+    # The square of much less is 0 in float32, and the slope at an error of 0 NaN.
+    return _checks.number("epsilon", epsilon, low=1e-12)

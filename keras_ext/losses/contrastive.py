@@ -1,0 +1,137 @@
+"""Contrastive loss: similar pairs close together, others a margin apart."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses._floats import at_least_float32
+
+_NAME = "contrastive"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Contrastive(keras.losses.Loss):
+    """Loss of the distance between two embeddings that are similar, or are not.
+
+    For a model that embeds two inputs and returns how far apart they are, as a Siamese
+    network does. Similar pairs are drawn together; dissimilar ones are pushed apart
+    until they are `margin` apart. With `y` 1 for a similar pair and 0 for another, and
+    `d` the distance:
+
+    `loss = y * d^2 + (1 - y) * max(margin - d, 0)^2`
+
+    and the mean over the last axis, if there is one besides the batch.
+
+    Reference: R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality Reduction by Learning
+    an Invariant Mapping", 2006, https://doi.org/10.1109/CVPR.2006.100. The paper has
+    half of this.
+
+    Args:
+        margin: Float of at least 0. Distance from which on a dissimilar pair is far
+            enough apart. Default: 1.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: 1 for similar pairs, 0 for dissimilar ones; or how similar, in between.
+        y_pred: Distances of the pairs, not negative.
+        sample_weight: Weights of the pairs.
+
+    Input shape:
+        `y_pred`: `(batch,)` or `(batch, ..., distances)`. `y_true`: the same;
+        `(batch,)` and `(batch, 1)` go together.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `y_pred`'s shape without the last axis, and
+        `(batch,)` for `(batch,)`.
+
+    Raises:
+        ValueError: If `margin` is out of its range; on call, if shapes do not match
+            or, in eager execution, `y_true` is not in [0, 1]. Compiled code cannot
+            raise: there such a target makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import Contrastive
+    >>> loss = Contrastive(margin=1.0)
+    >>> distances = np.array([0.5, 0.25, 2.0])
+    >>> float(loss(np.array([1, 0, 0]), distances))  # (0.25 + 0.5625 + 0) / 3
+    0.2708
+
+    A mask on `y_pred` is respected. Half precision is computed in float32. The loss
+    needs the distance, not its square: take the root with care, since its slope at 0
+    is infinite. The losses over pairs of a batch, such as
+    `keras_ext.losses.TripletHard`, need no pairs to be made, and no distances.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.margin = _checks.number("margin", margin, low=0)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample."""
+        return contrastive(y_true, y_pred, margin=self.margin)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "margin": self.margin, "dtype": self.dtype}
+
+
+def contrastive(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
+    """Return the contrastive loss of every sample, the mean over the last axis.
+
+    The function behind `Contrastive`, which tells formula, reference and errors.
+
+    Args:
+        y_true: 1 for similar pairs, 0 for dissimilar ones, of `y_pred`'s shape.
+        y_pred: Distances, `(batch,)` or `(batch, ..., distances)`.
+        margin: Distance from which on a dissimilar pair costs nothing.
+
+    Returns:
+        Float tensor of `y_pred`'s shape without the last axis, or `(batch,)`, of
+        `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import contrastive
+    >>> values = contrastive(np.array([1, 0]), np.array([0.5, 0.25]))
+    >>> [float(value) for value in values]
+    [0.25, 0.5625]
+    """
+    margin = _checks.number("margin", margin, low=0)
+    distance = at_least_float32(y_pred)
+    similar = _similarity(ops.cast(y_true, distance.dtype), distance)
+    short = ops.maximum(margin - distance, 0.0)
+    values = similar * ops.square(distance) + (1.0 - similar) * ops.square(short)
+    return ops.mean(values, axis=-1) if len(values.shape) > 1 else values
+
+
+def _similarity(y_true: Tensor, distance: Tensor) -> Tensor:
+    """Return `y_true` in the shape of `distance`, NaN where it is none."""
+    true, predicted = tuple(y_true.shape), tuple(distance.shape)
+    if predicted[1:] in ((), (1,)) and true[1:] in ((), (1,)):
+        y_true = ops.reshape(y_true, (-1, *predicted[1:]))
+    if not predicted or not _checks.shapes_agree(y_true.shape, predicted):
+        raise ValueError(
+            f"{_NAME} expects one distance for each target, y_true and y_pred of the "
+            "same shape (batch,) or (batch, ..., distances). "
+            f"Received: y_true.shape={true}, y_pred.shape={predicted}"
+        )
+    valid = (y_true >= 0) & (y_true <= 1)
+    target = _checks.first_offender(y_true, valid)
+    if target is not None:
+        raise ValueError(
+            f"{_NAME} expects `y_true` to be 1 for similar pairs and 0 for dissimilar "
+            f"ones, or in between. Received: y_true with a value {target:.10g}."
+        )
+    return ops.where(valid, y_true, float("nan"))

@@ -1,0 +1,176 @@
+"""Lifted structured loss: each pair of a class against all negatives of both."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _batchwise, _distances, _row_sums
+
+_NAME = "lifted_struct"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class LiftedStruct(_batchwise.BatchwiseLoss):
+    """Loss of each pair of a class against all negatives that the batch has for it.
+
+    For embeddings in which samples of one class are to lie closer together than
+    samples of different classes. Where a triplet has one negative, here all of them
+    push, the nearest most. With `D` the distance, `k` over the negatives of `i` and
+    `l` over those of `j`, a pair of the same class has
+
+    `J(i, j) = log(sum_k exp(margin - D(i, k)) + sum_l exp(margin - D(j, l))) + D(i, j)`
+
+    and a sample the mean over its positives `j`:
+
+    `loss = mean over j of max(0, J(i, j))^2 / 2`
+
+    Batches need several samples of each of several classes.
+
+    Reference: H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese, "Deep Metric Learning via
+    Lifted Structured Feature Embedding", 2016, https://arxiv.org/abs/1511.06452.
+
+    Args:
+        margin: Float of at least 0. Distance that negatives should have at least.
+            Default: 1.
+        distance: `"euclidean"`, `"squared_euclidean"`, or `"cosine"`: 1 - cosine
+            similarity. Default: `"euclidean"`.
+        ignore_class: Integer label of samples that are left out: as anchors, positives
+            and negatives, and of the mean. Default: `None`, no such label.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype and size: only which are equal counts.
+        y_pred: Embeddings. They are not normalised.
+        sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
+            weight 0 is also nobody's positive or negative.
+
+    Input shape:
+        `y_pred`: `(batch, dim)`. `y_true`: `(batch,)` or `(batch, 1)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if shapes do not match
+            or, in eager execution, a label is not a whole number. Compiled code cannot
+            raise: there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import LiftedStruct
+    >>> labels = np.array([0, 0, 1])
+    >>> embeddings = np.array([[0.0], [0.5], [1.0]])
+    >>> loss = LiftedStruct(margin=1.0)
+    >>> float(loss(labels, embeddings))  # (log(exp(0) + exp(0.5)) + 0.5)^2 / 2
+    1.0865
+
+    The value of a sample is the mean over its own positives, so every sample counts
+    alike; the mean over all pairs of the batch, as in the paper, is the same if all
+    classes have as many samples. A sample without a positive or without a negative has
+    the value 0 and is left out of the mean; a batch without a pair has the loss 0. A
+    mask on `y_pred` leaves samples out as `ignore_class` does. Half precision is
+    computed in float32. The paper's distances are Euclidean; the slope of a distance
+    of 0 is taken as 0. Memory is of the order of `batch^2`.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance: str = "euclidean",
+        ignore_class: int | None = None,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.margin = _checks.number("margin", margin, low=0)
+        self.distance = _checks.one_of("distance", distance, _distances.DISTANCES)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
+        )
+
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return _lifted_struct(
+            y_true, y_pred, self.margin, self.distance, self.ignore_class, absent
+        )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "distance": self.distance,
+            "ignore_class": self.ignore_class,
+            "dtype": self.dtype,
+        }
+
+
+def lifted_struct(
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float = 1.0,
+    distance: str = "euclidean",
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Return the lifted structured loss of every sample, the mean over its positives.
+
+    The function behind `LiftedStruct`, which tells formula, reference and errors.
+
+    Args:
+        y_true: Integer labels, `(batch,)` or `(batch, 1)`.
+        y_pred: Embeddings, `(batch, dim)`.
+        margin: Distance that negatives should have at least.
+        distance: `"euclidean"`, `"squared_euclidean"` or `"cosine"`.
+        ignore_class: Label of samples that are left out.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        samples without a positive or without a negative.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import lifted_struct
+    >>> embeddings = np.array([[0.0], [0.5], [1.0]])
+    >>> [round(float(v), 4) for v in lifted_struct(np.array([7, 7, 3]), embeddings)]
+    [1.0865, 1.0865, 0.0]
+    """
+    margin = _checks.number("margin", margin, low=0)
+    _checks.one_of("distance", distance, _distances.DISTANCES)
+    return _lifted_struct(y_true, y_pred, margin, distance, ignore_class)[0]
+
+
+def _lifted_struct(
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float,
+    distance: str,
+    ignore_class: int | None,
+    absent: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    x = _batchwise.embeddings(_NAME, y_pred, ("batch", "dim"))
+    samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
+    x = samples.without_absent(x)
+    itself, positive, negative = samples.pairs()
+    distances = _distances.pairwise(x, distance)
+    push = _row_sums.log_sum_exp(margin - distances, negative)
+    # Not `logaddexp`, whose slope Keras gives to one of two equal arguments alone.
+    both = push[:, None] + ops.softplus(push[None, :] - push[:, None])
+    # Classes may be small, and far from each other.
+    pull = _distances.pairwise(x, distance, _first_of_class(x, itself | positive))
+    values = ops.square(ops.maximum(both + pull, 0.0)) / 2.0
+    valid = ops.any(positive, axis=1) & ops.any(negative, axis=1)
+    return samples.settled(_row_sums.mean(values, positive), valid)
+
+
+def _first_of_class(x: Tensor, own: Tensor) -> Tensor:
+    """Return, for each row of `x`, the first that is its own."""
+    last = ops.shape(x)[0] - 1
+    column = ops.where(own, ops.arange(last + 1, dtype="int32"), last)
+    return ops.take(x, ops.min(column, axis=1, initial=last), axis=0)

@@ -1,0 +1,252 @@
+"""Lovász-softmax loss: segmentation trained for its intersection over union."""
+
+import math
+from typing import Literal
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._ratio import ratio
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _sparse
+from keras_ext.losses._batchwise import Kept, Reduced, one_weight_each
+from keras_ext.losses._masked import Masked
+
+_NAME = "lovasz_softmax"
+_CLASSES = ("present", "all")
+
+Classes = Literal["present", "all"]
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class LovaszSoftmax(keras.losses.Loss):
+    """Loss of segmentation that stands for 1 - IoU, the intersection over union.
+
+    Crossentropy counts pixels; a small object or a rare class hardly matters to it.
+    This loss asks, for each class of an image, which share of the union of true and
+    predicted pixels is not in both. For certain predictions it is 1 minus the IoU, and
+    between them its convex continuation, the Lovász extension:
+
+    `loss = mean over classes c of sum over pixels i of m[i] (J[i] - J[i - 1])`
+
+    where the errors `m = |1[y = c] - p[c]|` of the pixels are in falling order, and
+    `J[i]` is 1 minus the IoU of class `c` if the first `i` pixels of this order were
+    the wrong ones. Often it takes over from crossentropy, or is added to it.
+
+    Reference: M. Berman, A. Rannen Triki, M. B. Blaschko, "The Lovász-Softmax Loss: A
+    Tractable Surrogate for the Optimization of the Intersection-over-Union Measure in
+    Neural Networks", 2018, https://arxiv.org/abs/1705.08790.
+
+    Args:
+        classes: `"present"` takes the mean over the classes that an image has true
+            pixels of, `"all"` over all classes; then one that is absent counts with the
+            largest of its probabilities. Default: `"present"`.
+        from_logits: Whether predictions are logits. Otherwise they are probabilities,
+            which sum to 1. Default: `False`.
+        ignore_class: Integer label of pixels that are left out, such as 255 or -1 for
+            "void". Default: `None`, no such label.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`,
+            the mean over the images.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype.
+        y_pred: Probabilities, or logits with `from_logits=True`.
+        sample_weight: Weights of the images, `(batch,)` or `(batch, 1)`. Pixels have
+            none; they are left out by `ignore_class`.
+
+    Input shape:
+        `y_pred`: `(batch, ..., classes)`, with one axis of pixels at least. `y_true`:
+        `(batch, ...)` or `(batch, ..., 1)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if shapes do not
+            match or, in eager execution, a label is not one of the classes. Compiled
+            code cannot raise: there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import LovaszSoftmax
+    >>> y_true = np.array([[0, 0, 0, 1]])  # an image of four pixels
+    >>> certain = np.eye(2, dtype="float32")[np.array([[0, 0, 1, 1]])]
+    >>> float(LovaszSoftmax()(y_true, certain))  # 1 - (2/3 + 1/2) / 2
+    0.4167
+    >>> float(LovaszSoftmax()(y_true, np.full((1, 4, 2), 0.5)))
+    0.5
+
+    The value is one of the whole image: images of a batch do not mix. An image without
+    any pixel that counts has the value 0 and is left out of the mean. Pixels that a
+    mask on `y_pred` leaves out do not count. Half precision is computed in float32. Of
+    equal errors, the gradient takes one to be the larger.
+    """
+
+    def __init__(
+        self,
+        classes: Classes = "present",
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.classes = _checks.one_of("classes", classes, _CLASSES)
+        self.from_logits = from_logits
+        self.ignore_class = _sparse.check_ignore_class(ignore_class)
+        self._masked = Masked(dtype=self.dtype)
+        self._kept = _KeptPixels(dtype=self.dtype)
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted and reduced loss, of the pixels that a mask leaves."""
+        y_pred = ops.convert_to_tensor(y_pred)
+        absent = ~self._kept(y_pred)
+        # Half precision is for what the loss returns.
+        dtype = keras.backend.result_type(self.dtype, "float32")
+        values = self._values(y_true, ops.cast(y_pred, dtype), absent)
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
+            sample_weight = one_weight_each(self.name, sample_weight, y_pred)
+        reduced = Reduced(self.name, self.reduction, self.dtype)
+        return reduced(values, values, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every image, masked where no pixel counts."""
+        return self._values(y_true, y_pred, None)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "classes": self.classes,
+            "from_logits": self.from_logits,
+            "ignore_class": self.ignore_class,
+            "dtype": self.dtype,
+        }
+
+    def _values(self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None) -> Tensor:
+        pixels = _read(y_true, y_pred, self.ignore_class, absent)
+        values = _mean_extension(pixels, self.classes, self.from_logits)
+        return self._masked(values, mask=ops.any(_flat(~pixels.ignored), axis=1))
+
+
+def lovasz_softmax(
+    y_true: Tensor,
+    y_pred: Tensor,
+    classes: Classes = "present",
+    from_logits: bool = False,
+    ignore_class: int | None = None,
+    absent: Tensor | None = None,
+) -> Tensor:
+    """Return the Lovász-softmax loss of every image.
+
+    The function behind `LovaszSoftmax`, which tells formula, reference, shapes and
+    errors.
+
+    Args:
+        y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`.
+        y_pred: Probabilities or logits, `(batch, ..., classes)`.
+        classes: `"present"` or `"all"`.
+        from_logits: Whether `y_pred` holds logits.
+        ignore_class: Label of pixels that are left out.
+        absent: Booleans `(batch, ...)`, where pixels are left out whatever their label.
+            By default, none is.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import lovasz_softmax
+    >>> y_pred = np.array([[[1.0, 0.0], [0.25, 0.75]], [[0.5, 0.5], [1.0, 0.0]]])
+    >>> [float(value) for value in lovasz_softmax([[0, 1], [0, 0]], y_pred)]
+    [0.1875, 0.25]
+    """
+    pixels = _read(y_true, y_pred, ignore_class, absent)
+    return _mean_extension(pixels, classes, from_logits)
+
+
+def _read(
+    y_true: Tensor, y_pred: Tensor, ignore_class: int | None, absent: Tensor | None
+) -> _sparse.Samples:
+    """Return the pixels of a batch of images, checked."""
+    shape = tuple(ops.convert_to_tensor(y_pred).shape)
+    if len(shape) < 3:
+        raise ValueError(
+            f"{_NAME} expects y_pred of shape (batch, ..., classes), with one axis of "
+            f"pixels at least. Received: y_pred.shape={shape}. If the samples are no "
+            "images, take a crossentropy."
+        )
+    ignore_class = _sparse.check_ignore_class(ignore_class)
+    return _sparse.read(_NAME, y_true, y_pred, ignore_class, absent=absent)
+
+
+def _mean_extension(
+    pixels: _sparse.Samples, classes: Classes, from_logits: bool
+) -> Tensor:
+    """Return the mean over the classes of every image, `(batch,)`."""
+    _checks.one_of("classes", classes, _CLASSES)
+    p = ops.softmax(pixels.y_pred) if from_logits else pixels.y_pred
+    p = ops.swapaxes(_flat(p, 1), 1, 2)
+    counted = _flat(~pixels.ignored)[:, None, :]
+    own = ops.swapaxes(_flat(pixels.targets > 0, 1), 1, 2) & counted
+    # Not an absolute value, which has no slope at 0.
+    values = _extension(ops.where(own, 1 - p, p), own, counted)
+    chosen = ops.any(own, axis=-1) | (classes == "all")
+    mean = ratio(
+        ops.sum(ops.where(chosen, values, 0.0), axis=-1),
+        ops.sum(ops.cast(chosen, values.dtype), axis=-1),
+    )
+    return ops.prod(_flat(pixels.factor), axis=1) * mean
+
+
+def _extension(errors: Tensor, own: Tensor, counted: Tensor) -> Tensor:
+    """Return the Lovász extension of 1 - IoU, along the last axis.
+
+    What an error adds to 1 - IoU is written out: a difference of two values that are
+    nearly the same would have no digits left in a large image.
+    """
+    least = ops.where(counted, -ops.stop_gradient(errors), float("inf"))
+    order = ops.argsort(least, axis=-1)  # pixels that do not count are the last
+    own, counted, errors = (
+        ops.take_along_axis(x, order, axis=-1)
+        for x in (own, counted & ops.ones_like(own), errors)
+    )
+    missed = ops.cumsum(ops.cast(own, "int32"), axis=-1)
+    true = missed[..., -1:]
+    union = true + ops.cumsum(ops.cast(counted & ~own, "int32"), axis=-1)
+    both, union, before = (
+        ops.cast(x, errors.dtype) for x in (true - missed, union, union - 1)
+    )
+    # A pixel of the class leaves the intersection; another one joins the union, and is
+    # the first of all where there was none before.
+    joins = ops.where(before > 0, ratio(both, union * before), 1.0)
+    added = ops.where(own, ratio(1.0, union), joins)
+    return ops.sum(ops.where(counted, added * errors, 0.0), axis=-1)
+
+
+def _flat(x: Tensor, rest: int = 0) -> Tensor:
+    """Return `x` with one axis for all pixels, between the first and `rest` others."""
+    shape = ops.shape(x)
+    end = len(shape) - rest
+    return ops.reshape(x, (shape[0], math.prod(shape[1:end]), *shape[end:]))
+
+
+class _KeptPixels(Kept):
+    """Tells which pixels a mask keeps."""
+
+    def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return True for the pixels that are not masked."""
+        pixels = ops.ones_like(y_pred[..., 0], dtype="bool")
+        if mask is None:
+            return pixels
+        missing = range(len(mask.shape), len(pixels.shape))
+        return pixels & ops.expand_dims(ops.cast(mask, "bool"), tuple(missing))

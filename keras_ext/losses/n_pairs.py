@@ -1,0 +1,138 @@
+"""N-pairs loss: each anchor's own positive among all positives of the batch."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _batchwise, _row_sums
+
+_NAME = "n_pairs"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class NPairs(_batchwise.BatchwiseLoss):
+    """Crossentropy of finding each anchor's class among the positives of the batch.
+
+    For embeddings in which samples of one class are to be more alike than samples of
+    different classes, from pairs: each sample is two inputs of one class, an anchor
+    and a positive, embedded alike. The positives of other classes in the batch are an
+    anchor's negatives. With the similarities `S[i, j] = anchor_i . positive_j`:
+
+    `loss = -sum over j of t[i, j] * log(softmax(S[i])[j])`
+
+    where `t[i, j]` is the same for all `j` of `i`'s class, `i` itself among them, 0
+    for others, and sums to 1.
+
+    Reference: K. Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss
+    Objective", 2016, https://papers.nips.cc/paper/6200.
+
+    Args:
+        ignore_class: Integer label of samples that are left out: as anchors, positives
+            and negatives, and of the mean. Default: `None`, no such label.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype and size: only which are equal counts.
+        y_pred: Embeddings of anchor and positive. They are not normalised.
+        sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
+            of a sample of weight 0 is also nobody's positive or negative.
+
+    Input shape:
+        `y_pred`: `(batch, 2, dim)`: anchor, positive. `y_true`: `(batch,)` or
+        `(batch, 1)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If `ignore_class` is not an integer; on call, if shapes do not match
+            or, in eager execution, a label is not a whole number. Compiled code cannot
+            raise: there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import NPairs
+    >>> anchors = np.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> positives = np.array([[2.0, 0.0], [0.0, 1.0]])
+    >>> embeddings = np.stack([anchors, positives], axis=1)
+    >>> float(NPairs()(np.array([0, 1]), embeddings))  # log(1 + exp(-2)) for both
+    0.1269
+    >>> float(NPairs()(np.array([5, 5]), embeddings))
+    1.1269
+
+    A sample that is alone in the batch has the value 0, and counts in the mean. A mask
+    on `y_pred` leaves samples out as `ignore_class` does. Half precision is computed
+    in float32. The paper also keeps embeddings short, by an L2 penalty; this is left
+    to an activity regularizer of the model. Samples with several labels:
+    `keras_ext.losses.NPairsMultilabel`.
+    """
+
+    def __init__(
+        self,
+        ignore_class: int | None = None,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
+        )
+
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return _n_pairs(y_true, y_pred, self.ignore_class, absent)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "ignore_class": self.ignore_class,
+            "dtype": self.dtype,
+        }
+
+
+def n_pairs(y_true: Tensor, y_pred: Tensor, ignore_class: int | None = None) -> Tensor:
+    """Return the N-pairs loss of every sample.
+
+    The function behind `NPairs`, which tells formula, reference and errors.
+
+    Args:
+        y_true: Integer labels, `(batch,)` or `(batch, 1)`.
+        y_pred: Embeddings of anchor and positive, `(batch, 2, dim)`.
+        ignore_class: Label of samples that are left out.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        samples that are left out.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import n_pairs
+    >>> embeddings = np.array([[[1.0], [3.0]], [[2.0], [2.0]]])
+    >>> [round(float(value), 4) for value in n_pairs(np.array([0, 1]), embeddings)]
+    [0.3133, 2.1269]
+    """
+    return _n_pairs(y_true, y_pred, ignore_class)[0]
+
+
+def _n_pairs(
+    y_true: Tensor,
+    y_pred: Tensor,
+    ignore_class: int | None,
+    absent: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    x = _batchwise.embeddings(_NAME, y_pred, ("batch", 2, "dim"))
+    samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
+    x = samples.without_absent(x)
+    itself, positive, negative = samples.pairs()
+    similarity = ops.matmul(x[:, 0], ops.transpose(x[:, 1]))
+    own = itself | positive
+    values = _row_sums.crossentropy(similarity, own | negative, own)
+    return samples.settled(values, samples.present)

@@ -1,0 +1,150 @@
+"""N-pairs loss of samples that have several labels each."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _batchwise, _row_sums
+
+_NAME = "n_pairs_multilabel"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class NPairsMultilabel(_batchwise.BatchwiseLoss):
+    """Crossentropy of finding, for each anchor, the positives that share its labels.
+
+    `keras_ext.losses.NPairs` for samples with any number of labels, such as the tags
+    of an image. Each sample is two inputs with the same labels, an anchor and a
+    positive, embedded alike. With the similarities `S[i, j] = anchor_i . positive_j`:
+
+    `loss = -sum over j of t[i, j] * log(softmax(S[i])[j])`
+
+    where `t[i, j]` is proportional to the number of labels that `i` and `j` share, and
+    sums to 1.
+
+    Reference: K. Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss
+    Objective", 2016, https://papers.nips.cc/paper/6200. Shared labels as targets are
+    from TensorFlow's implementation.
+
+    Args:
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: 1 for the labels of a sample, 0 for the others.
+        y_pred: Embeddings of anchor and positive. They are not normalised.
+        sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
+            of a sample of weight 0 is also nobody's positive or negative.
+
+    Input shape:
+        `y_pred`: `(batch, 2, dim)`: anchor, positive. `y_true`: `(batch, labels)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: On call, if shapes do not match or, in eager execution, `y_true` is
+            neither 0 nor 1. Compiled code cannot raise: there such an entry makes loss
+            and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import NPairsMultilabel
+    >>> anchors = np.array([[1.0, 0.0], [0.0, 2.0]])
+    >>> positives = np.array([[2.0, 0.0], [0.0, 1.0]])
+    >>> embeddings = np.stack([anchors, positives], axis=1)
+    >>> labels = np.array([[1, 1, 0], [0, 1, 0]])  # the second label in common
+    >>> loss = NPairsMultilabel(reduction="none")
+    >>> [round(float(value), 4) for value in loss(labels, embeddings)]
+    [0.7936, 1.1269]
+
+    A sample without any label has the value 0 and is left out of the mean, but is a
+    negative of all others. A sample that is alone in the batch has the value 0, and
+    counts. A mask on `y_pred` leaves samples out altogether. Half precision is computed
+    in float32.
+    """
+
+    def __init__(
+        self,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return _n_pairs_multilabel(y_true, y_pred, absent)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "dtype": self.dtype}
+
+
+def n_pairs_multilabel(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """Return the N-pairs loss of every sample, of which each has several labels.
+
+    The function behind `NPairsMultilabel`, which tells formula, reference and errors.
+
+    Args:
+        y_true: 1 for the labels of a sample, 0 for the others, `(batch, labels)`.
+        y_pred: Embeddings of anchor and positive, `(batch, 2, dim)`.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        samples without a label.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import n_pairs_multilabel
+    >>> embeddings = np.array([[[1.0], [3.0]], [[2.0], [2.0]]])
+    >>> labels = np.array([[1, 0], [1, 1]])
+    >>> [round(float(value), 4) for value in n_pairs_multilabel(labels, embeddings)]
+    [0.8133, 1.4603]
+    """
+    return _n_pairs_multilabel(y_true, y_pred)[0]
+
+
+def _n_pairs_multilabel(
+    y_true: Tensor, y_pred: Tensor, absent: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    x = _batchwise.embeddings(_NAME, y_pred, ("batch", 2, "dim"))
+    absent = _batchwise.nobody(x) if absent is None else absent
+    labels = ops.cast(y_true, x.dtype)
+    _check_shape(labels, x)
+    valid = ops.equal(labels, 0) | ops.equal(labels, 1) | absent[:, None]
+    _check_labels(labels, valid)
+    has_label = ops.any(ops.equal(labels, 1), axis=1)
+    factor = ops.where(ops.all(valid), 1.0, float("nan"))
+    samples = _batchwise.Samples(labels, ~absent, absent & has_label, factor)
+    x, labels = samples.without_absent(x), samples.without_absent(labels)
+    similarity = ops.matmul(x[:, 0], ops.transpose(x[:, 1]))
+    shared = ops.matmul(labels, ops.transpose(labels))
+    there = samples.present[:, None] & samples.present[None, :]
+    values = _row_sums.crossentropy(similarity, there, shared)
+    return samples.settled(values, has_label)
+
+
+def _check_shape(labels: Tensor, x: Tensor) -> None:
+    if not _checks.shapes_agree(labels.shape, (x.shape[0], None)):
+        raise ValueError(
+            f"{_NAME} expects y_true of shape (batch, labels), 1 for the labels of a "
+            f"sample and 0 for the others. Received: y_true.shape="
+            f"{tuple(labels.shape)}, y_pred.shape={tuple(x.shape)}. One integer label "
+            "for each sample goes with `keras_ext.losses.NPairs`."
+        )
+
+
+def _check_labels(labels: Tensor, valid: Tensor) -> None:
+    label = _checks.first_offender(labels, valid)
+    if label is not None:
+        raise ValueError(
+            f"{_NAME} expects `y_true` to be 1 for the labels of a sample and 0 for "
+            f"the others. Received: y_true with an entry {label:.10g}. Integer labels "
+            "become such rows by `keras.ops.multi_hot`."
+        )

@@ -1,0 +1,174 @@
+"""Poly-1 loss: crossentropy with a say in how steep it is near the truth."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _sparse
+from keras_ext.losses._masked import Masked
+
+_NAME = "poly"
+_HINT = (
+    "For a model with a single sigmoid output, use `keras.losses.BinaryCrossentropy`."
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Poly(keras.losses.Loss):
+    """Crossentropy plus a multiple of the missing probability.
+
+    Crossentropy is a sum of powers of `1 - p`, with `p` the probability of a sample's
+    own class `t`; this loss changes the factor of the first power. A positive
+    `epsilon` makes samples that are nearly right count for more, a negative one for
+    less:
+
+    `loss = -log(p[t]) + epsilon (1 - p[t])`
+
+    With targets `y` that are distributions, `-log(p[t])` becomes `-sum(y log(p))` and
+    `p[t]` becomes `sum(y p)`.
+
+    Reference: Z. Leng, M. Tan, C. Liu, E. D. Cubuk, X. Shi, S. Cheng, D. Anguelov,
+    "PolyLoss: A Polynomial Expansion Perspective of Classification Loss Functions",
+    2022, https://arxiv.org/abs/2204.12511.
+
+    Args:
+        epsilon: Float of at least -1. What is added to the factor of `1 - p`; 0 gives
+            the crossentropy. Default: 1.
+        from_logits: Whether predictions are logits. Otherwise they are probabilities,
+            which are divided by their sum first. Default: `False`.
+        sparse_y_true: Whether targets are integer labels. Otherwise they are one-hot or
+            probabilities. Default: `True`.
+        ignore_class: Integer label of samples that are left out, of the sum and of the
+            mean, such as 255 or -1 for "void". Default: `None`, no such label.
+        axis: Axis of `y_pred` that holds the classes. Default: -1.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype; with `sparse_y_true=False`, one-hot
+            targets or probabilities.
+        y_pred: Probabilities, or logits with `from_logits=True`.
+        sample_weight: Weights of the samples. A weight does not excuse a label that is
+            out of range: use `ignore_class` for samples that have none.
+
+    Input shape:
+        `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:
+        the same without the class axis, or with a class axis of size 1; with
+        `sparse_y_true=False`, the same.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `y_pred`'s shape without the class axis.
+
+    Raises:
+        ValueError: If an argument is out of its range, or `ignore_class` is given with
+            `sparse_y_true=False`; on call, if shapes do not match or, in eager
+            execution, a label is not one of the classes. Compiled code cannot raise:
+            there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import Poly
+    >>> y_pred = np.array([[0.9, 0.1, 0.0], [0.2, 0.5, 0.3]], "float32")
+    >>> float(Poly()(np.array([0, 1]), y_pred))
+    0.6993
+    >>> soft = Poly(sparse_y_true=False)
+    >>> float(soft(np.array([[1.0, 0, 0], [0.0, 0.9, 0.1]], "float32"), y_pred))
+    0.7348
+
+    A mask on `y_pred` is respected. Half precision is computed in float32.
+    Probabilities are clipped to `keras.config.epsilon()` as Keras clips them; logits
+    are not.
+    """
+
+    def __init__(
+        self,
+        epsilon: float = 1.0,
+        from_logits: bool = False,
+        sparse_y_true: bool = True,
+        ignore_class: int | None = None,
+        axis: int = -1,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.epsilon = _checks.number("epsilon", epsilon, low=-1)
+        self.from_logits = from_logits
+        self.sparse_y_true = sparse_y_true
+        self.ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
+        self.axis = _checks.integer("axis", axis)
+        self._masked = Masked(dtype=self.dtype)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample, masked where it is ignored."""
+        values = poly(
+            y_true,
+            y_pred,
+            epsilon=self.epsilon,
+            from_logits=self.from_logits,
+            sparse_y_true=self.sparse_y_true,
+            ignore_class=self.ignore_class,
+            axis=self.axis,
+        )
+        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "epsilon": self.epsilon,
+            "from_logits": self.from_logits,
+            "sparse_y_true": self.sparse_y_true,
+            "ignore_class": self.ignore_class,
+            "axis": self.axis,
+            "dtype": self.dtype,
+        }
+
+
+def poly(
+    y_true: Tensor,
+    y_pred: Tensor,
+    epsilon: float = 1.0,
+    from_logits: bool = False,
+    sparse_y_true: bool = True,
+    ignore_class: int | None = None,
+    axis: int = -1,
+) -> Tensor:
+    """Return the Poly-1 loss of every sample.
+
+    The function behind `Poly`, which tells formula, reference, shapes and errors.
+
+    Args:
+        y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`; or distributions,
+            `(batch, ..., classes)`.
+        y_pred: Probabilities or logits, `(batch, ..., classes)`.
+        epsilon: Float of at least -1, the change of the factor of `1 - p`.
+        from_logits: Whether `y_pred` holds logits.
+        sparse_y_true: Whether `y_true` holds integer labels.
+        ignore_class: Label of samples whose loss is 0.
+        axis: Axis of `y_pred` that holds the classes.
+
+    Returns:
+        Float tensor of `y_pred`'s shape without the class axis, of `y_pred`'s dtype
+        but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import poly
+    >>> y_pred = np.array([[2.0, 0.0], [0.0, 2.0]], "float32")
+    >>> [round(float(value), 4) for value in poly([0, 0], y_pred, from_logits=True)]
+    [0.2461, 3.0077]
+    """
+    epsilon = _checks.number("epsilon", epsilon, low=-1)
+    ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
+    if sparse_y_true:
+        samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
+    else:
+        samples = _sparse.read_distributions(_NAME, y_true, y_pred, axis, _HINT)
+    log_p = _sparse.log_probabilities(samples.y_pred, from_logits, samples.axis)
+    missing = 1 - samples.expected(ops.exp(log_p))
+    return samples.settled(epsilon * missing - samples.expected(log_p))

@@ -1,0 +1,233 @@
+"""Structural similarity of images, as a loss."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, DataFormat, Reduction, Tensor
+from keras_ext.layers._options import resolve_data_format
+from keras_ext.losses import _floats
+
+_NAME = "ssim"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class SSIM(keras.losses.Loss):
+    """Loss of images: 1 minus their structural similarity to the true ones.
+
+    For restoring and generating images. A window moves over both images, `x` and `y`;
+    where it lies, the means, variances and the covariance under a Gaussian weight are
+    compared. With `c1 = (k1 max_value)^2` and `c2 = (k2 max_value)^2`:
+
+    `ssim = (2 mean_x mean_y + c1) (2 covariance + c2)
+            / ((mean_x^2 + mean_y^2 + c1) (variance_x + variance_y + c2))`
+
+    `loss = 1 - mean(ssim)`, the mean over all windows that lie within the image, and
+    all channels. It is 0 for equal images, and at most 2.
+
+    Reference: Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image Quality
+    Assessment: From Error Visibility to Structural Similarity", 2004,
+    https://doi.org/10.1109/TIP.2003.819861.
+
+    Args:
+        max_value: Float above 0. Difference of the highest and the lowest value that a
+            pixel can have: 1, or 255. Default: 1.
+        filter_size: Positive integer, pixels. Height and width of the window.
+            Default: 11.
+        sigma: Float above 0, pixels. Standard deviation of the window's weights.
+            Default: 1.5.
+        k1: Float above 0. Steadies the comparison of dark places. Default: 0.01.
+        k2: Float above 0. Steadies the comparison of flat places. Default: 0.03.
+        data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
+            means `keras.config.image_data_format()`.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: True images.
+        y_pred: Predicted images.
+        sample_weight: Weights of the images, `(batch,)`.
+
+    Input shape:
+        `y_true` and `y_pred`: `(batch, height, width, channels)`; with
+        `data_format="channels_first"`, `(batch, channels, height, width)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if the shapes differ,
+            are none of images, or the images are smaller than the window.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import SSIM
+    >>> image = np.random.default_rng(0).uniform(size=(1, 16, 16, 3))
+    >>> loss = SSIM()
+    >>> float(loss(image, image))
+    0.0
+    >>> float(loss(image, 0.5 * image))
+    0.3586
+
+    Moments are those of a population, as in the paper and in `tf.image.ssim`. Half
+    precision is computed in float32.
+    """
+
+    def __init__(
+        self,
+        max_value: float = 1.0,
+        filter_size: int = 11,
+        sigma: float = 1.5,
+        k1: float = 0.01,
+        k2: float = 0.03,
+        data_format: DataFormat | None = None,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.max_value = _positive("max_value", max_value)
+        self.filter_size = _checks.positive_int("filter_size", filter_size)
+        self.sigma = _positive("sigma", sigma)
+        self.k1 = _positive("k1", k1)
+        self.k2 = _positive("k2", k2)
+        self.data_format = resolve_data_format(data_format)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every image."""
+        return ssim(
+            y_true,
+            y_pred,
+            max_value=self.max_value,
+            filter_size=self.filter_size,
+            sigma=self.sigma,
+            k1=self.k1,
+            k2=self.k2,
+            data_format=self.data_format,
+        )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "max_value": self.max_value,
+            "filter_size": self.filter_size,
+            "sigma": self.sigma,
+            "k1": self.k1,
+            "k2": self.k2,
+            "data_format": self.data_format,
+            "dtype": self.dtype,
+        }
+
+
+def ssim(
+    y_true: Tensor,
+    y_pred: Tensor,
+    max_value: float = 1.0,
+    filter_size: int = 11,
+    sigma: float = 1.5,
+    k1: float = 0.01,
+    k2: float = 0.03,
+    data_format: DataFormat | None = None,
+) -> Tensor:
+    """Return 1 minus the mean structural similarity of every image.
+
+    The function behind `SSIM`, which tells formula, reference and errors.
+
+    Args:
+        y_true: True images, `(batch, height, width, channels)`.
+        y_pred: Predicted images, of the same shape.
+        max_value: Float above 0, the range of the pixels.
+        filter_size: Positive integer, height and width of the window.
+        sigma: Float above 0, the standard deviation of the window's weights.
+        k1: Float above 0, for dark places.
+        k2: Float above 0, for flat places.
+        data_format: `"channels_last"`, `"channels_first"`, or `None` for
+            `keras.config.image_data_format()`.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import ssim
+    >>> black, white = np.zeros((1, 16, 16, 1)), np.ones((1, 16, 16, 1))
+    >>> float(ssim(black, white, data_format="channels_last")[0])
+    0.9999
+    """
+    c1 = (_positive("k1", k1) * _positive("max_value", max_value)) ** 2
+    c2 = (_positive("k2", k2) * max_value) ** 2
+    weights = _window(filter_size, sigma)
+    x, y = _images(y_true, y_pred, data_format, filter_size)
+
+    # Variances do not change with the brightness, but lose digits by it.
+    level = ops.stop_gradient(ops.mean(x + y, axis=(1, 2), keepdims=True) / 2)
+    x, y = x - level, y - level
+    moments = ops.concatenate(
+        [x, y, ops.square(x) + ops.square(y), ops.square(x - y)], -1
+    )
+    mean_x, mean_y, of_squares, of_difference = ops.split(
+        _under(weights, moments), 4, axis=-1
+    )
+    gap = ops.square(mean_x - mean_y)
+    variances = of_squares - ops.square(mean_x) - ops.square(mean_y)
+    variance_of_difference = ops.maximum(of_difference - gap, 0)
+    mean_squares = ops.square(mean_x + level) + ops.square(mean_y + level)
+
+    # 1 - the two factors of the formula: small for alike images, without cancellation.
+    luminance = gap / (mean_squares + c1)
+    structure = variance_of_difference / (ops.maximum(variances, 0) + c2)
+    values = luminance + structure - luminance * structure
+    return ops.mean(values, axis=(1, 2, 3))
+
+
+def _positive(name: str, value: float) -> float:
+    return _checks.number(name, value, low=0, open_low=True)
+
+
+def _images(
+    y_true: Tensor, y_pred: Tensor, data_format: DataFormat | None, filter_size: int
+) -> tuple[Tensor, Tensor]:
+    """Return the images with their channels last."""
+    data_format = resolve_data_format(data_format)
+    channels_first = data_format == "channels_first"
+    names = "(batch, height, width, channels)"
+    if channels_first:
+        names = "(batch, channels, height, width)"
+    images = _floats.alike(_NAME, y_true, y_pred, names, least_rank=4)
+    shape = images[1].shape
+    _checks.rank(_NAME, shape, 4, names)
+    sides = shape[2:] if channels_first else shape[1:3]
+    if any(side is not None and side < filter_size for side in sides):
+        raise ValueError(
+            f"{_NAME} expects images of at least {filter_size} x {filter_size} pixels, "
+            f"one window, with data_format={data_format!r}. Received: "
+            f"y_pred.shape={tuple(shape)}. Use a smaller `filter_size`."
+        )
+    if channels_first:
+        x, y = (ops.transpose(image, (0, 2, 3, 1)) for image in images)
+        return x, y
+    return images
+
+
+def _window(filter_size: int, sigma: float) -> list[float]:
+    """Return Gaussian weights of one axis, with the sum 1."""
+    size = _checks.positive_int("filter_size", filter_size)
+    offsets = (np.arange(size) - (size - 1) / 2) / _positive("sigma", sigma)
+    weights = np.exp(-0.5 * np.square(offsets))
+    return (weights / weights.sum()).tolist()
+
+
+def _under(weights: list[float], images: Tensor) -> Tensor:
+    """Return the mean of every whole window of every channel."""
+    column = ops.reshape(ops.convert_to_tensor(weights, images.dtype), (-1, 1, 1, 1))
+    column = ops.tile(column, (1, 1, ops.shape(images)[-1], 1))
+    for kernel in (column, ops.transpose(column, (1, 0, 2, 3))):
+        images = ops.depthwise_conv(
+            images, kernel, padding="valid", data_format="channels_last"
+        )
+    return images

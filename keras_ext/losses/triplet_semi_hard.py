@@ -1,0 +1,186 @@
+"""Triplet loss of the negatives that are just further away than the positive."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _batchwise, _distances, _row_sums
+
+_NAME = "triplet_semi_hard"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class TripletSemiHard(_batchwise.BatchwiseLoss):
+    """Triplet loss with a semi-hard negative for each pair of a class.
+
+    For embeddings in which samples of one class are to lie closer together than
+    samples of different classes. The hardest negatives of a batch can be too hard:
+    wrong labels, or early in training a way into a model that maps everything to one
+    point. Here each anchor `a` with each of its positives `p` takes the semi-hard
+    negative `n`: the nearest of those that are further away than the positive, or, if
+    none is, the furthest of all. With `D` the distance:
+
+    `loss = mean over p of max(0, margin + D(a, p) - D(a, n))`
+
+    Batches need several samples of each of several classes.
+
+    Reference: F. Schroff, D. Kalenichenko, J. Philbin, "FaceNet: A Unified Embedding
+    for Face Recognition and Clustering", 2015, https://arxiv.org/abs/1503.03832.
+
+    Args:
+        margin: Float of at least 0. By how much a negative must be further away than
+            a positive. Default: 1.
+        distance: `"euclidean"`, `"squared_euclidean"`, or `"cosine"`: 1 - cosine
+            similarity. Default: `"squared_euclidean"`, as in the paper.
+        ignore_class: Integer label of samples that are left out: as anchors, positives
+            and negatives, and of the mean. Default: `None`, no such label.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype and size: only which are equal counts.
+        y_pred: Embeddings. They are not normalised; the paper's are.
+        sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
+            weight 0 is also nobody's positive or negative.
+
+    Input shape:
+        `y_pred`: `(batch, dim)`. `y_true`: `(batch,)` or `(batch, 1)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if shapes do not match
+            or, in eager execution, a label is not a whole number. Compiled code cannot
+            raise: there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import TripletSemiHard
+    >>> labels = np.array([0, 0, 1, 1])
+    >>> embeddings = np.array([[0.0], [1.0], [0.5], [1.25]])
+    >>> loss = TripletSemiHard(margin=1.0, reduction="none")
+    >>> [float(value) for value in loss(labels, embeddings)]
+    [0.4375, 1.75, 1.3125, 0.0]
+
+    The value of an anchor is the mean over its own positives, so every anchor counts
+    alike; the mean over all pairs of the batch is the same if all classes have as many
+    samples. An anchor without a positive or without a negative has the value 0 and is
+    left out of the mean; a batch without a triplet has the loss 0. A mask on `y_pred`
+    leaves samples out as `ignore_class` does. Half precision is computed in float32.
+    Time is of the order of `batch^2 log(batch)`, memory of `batch^2`.
+    """
+
+    def __init__(
+        self,
+        margin: float = 1.0,
+        distance: str = "squared_euclidean",
+        ignore_class: int | None = None,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.margin = _checks.number("margin", margin, low=0)
+        self.distance = _checks.one_of("distance", distance, _distances.DISTANCES)
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
+        )
+
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return _triplet_semi_hard(
+            y_true, y_pred, self.margin, self.distance, self.ignore_class, absent
+        )
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "distance": self.distance,
+            "ignore_class": self.ignore_class,
+            "dtype": self.dtype,
+        }
+
+
+def triplet_semi_hard(
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float = 1.0,
+    distance: str = "squared_euclidean",
+    ignore_class: int | None = None,
+) -> Tensor:
+    """Return the mean loss of every sample's semi-hard triplets in the batch.
+
+    The function behind `TripletSemiHard`, which tells formula, reference and errors.
+
+    Args:
+        y_true: Integer labels, `(batch,)` or `(batch, 1)`.
+        y_pred: Embeddings, `(batch, dim)`.
+        margin: By how much a negative must be further away than a positive.
+        distance: `"euclidean"`, `"squared_euclidean"` or `"cosine"`.
+        ignore_class: Label of samples that are left out.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        samples that are no anchor.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import triplet_semi_hard
+    >>> embeddings = np.array([[0.0], [1.0], [1.25]])
+    >>> [float(value) for value in triplet_semi_hard(np.array([7, 7, 3]), embeddings)]
+    [0.4375, 1.9375, 0.0]
+    """
+    margin = _checks.number("margin", margin, low=0)
+    _checks.one_of("distance", distance, _distances.DISTANCES)
+    return _triplet_semi_hard(y_true, y_pred, margin, distance, ignore_class)[0]
+
+
+def _triplet_semi_hard(
+    y_true: Tensor,
+    y_pred: Tensor,
+    margin: float,
+    distance: str,
+    ignore_class: int | None,
+    absent: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    x = _batchwise.embeddings(_NAME, y_pred, ("batch", "dim"))
+    samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
+    x = samples.without_absent(x)
+    _, positive, negative = samples.pairs()
+    distances = _distances.pairwise(x, distance)
+    order, negatives = _semi_hard(ops.stop_gradient(distances), positive, negative)
+    gap = _along_rows(distances, order) - _along_rows(distances, negatives)
+    pairs = _along_rows(positive, order)
+    values = _row_sums.mean(ops.maximum(margin + gap, 0.0), pairs)
+    valid = ops.any(positive, axis=1) & ops.any(negative, axis=1)
+    return samples.settled(values, valid)
+
+
+def _semi_hard(
+    distances: Tensor, positive: Tensor, negative: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the columns of each row by distance, and the negatives that they take."""
+    # Positives come after negatives as far away as they, which are not semi-hard.
+    keys = ops.where(positive, _distances.just_above(distances), distances)
+    order = ops.argsort(keys, axis=1)
+    number = ops.cast(negative, "int32")
+    not_further = ops.cumsum(_along_rows(number, order), axis=1)
+    last = ops.maximum(ops.sum(number, axis=1, keepdims=True) - 1, 0)
+    by_distance = ops.argsort(ops.where(negative, distances, float("inf")), axis=1)
+    return order, _along_rows(by_distance, ops.minimum(not_further, last))
+
+
+def _along_rows(matrix: Tensor, columns: Tensor) -> Tensor:
+    """Return `matrix[i, columns[i, j]]`, of an empty batch too."""
+    size = ops.shape(matrix)[0]
+    first = size * ops.arange(size, dtype="int32")[:, None]
+    flat = ops.take(ops.reshape(matrix, (-1,)), first + ops.cast(columns, "int32"))
+    return ops.reshape(flat, (size, size))

@@ -1,0 +1,189 @@
+"""Weighted kappa as a loss: ordered classes, and errors that cost by their size."""
+
+from typing import Literal, TypeAlias
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._ratio import ratio
+from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses import _batchwise, _sparse
+
+Weights: TypeAlias = Literal["linear", "quadratic"]
+_NAME = "weighted_kappa"
+_WEIGHTS = ("linear", "quadratic")
+_REMEDY = "Samples without a label are left out by a `sample_weight` of 0."
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class WeightedKappa(_batchwise.BatchwiseLoss):
+    """Loss for ordered classes: 1 minus Cohen's weighted kappa of soft predictions.
+
+    For grades and other classes with an order, where a prediction costs more the
+    further it is off: `w[i, j] = (i - j)^2`, or `|i - j|`. The cost of the predictions
+    `p` for the labels `t` of a batch is compared with what it would be if predictions
+    and labels were shuffled among the samples:
+
+    `loss_i = sum_j w[t_i, j] p[i, j] / E`,
+    `E = mean over all i and k of sum_j w[t_i, j] p[k, j]`
+
+    The mean over the batch is `1 - kappa`: 0 for predictions that are right and
+    certain, 1 for chance, more for worse. The authors minimise its logarithm, which has
+    the same minimum.
+
+    Reference: J. de la Torre, D. Puig, A. Valls, "Weighted kappa loss function for
+    multi-class classification of ordinal data in deep learning", 2018,
+    https://doi.org/10.1016/j.patrec.2017.05.018.
+
+    Args:
+        num_classes: Integer of at least 2. Number of classes, in their order.
+        weights: `"quadratic"` or `"linear"`. Cost of an error by how many classes it is
+            off. Default: `"quadratic"`.
+        from_logits: Whether predictions are logits. Otherwise they are probabilities,
+            which are divided by their sum first. Default: `False`.
+        reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
+        name: Name of the loss.
+        dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: Integer labels, of any dtype.
+        y_pred: Probabilities, or logits with `from_logits=True`.
+        sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. A sample of
+            weight 0 is absent: it is not read, and has no part in `E`. Other weights
+            multiply a sample's value, and leave `E` as it is.
+
+    Input shape:
+        `y_pred`: `(batch, num_classes)`. `y_true`: `(batch,)` or `(batch, 1)`.
+
+    Output shape:
+        A scalar; with `reduction="none"`, `(batch,)`.
+
+    Raises:
+        ValueError: If an argument is out of its range; on call, if shapes do not
+            match or, in eager execution, a label is not one of the classes. Compiled
+            code cannot raise: there such a label makes loss and gradient NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import WeightedKappa
+    >>> loss = WeightedKappa(num_classes=3)
+    >>> certain = np.eye(3, dtype="float32")
+    >>> float(loss(np.array([0, 1, 2]), certain))
+    0.0
+    >>> float(loss(np.array([0, 1, 1]), certain))
+    0.3333
+    >>> float(loss(np.array([0, 1, 0]), certain))
+    1.0
+
+    The loss is about a batch: the larger it is, the better is `E` known. Where `E` is
+    0, as for a batch of one class that is predicted with certainty, all values are 0;
+    for any other batch of one class their mean is 1, with the slope 0.
+    A mask on `y_pred` leaves out samples, too. Half precision is computed in float32.
+    `keras_ext.metrics.CohenKappa` measures the kappa of the decisions.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        weights: Weights = "quadratic",
+        from_logits: bool = False,
+        reduction: Reduction | None = "sum_over_batch_size",
+        name: str | None = _NAME,
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.num_classes = _checks.integer("num_classes", num_classes, low=2)
+        self.weights = _checks.one_of("weights", weights, _WEIGHTS)
+        self.from_logits = from_logits
+
+    def _values(
+        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        values = weighted_kappa(
+            y_true,
+            y_pred,
+            self.num_classes,
+            weights=self.weights,
+            from_logits=self.from_logits,
+            absent=absent,
+        )
+        return values, ~_batchwise.nobody(values)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "weights": self.weights,
+            "from_logits": self.from_logits,
+            "dtype": self.dtype,
+        }
+
+
+def weighted_kappa(
+    y_true: Tensor,
+    y_pred: Tensor,
+    num_classes: int,
+    weights: Weights = "quadratic",
+    from_logits: bool = False,
+    absent: Tensor | None = None,
+) -> Tensor:
+    """Return the cost of every sample, in units of what chance costs in this batch.
+
+    The function behind `WeightedKappa`, which tells formula, reference, shapes and
+    errors.
+
+    Args:
+        y_true: Integer labels, `(batch,)` or `(batch, 1)`.
+        y_pred: Probabilities or logits, `(batch, num_classes)`.
+        num_classes: Integer of at least 2, the number of classes.
+        weights: `"quadratic"` or `"linear"`.
+        from_logits: Whether `y_pred` holds logits.
+        absent: Booleans `(batch,)`, where samples are left out; their value is 0. By
+            default, none is.
+
+    Returns:
+        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.losses import weighted_kappa
+    >>> y_pred = np.array([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
+    >>> [round(float(v), 4) for v in weighted_kappa([0, 1], y_pred, num_classes=3)]
+    [0.0, 0.5]
+    """
+    num_classes = _checks.integer("num_classes", num_classes, low=2)
+    distances = _distances(num_classes, _checks.one_of("weights", weights, _WEIGHTS))
+    samples = _sparse.read(_NAME, y_true, y_pred, absent=absent, remedy=_REMEDY)
+    if tuple(samples.y_pred.shape[1:]) != (num_classes,):
+        raise ValueError(
+            f"{_NAME} expects y_pred of shape (batch, num_classes), with num_classes="
+            f"{num_classes}. Received: y_pred.shape={tuple(samples.y_pred.shape)}"
+        )
+    p = _probabilities(samples.y_pred, from_logits)
+    # NaN for a wrong label here, since it has its part in the values of all.
+    present = ops.where(samples.ignored, 0.0, samples.factor)[:, None]
+    own = ops.argmax(samples.targets, axis=-1)
+    costs = present * ops.take(ops.convert_to_tensor(distances, p.dtype), own, axis=0)
+    number = ops.maximum(ops.sum(ops.where(samples.ignored, 0.0, 1.0)), 1.0)
+    number = ops.cast(number, p.dtype)
+    mean_cost, mean_p = (ops.sum(x, axis=0) / number for x in (costs, present * p))
+    return ratio(ops.sum(costs * p, axis=-1), ops.sum(mean_cost * mean_p))
+
+
+def _distances(num_classes: int, weights: Weights) -> list[list[float]]:
+    grades = np.arange(num_classes, dtype="float64")
+    steps = np.abs(grades[:, None] - grades[None, :])
+    distances = steps if weights == "linear" else np.square(steps)
+    # Between 0 and 1. Only ratios of costs count.
+    return (distances / distances.max()).tolist()
+
+
+def _probabilities(y_pred: Tensor, from_logits: bool) -> Tensor:
+    if from_logits:
+        return ops.softmax(y_pred, axis=-1)
+    return ops.divide_no_nan(y_pred, ops.sum(y_pred, axis=-1, keepdims=True))

@@ -1,0 +1,93 @@
+"""Distances between embeddings against SciPy."""
+
+import numpy as np
+import pytest
+from keras import ops
+from scipy.spatial.distance import cdist
+
+from keras_ext.losses import _distances as distances
+from tests.layers.chains import gradients
+from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+
+SCIPY = {"squared_euclidean": "sqeuclidean"}
+rng = np.random.default_rng(2)
+x = rng.normal(size=(30, 7)).astype("float32")
+y = rng.normal(size=(30, 7)).astype("float32")
+
+
+@pytest.mark.parametrize("distance", distances.DISTANCES)
+class TestBoth:
+    def test_pairwise_equals_scipy(self, distance):
+        expected = cdist(x, x, SCIPY.get(distance, distance))
+        np.testing.assert_allclose(
+            distances.pairwise(ops.convert_to_tensor(x), distance),
+            expected,
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+    def test_paired_equals_scipy(self, distance):
+        expected = np.diagonal(cdist(x, y, SCIPY.get(distance, distance)))
+        np.testing.assert_allclose(
+            distances.paired(ops.convert_to_tensor(x), y, distance),
+            expected,
+            rtol=1e-5,
+        )
+
+    @needs_double_precision
+    def test_gradients_are_the_slopes(self, distance):
+        assert_gradient_is_the_slope(lambda z: distances.pairwise(z, distance), x[:5])
+        other = y[:5].astype("float64")
+        assert_gradient_is_the_slope(
+            lambda z: distances.paired(z, other, distance), x[:5]
+        )
+
+    @pytest.mark.parametrize("value", [0.0, 0.3, 1e4])
+    def test_of_equal_rows_it_is_0_with_a_finite_gradient(self, distance, value):
+        flat = np.full((9, 7), value, "float32")
+        expected = 1 if distance == "cosine" and not value else 0
+        for function in (
+            lambda z: distances.pairwise(z, distance),
+            lambda z: distances.paired(z, ops.flip(z, axis=0), distance),
+        ):
+            np.testing.assert_allclose(
+                function(ops.convert_to_tensor(flat)), expected, atol=1e-6
+            )
+            (slope,) = gradients(function, flat)
+            assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+def test_embeddings_close_to_each_other_and_far_from_0_keep_their_digits(distance):
+    close = (1000 + x).astype("float32")
+    expected = cdist(close.astype("float64"), close, SCIPY.get(distance, distance))
+    np.testing.assert_allclose(
+        distances.pairwise(ops.convert_to_tensor(close), distance),
+        expected,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_what_rounding_leaves_of_equal_rows_is_0():
+    twice = np.concatenate([x, x])
+    found = ops.convert_to_numpy(
+        distances.pairwise(ops.convert_to_tensor(twice), "euclidean")
+    )
+    np.testing.assert_array_equal(np.diagonal(found[:30, 30:]), 0)
+
+
+def test_unit_rows():
+    rows = np.array([[3.0, 4.0], [0.0, 0.0], [1e-15, 0.0]], "float32")
+    np.testing.assert_allclose(
+        distances.unit(ops.convert_to_tensor(rows)),
+        [[0.6, 0.8], [0, 0], [1, 0]],
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1e30])
+def test_just_above_is_more_by_little(value):
+    number = ops.convert_to_tensor(np.float32(value))
+    above = float(distances.just_above(number))
+    assert np.float32(value) < above <= value * (1 + 1e-6) + 1e-36
