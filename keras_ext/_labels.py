@@ -91,6 +91,7 @@ def weights_like(
     labels: Tensor,
     dtype: str,
     ignore_class: int | None = None,
+    what: str = "label",
 ) -> Tensor:
     """Return one weight for each label, 0 for those of `ignore_class`.
 
@@ -112,8 +113,8 @@ def weights_like(
     shape = [None if size == 1 else size for size in weights.shape]
     if shape and not _checks.shapes_agree(shape, labels.shape):
         raise ValueError(
-            f"{owner} expects `sample_weight` to hold one weight for each label or for "
-            f"each sample, the labels being of shape {tuple(labels.shape)}. "
+            f"{owner} expects `sample_weight` to hold one weight for each {what} or "
+            f"for each sample, the {what}s being of shape {tuple(labels.shape)}. "
             f"Received: sample_weight.shape={received}"
         )
     return weights * counted

@@ -5,18 +5,16 @@ from typing import Literal, TypeAlias
 import keras
 from keras import ops
 
-from keras_ext import _checks, _labels
+from keras_ext import _checks
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _running_sum
+from keras_ext.metrics._confusion_metric import ConfusionMetric
 
 Weights: TypeAlias = Literal["linear", "quadratic"] | None
 """The cost of a wrong class; `None` means that all wrong classes cost the same."""
 
-_HINT = "Give samples without a class a `sample_weight` of 0."
-
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class CohenKappa(keras.metrics.Metric):
+class CohenKappa(ConfusionMetric):
     """Agreement of predicted and true classes, beyond what chance would give them.
 
     For classes of unequal frequency, where accuracy flatters: a model that always
@@ -102,110 +100,23 @@ class CohenKappa(keras.metrics.Metric):
         name: str | None = "cohen_kappa",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.num_classes = _checks.integer("num_classes", num_classes, low=2)
+        super().__init__(
+            num_classes,
+            sparse_y_true=sparse_y_true,
+            sparse_y_pred=sparse_y_pred,
+            ignore_class=ignore_class,
+            name=name,
+            dtype=dtype,
+        )
         self.weights = _checks.one_of("weights", weights, (None, "linear", "quadratic"))
-        self.sparse_y_true = sparse_y_true
-        self.sparse_y_pred = sparse_y_pred
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
-        shape = (self.num_classes, self.num_classes)
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
-
-    def update_state(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> None:
-        """Add a batch to the confusion matrix."""
-        predicted = self._classes("y_pred", y_pred, self.sparse_y_pred)
-        true = ops.convert_to_tensor(y_true)
-        if not self.sparse_y_true:
-            true = self._classes("y_true", true, sparse=False)
-        true = _labels.without_class_axis("CohenKappa", true, (*predicted.shape, 1))
-        batch = confusion_matrix(
-            true,
-            predicted,
-            self.num_classes,
-            sample_weight,
-            self.ignore_class,
-            self.total.dtype,
-        )
-        _running_sum.accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:
         """Return the kappa of all samples since the last reset."""
-        return ops.cast(cohen_kappa(self.total + self.rest, self.weights), self.dtype)
+        return ops.cast(cohen_kappa(self.matrix(), self.weights), self.dtype)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "weights": self.weights,
-            "sparse_y_true": self.sparse_y_true,
-            "sparse_y_pred": self.sparse_y_pred,
-            "ignore_class": self.ignore_class,
-        }
-
-    def _classes(self, name: str, values: Tensor, sparse: bool) -> Tensor:
-        """Return the class labels that `values` holds or scores."""
-        values = ops.convert_to_tensor(values)
-        rank, size = len(values.shape), values.shape[-1] if values.shape else None
-        if sparse:
-            return ops.squeeze(values, axis=-1) if rank > 1 and size == 1 else values
-        if rank > 1 and size == 1 and self.num_classes == 2:
-            return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
-        if rank > 1 and size == self.num_classes:
-            return ops.argmax(values, axis=-1)
-        raise ValueError(
-            f"CohenKappa expects `{name}` of shape (batch, ..., {self.num_classes}), "
-            f"a score for each class. Received: {name}.shape={tuple(values.shape)}. "
-            f"If these are class labels, pass `sparse_{name}=True`."
-        )
-
-
-def confusion_matrix(
-    y_true: Tensor,
-    y_pred: Tensor,
-    num_classes: int,
-    sample_weight: Tensor | None = None,
-    ignore_class: int | None = None,
-    dtype: str = "float32",
-) -> Tensor:
-    """Return the summed weights of every pair of classes: rows are true classes.
-
-    Args:
-        y_true: Class labels.
-        y_pred: Class labels, of the same shape.
-        num_classes: Number of classes.
-        sample_weight: Weights of the labels. Default: `None`, all are 1.
-        ignore_class: Label in `y_true` of samples to leave out. Default: `None`.
-        dtype: Dtype of the weights.
-
-    Returns:
-        Tensor `(num_classes, num_classes)`, with a NaN if a label is no class.
-
-    Raises:
-        ValueError: In eager execution, if a label is no class.
-    """
-    weights = _labels.weights_like(
-        "CohenKappa", sample_weight, y_true, dtype, ignore_class
-    )
-    absent = ops.equal(weights, 0)
-    valid = True
-    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
-        inside = _labels.in_range("CohenKappa", labels, num_classes)
-        _labels.check("CohenKappa", name, labels, inside | absent, num_classes, _HINT)
-        valid = valid & inside
-    cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")
-    sums = ops.segment_sum(
-        ops.reshape(ops.where(valid | absent, weights, float("nan")), (-1,)),
-        ops.reshape(ops.where(valid, cell, 0), (-1,)),
-        num_segments=num_classes * num_classes,
-    )
-    return ops.reshape(sums, (num_classes, num_classes))
+        return {**super().get_config(), "weights": self.weights}
 
 
 def cohen_kappa(matrix: Tensor, weights: Weights = None) -> Tensor:

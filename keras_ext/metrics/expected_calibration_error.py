@@ -1,17 +1,20 @@
 """Expected calibration error: how far a model's confidence is from its accuracy."""
 
-import math
+from typing import Literal, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _running_sum
+from keras_ext.metrics import _ranks, _running_sum
+from keras_ext.metrics._probabilities import are_probabilities
+from keras_ext.metrics._sample_buffer import SampleBuffer
 
 _NAME = "ExpectedCalibrationError"
-_TOLERANCE = 0.01
-"""How far probabilities may be off, as those of a softmax in bfloat16 are."""
+
+Norm: TypeAlias = Literal["l1", "l2", "max"]
+"""How the gaps of the bins make one number."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -29,11 +32,27 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     the true one, and its confidence the mean of its samples' confidences. Bin `m` of
     `M` holds the confidences in `((m - 1) / M, m / M]`.
 
+    With `norm="l2"` it is the root of the mean of the squared gaps, with `norm="max"`
+    the largest gap, the maximum calibration error. With `binning="equal_mass"` every
+    bin gets as many samples (by weight), in order of confidence: bin `m` those of
+    which the middle of their share is in `((m - 1) / M, m / M]`. Of a confident model,
+    equal widths leave most bins almost empty.
+
     Reference: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
-    Neural Networks", 2017, https://arxiv.org/abs/1706.04599.
+    Neural Networks", 2017, https://arxiv.org/abs/1706.04599; for `"l2"`, A. Kumar,
+    P. Liang, T. Ma, "Verified Uncertainty Calibration", 2019,
+    https://arxiv.org/abs/1909.10155; for `"equal_mass"`, J. Nixon, M. Dusenberry,
+    G. Jerfel, L. Zhang, D. Tran, "Measuring Calibration in Deep Learning", 2019,
+    https://arxiv.org/abs/1904.01685.
 
     Args:
         num_bins: Positive integer. Number of bins. Default: 15, as in the paper.
+        binning: `"equal_width"` or `"equal_mass"`. Default: `"equal_width"`.
+        norm: `"l1"`, `"l2"` or `"max"`. Default: `"l1"`.
+        capacity: Positive integer. How many samples are kept for bins of equal mass,
+            which need all of them; those of weight 0 do not count. The cost of a step
+            grows with it: the best is the number of samples of the data set. Must be
+            given for `"equal_mass"`, and for it only. Default: `None`.
         ignore_class: Integer, the label of samples to leave out. Default: `None`.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
@@ -53,11 +72,12 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         A scalar, from 0 (calibrated) to 1.
 
     Raises:
-        ValueError: If `num_bins` is not a positive integer; on update, if shapes do
-            not match or, in eager execution, a label is not one of the classes or
+        ValueError: If an argument is none of the above; on update, if shapes do not
+            match or, in eager execution, a label is not one of the classes or
             `y_pred` does not hold probabilities: a value outside [0, 1], or a sum
-            over the classes that is not 1, both by more than 0.01. Compiled code
-            cannot raise: there the result is NaN.
+            over the classes that is not 1, both by more than 0.01; or if there are
+            more samples than `capacity`. Compiled code cannot raise: there the result
+            is NaN, and after too many samples the next `reset_state` warns.
 
     Example:
 
@@ -67,25 +87,48 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     >>> y_pred = np.array([[0.75, 0.25], [0.75, 0.25], [0.05, 0.95], [0.45, 0.55]])
     >>> float(metric(np.array([0, 1, 1, 1]), y_pred))
     0.25
+    >>> worst = ExpectedCalibrationError(num_bins=10, norm="max")
+    >>> float(worst(np.array([0, 1, 1, 1]), y_pred))
+    0.45
 
     With no samples, the result is 0. Masks are not used: pass them as
     `sample_weight`. Sums are kept as pairs of float32, under half precision too, so
     that counts are exact up to 2**48, where no single batch counts more than 2**24.
+    With bins of equal mass, `result`, which Keras's `fit` calls in every step, sorts
+    the samples: on a CPU some 1 ms with a capacity of 8192, where the step of a small
+    network takes 0.4 ms. Of equal confidences the earlier sample comes first. On
+    several replicas of `tf.distribute`, each keeps the samples of its own; their common
+    result is NaN.
     """
 
     def __init__(
         self,
         num_bins: int = 15,
         *,
+        binning: Literal["equal_width", "equal_mass"] = "equal_width",
+        norm: Norm = "l1",
+        capacity: int | None = None,
         ignore_class: int | None = None,
         name: str | None = "expected_calibration_error",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.num_bins = _checks.positive_int("num_bins", num_bins)
+        self.binning = _checks.one_of("binning", binning, ("equal_width", "equal_mass"))
+        self.norm = _checks.one_of("norm", norm, ("l1", "l2", "max"))
+        self.capacity = _checks.optional(_checks.positive_int, "capacity", capacity)
         self.ignore_class = _checks.optional(
             _checks.integer, "ignore_class", ignore_class
         )
+        self._buffer: SampleBuffer | None = None
+        if self.binning == "equal_mass":
+            self._buffer = SampleBuffer(self, 2, _given(self.capacity))
+            return
+        if self.capacity is not None:
+            raise ValueError(
+                '`capacity` is for `binning="equal_mass"` only: bins of equal width '
+                f"keep no samples. Received: capacity={capacity}"
+            )
         shape, dtype = (self.num_bins, 3), _running_sum.sum_dtype(self.dtype)
         self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
         self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
@@ -93,50 +136,67 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
-        """Add a batch to the sums of the bins."""
-        y_pred = ops.cast(y_pred, self.total.dtype)
+        """Add a batch to the sums of the bins, or to the samples that are kept."""
+        y_pred = ops.cast(y_pred, _running_sum.sum_dtype(self.dtype))
         if len(y_pred.shape) == 1:
             y_pred = ops.expand_dims(y_pred, axis=-1)
         labels = _labels.without_class_axis(_NAME, y_true, y_pred.shape)
         if y_pred.shape[-1] == 1:
             y_pred = ops.concatenate([1 - y_pred, y_pred], axis=-1)
-        batch = calibration_bins(
-            labels, y_pred, self.num_bins, sample_weight, self.ignore_class
+        samples, weights = confidence_and_correctness(
+            labels, y_pred, sample_weight, self.ignore_class
         )
-        _running_sum.accumulate(self.total, self.rest, batch)
+        if self._buffer is None:
+            batch = equal_width_bins(samples, weights, self.num_bins)
+            _running_sum.accumulate(self.total, self.rest, batch)
+        else:
+            self._buffer.append(samples, weights)
 
     def result(self) -> Tensor:
         """Return the error over all samples since the last reset."""
-        return ops.cast(expected_calibration_error(self.total + self.rest), self.dtype)
+        if self._buffer is None:
+            error = expected_calibration_error(self.total + self.rest, self.norm)
+            return ops.cast(error, self.dtype)
+        samples, weights = self._buffer.read()
+        bins = equal_mass_bins(ops.transpose(samples), weights, self.num_bins)
+        error = self._buffer.checked(expected_calibration_error(bins, self.norm))
+        return ops.cast(error, self.dtype)
+
+    def reset_state(self) -> None:
+        """Forget all samples; warn if there were more than `capacity`."""
+        if self._buffer is not None:
+            self._buffer.warn_of_lost_samples()
+        super().reset_state()
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
         return {
             **super().get_config(),
             "num_bins": self.num_bins,
+            "binning": self.binning,
+            "norm": self.norm,
+            "capacity": self.capacity,
             "ignore_class": self.ignore_class,
         }
 
 
-def calibration_bins(
+def confidence_and_correctness(
     labels: Tensor,
     probabilities: Tensor,
-    num_bins: int,
     sample_weight: Tensor | None = None,
     ignore_class: int | None = None,
-) -> Tensor:
-    """Return the sums of every bin: weight, confidence, correctness.
+) -> tuple[Tensor, Tensor]:
+    """Return samples `(n, 2)`, how sure and whether right, and weights `(n,)`.
 
     Args:
         labels: Class labels, `(batch, ...)`.
         probabilities: Probabilities, `(batch, ..., classes)`.
-        num_bins: Number of bins of confidence.
         sample_weight: Weights of the labels. Default: `None`, all are 1.
         ignore_class: Label of samples to leave out. Default: `None`.
 
     Returns:
-        Tensor `(num_bins, 3)`, of the dtype of `probabilities`, with a NaN if
-        a label or a probability is none.
+        Two tensors of the dtype of `probabilities`. The weight is NaN where a label or
+        a probability is none.
 
     Raises:
         ValueError: In eager execution, if a label or a probability is none.
@@ -146,50 +206,78 @@ def calibration_bins(
     )
     absent = ops.equal(weights, 0)
     valid = _are_labels(labels, absent, probabilities.shape[-1])
-    valid = valid & _are_probabilities(probabilities, absent)
+    valid = valid & are_probabilities(_NAME, probabilities, absent)
     weights = ops.where(valid | absent, weights, float("nan"))
     largest = ops.max(probabilities, axis=-1, initial=0)
     confidence = ops.where(valid, largest, 0.0)
     predicted = ops.cast(ops.argmax(probabilities, axis=-1), "float32")
     correct = ops.cast(ops.equal(predicted, ops.cast(labels, "float32")), weights.dtype)
-    sums = ops.stack([weights, weights * confidence, weights * correct], axis=-1)
+    samples = ops.stack([confidence, correct], axis=-1)
+    return ops.reshape(samples, (-1, 2)), ops.reshape(weights, (-1,))
+
+
+def equal_width_bins(samples: Tensor, weights: Tensor, num_bins: int) -> Tensor:
+    """Return the sums of every bin: weight, confidence, correctness.
+
+    Args:
+        samples: Confidence and correctness, `(n, 2)`.
+        weights: Weights of the samples, `(n,)`.
+        num_bins: Number of bins of confidence.
+
+    Returns:
+        Tensor `(num_bins, 3)`.
+    """
     inner_edges = ops.convert_to_tensor(
         [m / num_bins for m in range(1, num_bins)], weights.dtype
     )
-    bins = ops.searchsorted(inner_edges, ops.reshape(confidence, (-1,)), side="left")
-    return ops.segment_sum(ops.reshape(sums, (-1, 3)), bins, num_segments=num_bins)
+    bins = ops.searchsorted(inner_edges, samples[:, 0], side="left")
+    return _sums_of_bins(samples, weights, bins, num_bins)
 
 
-def expected_calibration_error(bins: Tensor) -> Tensor:
-    """Return the error from the sums of every bin, as of `calibration_bins`."""
+def equal_mass_bins(samples: Tensor, weights: Tensor, num_bins: int) -> Tensor:
+    """Return the sums of every bin, as `equal_width_bins` does."""
+    order = _ranks.stable_argsort(samples[:, 0])
+    samples, weights = ops.take(samples, order, axis=0), ops.take(weights, order)
+    middle = ops.cumsum(weights) - 0.5 * weights
+    # The division last, so that whole numbers come out whole.
+    bins = ops.ceil(ops.divide_no_nan(middle * num_bins, ops.sum(weights))) - 1
+    bins = ops.cast(ops.clip(bins, 0, num_bins - 1), "int32")
+    return _sums_of_bins(samples, weights, bins, num_bins)
+
+
+def expected_calibration_error(bins: Tensor, norm: Norm = "l1") -> Tensor:
+    """Return the error from the sums of every bin, as of `equal_width_bins`."""
     weight, confidence, correct = ops.unstack(bins, axis=-1)
-    gaps = ops.absolute(correct - confidence)
-    return ops.divide_no_nan(ops.sum(gaps), ops.sum(weight))
+    total = ops.sum(weight)
+    gaps = ops.absolute(correct - confidence)  # times the weight of the bin
+    if norm == "l1":
+        return ops.divide_no_nan(ops.sum(gaps), total)
+    each = ops.divide_no_nan(gaps, weight)
+    if norm == "l2":
+        return ops.sqrt(ops.divide_no_nan(ops.sum(gaps * each), total))
+    # Not every backend's maximum keeps a NaN.
+    return ops.where(ops.isnan(total), float("nan"), ops.max(each))
+
+
+def _given(capacity: int | None) -> int:
+    if capacity is None:
+        raise ValueError(
+            '`capacity` must be given with `binning="equal_mass"`: how many samples to '
+            "keep, at best as many as the data set has. Received: capacity=None"
+        )
+    return capacity
+
+
+def _sums_of_bins(
+    samples: Tensor, weights: Tensor, bins: Tensor, num_bins: int
+) -> Tensor:
+    weights = ops.expand_dims(weights, axis=-1)
+    sums = ops.concatenate([weights, weights * samples], axis=-1)
+    return ops.segment_sum(sums, bins, num_segments=num_bins)
 
 
 def _are_labels(labels: Tensor, absent: Tensor, num_classes: int) -> Tensor:
     valid = _labels.in_range(_NAME, labels, num_classes)
     hint = "Give samples without a class a `sample_weight` of 0."
     _labels.check(_NAME, "y_true", labels, valid | absent, num_classes, hint)
-    return valid
-
-
-def _are_probabilities(values: Tensor, absent: Tensor) -> Tensor:
-    """Return for each sample whether its values are in [0, 1] and sum to 1."""
-    # With `initial`, since Keras refuses the extremes of an empty batch without.
-    smallest = ops.min(values, axis=-1, initial=math.inf)
-    largest = ops.max(values, axis=-1, initial=-math.inf)
-    total = ops.sum(values, axis=-1)
-    valid = (smallest >= -_TOLERANCE) & (largest <= 1 + _TOLERANCE)
-    valid = valid & (ops.absolute(total - 1) <= _TOLERANCE)
-    facts = ops.stack([smallest, largest, total], axis=-1)
-    offender = _checks.first_offender(facts, valid | absent)
-    if offender is not None:
-        raise ValueError(
-            f"{_NAME} expects probabilities, in [0, 1] and with sum 1 over the last "
-            "axis of `y_pred`. Received: a prediction with values from "
-            "{:g} to {:g} and sum {:g}. ".format(*offender)
-            + "If the model returns logits, apply `keras.ops.softmax` to them, or "
-            "`keras.ops.sigmoid` to a single output."
-        )
     return valid

@@ -6,7 +6,9 @@ import pytest
 from keras import ops
 
 from keras_ext.metrics import ExpectedCalibrationError
-from tests.reference import losses
+from keras_ext.metrics.expected_calibration_error import expected_calibration_error
+from tests.metrics.modes import JIT, compiled, in_steps, result_in_steps
+from tests.reference import losses, mean_metrics
 from tests.reference import metrics as reference
 
 BACKEND = keras.backend.backend()
@@ -228,6 +230,9 @@ def test_config_keeps_every_argument():
         "name": "ece",
         "dtype": "float16",
         "num_bins": 10,
+        "binning": "equal_width",
+        "norm": "l1",
+        "capacity": None,
         "ignore_class": None,
     }
 
@@ -241,3 +246,110 @@ def test_ignored_class_is_absent():
     metric = ExpectedCalibrationError(5, ignore_class=-1)
     metric.update_state(labels, probabilities)
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
+
+
+def extended(y_true, y_pred, num_bins=15, sample_weight=None, **options):
+    if options.get("binning") == "equal_mass":
+        options = {"capacity": 500, **options}
+    metric = ExpectedCalibrationError(num_bins, **options)
+    metric.update_state(y_true, y_pred, sample_weight=sample_weight)
+    return float(metric.result())
+
+
+@pytest.mark.parametrize("binning", ["equal_width", "equal_mass"])
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+class TestBinningAndNorm:
+    @pytest.mark.parametrize("num_bins", [1, 10, 15, 600])
+    @pytest.mark.parametrize("weight", [None, sample_weight, np.arange(500.0) % 3])
+    def test_equals_the_formula(self, binning, norm, num_bins, weight):
+        options = {"binning": binning, "norm": norm, "ignore_class": 4}
+        expected = mean_metrics.expected_calibration_error(
+            labels, probabilities, num_bins, sample_weight=weight, **options
+        )
+        got = extended(labels, probabilities, num_bins, weight, **options)
+        assert got == pytest.approx(expected, abs=1e-5)
+
+    def test_of_equal_confidences_the_earlier_comes_first(self, binning, norm):
+        y_pred = np.tile([0.75, 0.25], (7, 1))
+        y_true = np.array([0, 0, 0, 1, 1, 1, 0])
+        options = {"binning": binning, "norm": norm}
+        expected = mean_metrics.expected_calibration_error(y_true, y_pred, 3, **options)
+        assert extended(y_true, y_pred, 3, **options) == pytest.approx(expected)
+
+    def test_nothing_seen_is_0(self, binning, norm):
+        options = {"binning": binning, "norm": norm}
+        assert extended(labels[:0], probabilities[:0], **options) == 0
+        assert extended(labels, probabilities, 15, np.zeros(500), **options) == 0
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"norm": "max"},
+        {"norm": "l2", "binning": "equal_mass", "capacity": 500},
+    ],
+    ids=str,
+)
+def test_compiled(options, jit_compile):
+    y_pred = np.round(probabilities, 1)  # with equal confidences
+    y_pred /= y_pred.sum(axis=-1, keepdims=True)
+    batches = [
+        {
+            "y_true": labels[part],
+            "y_pred": y_pred[part],
+            "sample_weight": sample_weight[part],
+        }
+        for part in np.split(np.arange(500), 5)
+    ]
+    metric = ExpectedCalibrationError(7, **options)
+    run = in_steps(metric, jit_compile)
+    expected = mean_metrics.expected_calibration_error(
+        labels,
+        y_pred,
+        7,
+        sample_weight=sample_weight,
+        norm=options["norm"],
+        binning=options.get("binning", "equal_width"),
+    )
+    assert run(batches) == pytest.approx(expected, abs=1e-5)
+    metric.reset_state()
+    assert np.isnan(run([{**batches[0], "y_true": np.full(100, CLASSES, "int32")}]))
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+@pytest.mark.parametrize("norm", ["l1", "l2", "max"])
+def test_a_bin_of_nan_makes_the_error_nan(norm, jit_compile):
+    bins = np.array([[1, 0.9, 1], [np.nan, np.nan, 0], [2, 1, 1]], "float32")
+    error = compiled(lambda x: expected_calibration_error(x, norm), jit_compile)
+    assert np.isnan(error(bins))
+
+
+def test_too_many_samples_for_equal_mass():
+    match = "ExpectedCalibrationError .*`capacity=499` samples .*500 samples"
+    with pytest.raises(ValueError, match=match):
+        extended(labels, probabilities, binning="equal_mass", capacity=499)
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+def test_too_many_samples_for_equal_mass_when_compiled(jit_compile):
+    metric = ExpectedCalibrationError(binning="equal_mass", capacity=499)
+    batch = {"y_true": labels, "y_pred": probabilities}
+    assert np.isnan(result_in_steps(metric, [batch], jit_compile))
+    with pytest.warns(UserWarning, match="has seen 500 samples .*keeps 499"):
+        metric.reset_state()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"binning": "quantile"}, "'equal_width', 'equal_mass'. .*'quantile'"),
+        ({"norm": "l3"}, "'l1', 'l2', 'max'. Received: norm='l3'"),
+        ({"binning": "equal_mass"}, "`capacity` must be given .*capacity=None"),
+        ({"binning": "equal_mass", "capacity": 0}, "`capacity` must be a positive"),
+        ({"capacity": 10}, "keep no samples. Received: capacity=10"),
+    ],
+)
+def test_bad_options(options, match):
+    with pytest.raises(ValueError, match=match):
+        ExpectedCalibrationError(**options)

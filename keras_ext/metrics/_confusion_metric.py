@@ -1,0 +1,132 @@
+"""What the metrics of classes share: the confusion matrix that they are read from."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks, _labels
+from keras_ext._types import Config, Tensor
+from keras_ext.metrics import _running_sum
+
+_HINT = "Give samples without a class a `sample_weight` of 0."
+
+
+class ConfusionMetric(keras.metrics.Metric):
+    """Base of the metrics that are a function of the confusion matrix.
+
+    A subclass documents the arguments and implements `result`, from `matrix()`.
+
+    Args:
+        num_classes: Integer of at least 2. Number of classes.
+        sparse_y_true: Whether targets are class labels, not one-hot.
+        sparse_y_pred: Whether predictions are class labels, not scores.
+        ignore_class: Integer, the label in `y_true` of samples to leave out, or
+            `None`.
+        name: Name of the metric.
+        dtype: Dtype of the result.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        sparse_y_true: bool,
+        sparse_y_pred: bool,
+        ignore_class: int | None,
+        name: str | None,
+        dtype: str | keras.DTypePolicy | None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.num_classes = _checks.integer("num_classes", num_classes, low=2)
+        self.sparse_y_true = sparse_y_true
+        self.sparse_y_pred = sparse_y_pred
+        self.ignore_class = _checks.optional(
+            _checks.integer, "ignore_class", ignore_class
+        )
+        shape = (self.num_classes, self.num_classes)
+        dtype = _running_sum.sum_dtype(self.dtype)
+        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
+        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
+        """Add a batch to the confusion matrix."""
+        owner = type(self).__name__
+        predicted = self._classes("y_pred", y_pred, self.sparse_y_pred)
+        true = ops.convert_to_tensor(y_true)
+        if not self.sparse_y_true:
+            true = self._classes("y_true", true, sparse=False)
+        true = _labels.without_class_axis(owner, true, (*predicted.shape, 1))
+        weights = _labels.weights_like(
+            owner, sample_weight, true, self.total.dtype, self.ignore_class
+        )
+        batch = confusion_matrix(owner, true, predicted, weights, self.num_classes)
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def matrix(self) -> Tensor:
+        """Return the summed weights since the last reset: rows are true classes.
+
+        All is NaN after a wrong label, whose cell nobody knows.
+        """
+        matrix = self.total + self.rest
+        return ops.where(ops.isnan(ops.sum(matrix)), float("nan"), matrix)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "sparse_y_true": self.sparse_y_true,
+            "sparse_y_pred": self.sparse_y_pred,
+            "ignore_class": self.ignore_class,
+        }
+
+    def _classes(self, name: str, values: Tensor, sparse: bool) -> Tensor:
+        """Return the class labels that `values` holds or scores."""
+        values = ops.convert_to_tensor(values)
+        rank, size = len(values.shape), values.shape[-1] if values.shape else None
+        if sparse:
+            return ops.squeeze(values, axis=-1) if rank > 1 and size == 1 else values
+        if rank > 1 and size == 1 and self.num_classes == 2:
+            return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
+        if rank > 1 and size == self.num_classes:
+            return ops.argmax(values, axis=-1)
+        raise ValueError(
+            f"{type(self).__name__} expects `{name}` of shape "
+            f"(batch, ..., {self.num_classes}), a score for each class. "
+            f"Received: {name}.shape={tuple(values.shape)}. "
+            f"If these are class labels, pass `sparse_{name}=True`."
+        )
+
+
+def confusion_matrix(
+    owner: str, y_true: Tensor, y_pred: Tensor, weights: Tensor, num_classes: int
+) -> Tensor:
+    """Return the summed weights of every pair of classes: rows are true classes.
+
+    Args:
+        owner: Who asks, for the messages.
+        y_true: Class labels.
+        y_pred: Class labels, of the same shape.
+        weights: Weights of the labels, of the same shape.
+        num_classes: Number of classes.
+
+    Returns:
+        Tensor `(num_classes, num_classes)`, with a NaN if a label is no class.
+
+    Raises:
+        ValueError: In eager execution, if a label is no class.
+    """
+    absent = ops.equal(weights, 0)
+    valid = True
+    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
+        inside = _labels.in_range(owner, labels, num_classes)
+        _labels.check(owner, name, labels, inside | absent, num_classes, _HINT)
+        valid = valid & inside
+    cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")
+    sums = ops.segment_sum(
+        ops.reshape(ops.where(valid | absent, weights, float("nan")), (-1,)),
+        ops.reshape(ops.where(valid, cell, 0), (-1,)),
+        num_segments=num_classes * num_classes,
+    )
+    return ops.reshape(sums, (num_classes, num_classes))

@@ -1,0 +1,172 @@
+"""Which detections are right: COCO's matching of boxes, for all images at once."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras import ops
+
+from keras_ext import _boxes
+from keras_ext._types import Tensor
+from keras_ext.metrics._box_rows import BoxRows
+
+RIGHT, IGNORED, WRONG = 1, 0, -1
+"""What may become of a detection."""
+
+_NEARLY_1 = 1 - 1e-6
+"""The largest threshold asked for, since rounding may keep equal boxes from 1."""
+
+
+def by_class_and_confidence(labels: Tensor, confidence: Tensor) -> Tensor:
+    """Return the order of rows by class and, in a class, by falling confidence.
+
+    Of equals the earlier comes first, since `argsort` is stable on all backends.
+
+    Args:
+        labels: Tensor `(..., rows)`.
+        confidence: Tensor `(..., rows)`, without NaN.
+    """
+    order = ops.argsort(-confidence, axis=-1)
+    classes = ops.argsort(ops.take_along_axis(labels, order, axis=-1), axis=-1)
+    return ops.take_along_axis(order, classes, axis=-1)
+
+
+def most_confident(detections: BoxRows, max_detections: int) -> BoxRows:
+    """Return the detections by class and confidence, so many of each that count."""
+    order = by_class_and_confidence(detections.labels, detections.last)
+    labels = ops.take_along_axis(detections.labels, order, axis=-1)
+    # One too many has another of its class as many places before it.
+    padded = ops.pad(labels, ((0, 0), (max_detections, 0)), constant_values=-1)
+    before = padded[:, : ops.shape(labels)[1]]
+    counted = ops.take_along_axis(detections.counted, order, axis=-1)
+    return BoxRows(
+        corners=ops.take_along_axis(
+            detections.corners, ops.expand_dims(order, axis=-1), axis=1
+        ),
+        labels=labels,
+        last=ops.take_along_axis(detections.last, order, axis=-1),
+        counted=counted & ops.not_equal(before, labels),
+        sound=detections.sound,
+    )
+
+
+def match(
+    detections: BoxRows,
+    truths: BoxRows,
+    iou_thresholds: Sequence[float],
+    area_range: tuple[float, float],
+) -> tuple[Tensor, Tensor]:
+    """Return what becomes of the detections, and which boxes are to be found.
+
+    Args:
+        detections: In order of confidence within each class.
+        truths: The boxes to be found, and those that need not be: crowds, and boxes
+            outside the range.
+        iou_thresholds: The least overlap to take a box.
+        area_range: The smallest and the largest area to be found.
+
+    Returns:
+        Integers `(batch, thresholds, detections)`, and booleans `(batch, truths)`.
+    """
+    wanted = truths.counted & ops.equal(truths.last, 0) & _inside(truths, area_range)
+    verdicts = _verdicts(detections, truths, wanted, iou_thresholds)
+    outside = ops.expand_dims(~_inside(detections, area_range), axis=1)
+    forgiven = outside & ops.equal(verdicts, WRONG)
+    return ops.where(forgiven, IGNORED, verdicts), wanted
+
+
+def _inside(boxes: BoxRows, area_range: tuple[float, float]) -> Tensor:
+    """Return whether the area of each box is in the range, ends included."""
+    area = _boxes.area(boxes.corners)
+    return (area >= area_range[0]) & (area <= area_range[1])
+
+
+def _verdicts(
+    detections: BoxRows,
+    truths: BoxRows,
+    wanted: Tensor,
+    iou_thresholds: Sequence[float],
+) -> Tensor:
+    """Return whether each detection is right, ignored or wrong at each threshold.
+
+    The detections choose in order. Each takes the truth that it overlaps most of those
+    wanted and still free; if it reaches none, of the others. A crowd stays free. Of
+    equal overlaps the later truth is taken, as in pycocotools.
+    """
+    least = [[min(threshold, _NEARLY_1)] for threshold in iou_thresholds]
+    thresholds = ops.convert_to_tensor(least, detections.corners.dtype)
+    crowd = ops.expand_dims(ops.equal(truths.last, 1), axis=1)
+    start = _Choices(
+        overlaps=_overlaps(detections, truths),
+        thresholds=thresholds,
+        wanted=ops.expand_dims(wanted, axis=1),
+        crowd=crowd,
+        taken=crowd & ops.zeros_like(thresholds, dtype="bool"),
+        verdicts=ops.where(
+            ops.expand_dims(detections.counted, axis=1),
+            ops.full_like(thresholds, WRONG, dtype="int32"),
+            IGNORED,
+        ),
+    )
+    if detections.labels.shape[1] == 0:  # JAX traces a turn even if there is none
+        return start.verdicts
+    # Padding is last in the order, and needs no turn.
+    places = ops.arange(ops.shape(detections.labels)[1], dtype="int32")
+    turns = ops.where(ops.any(detections.counted, axis=0), places + 1, 0)
+    return ops.fori_loop(0, ops.max(turns, initial=0), _choose, start).verdicts
+
+
+def _overlaps(detections: BoxRows, truths: BoxRows) -> Tensor:
+    """Return the overlap `(batch, detections, truths)`, -1 for those of two classes.
+
+    It is the intersection over the union; over the detection if the truth is a crowd.
+    """
+    found = ops.expand_dims(detections.corners, axis=2)
+    true = ops.expand_dims(truths.corners, axis=1)
+    shared = _boxes.area(_boxes.intersection(found, true))
+    own = _boxes.area(found)
+    crowd = ops.expand_dims(ops.equal(truths.last, 1), axis=1)
+    whole = ops.where(crowd, own, own + _boxes.area(true) - shared)
+    pairs = ops.equal(
+        ops.expand_dims(detections.labels, axis=2),
+        ops.expand_dims(truths.labels, axis=1),
+    )
+    return ops.where(
+        pairs & ops.expand_dims(truths.counted, axis=1),
+        ops.divide_no_nan(shared, whole),
+        -1.0,
+    )
+
+
+class _Choices(NamedTuple):
+    """What the detections choose from, and what they chose."""
+
+    overlaps: Tensor  # (batch, detections, truths)
+    thresholds: Tensor  # (thresholds, 1)
+    wanted: Tensor  # (batch, 1, truths)
+    crowd: Tensor  # (batch, 1, truths)
+    taken: Tensor  # (batch, thresholds, truths)
+    verdicts: Tensor  # (batch, thresholds, detections)
+
+
+def _choose(place: Tensor, choices: _Choices) -> _Choices:
+    """Let the detections at this place in the order choose."""
+    # All it reads is in `choices`: JAX compiles a closure anew in each eager call.
+    overlaps, thresholds, wanted, crowd, taken, verdicts = choices
+    overlap = ops.expand_dims(ops.take(overlaps, place, axis=1), axis=1)
+    reached = (overlap >= thresholds) & ~taken
+    right = ops.any(reached & wanted, axis=-1, keepdims=True)
+    choice = reached & (wanted | ~right)
+    best = choice & ops.equal(overlap, _largest(choice, overlap))
+    truths = ops.arange(ops.shape(overlap)[2], dtype="int32")
+    chosen = _largest(best, truths)
+    taken = taken | (ops.equal(truths, chosen) & ~crowd)
+    verdict = ops.where(right, RIGHT, ops.where(chosen >= 0, IGNORED, WRONG))
+    places = ops.arange(ops.shape(verdicts)[2], dtype="int32")
+    verdicts = ops.where(ops.equal(places, place), verdict, verdicts)
+    return _Choices(overlaps, thresholds, wanted, crowd, taken, verdicts)
+
+
+def _largest(where: Tensor, values: Tensor) -> Tensor:
+    """Return the largest of the non-negative values along the last axis, or -1."""
+    values = ops.where(where, values, -1)
+    return ops.max(values, axis=-1, keepdims=True, initial=-1)

@@ -1,0 +1,113 @@
+"""What the metrics of several labels share: who is right, and which labels count."""
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext._types import Tensor
+from keras_ext.metrics import _running_sum
+
+_HINT = "Give samples or labels that nobody knows a `sample_weight` of 0."
+
+
+def pair(owner: str, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return targets and predictions as tensors of one shape.
+
+    Raises:
+        ValueError: If their shapes differ by more than a last axis of size 1.
+    """
+    true, pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+    shapes = tuple(true.shape), tuple(pred.shape)
+    if len(shapes[0]) == len(shapes[1]) - 1 and shapes[1][-1] == 1:
+        true = ops.expand_dims(true, axis=-1)
+    if not _checks.shapes_agree(true.shape, pred.shape):
+        raise ValueError(
+            f"{owner} expects `y_true` and `y_pred` of the same shape, one target for "
+            f"each prediction. Received: y_true.shape={shapes[0]}, "
+            f"y_pred.shape={shapes[1]}"
+        )
+    return true, pred
+
+
+def check_labels_axis(
+    owner: str, y_pred: Tensor, num_labels: int | None = None
+) -> None:
+    """Raise `ValueError` unless the last of several axes has the labels."""
+    size = "labels" if num_labels is None else num_labels
+    shape = tuple(y_pred.shape)
+    agree = num_labels is None or _checks.shapes_agree(shape[-1:], (num_labels,))
+    if len(shape) < 2 or not agree:
+        raise ValueError(
+            f"{owner} expects `y_true` and `y_pred` of shape (batch, ..., {size}). "
+            f"Received: y_pred.shape={shape}"
+        )
+
+
+def is_positive(y_pred: Tensor, threshold: float) -> Tensor:
+    """Return where a prediction, in float32 at least, is above the threshold."""
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    return ops.cast(y_pred, _running_sum.sum_dtype(dtype)) > threshold
+
+
+def targets(owner: str, y_true: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
+    """Return where a target is 1, and where it is what it should be.
+
+    Args:
+        owner: Who asks, for the message.
+        y_true: The targets, 0 or 1.
+        absent: Where a target may be anything, as it does not count.
+
+    Raises:
+        ValueError: In eager execution, if a target that counts is neither 0 nor 1.
+    """
+    in_float = ops.cast(y_true, "float32")
+    ones = ops.equal(in_float, 1)
+    known = ones | ops.equal(in_float, 0) | absent
+    target = _checks.first_offender(in_float, known)
+    if target is not None:
+        raise ValueError(
+            f"{owner} expects `y_true` to hold 0 or 1 for every label. "
+            f"Received: y_true with a target {target:.10g}. {_HINT}"
+        )
+    return ones, known
+
+
+def weighted_targets(
+    owner: str, y_true: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return where targets are 1, and the weights, NaN where a target is wrong.
+
+    Raises:
+        ValueError: In eager execution, if a target of a weight other than 0 is
+            neither 0 nor 1.
+    """
+    ones, known = targets(owner, y_true, ops.equal(weights, 0))
+    return ones, ops.where(known, weights, float("nan"))
+
+
+class ShareMetric(keras.metrics.Metric):
+    """Base of the metrics that are a share: of all there was, how much was so.
+
+    A subclass calls `add` in `update_state`.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result.
+    """
+
+    def __init__(self, name: str | None, dtype: str | keras.DTypePolicy | None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        dtype = _running_sum.sum_dtype(self.dtype)
+        self.total = self.add_variable((2,), "zeros", dtype=dtype, name="total")
+        self.rest = self.add_variable((2,), "zeros", dtype=dtype, name="rest")
+
+    def add(self, so: Tensor, weights: Tensor) -> None:
+        """Add a batch: where it was so, and the weights of all there was."""
+        counted = ops.sum(weights * ops.cast(so, weights.dtype))
+        batch = ops.stack([counted, ops.sum(weights)])
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def result(self) -> Tensor:
+        """Return the share since the last reset; 0 if there was nothing."""
+        counted, of_all = ops.unstack(self.total + self.rest)
+        return ops.cast(ops.divide_no_nan(counted, of_all), self.dtype)

@@ -1,0 +1,90 @@
+"""The geometric mean of values: the mean of what multiplies."""
+
+import keras
+from keras import ops
+
+from keras_ext._types import Tensor
+from keras_ext.metrics import _running_sum
+from keras_ext.metrics._value_sums import value_sums
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class GeometricMean(keras.metrics.Metric):
+    """Weighted geometric mean of values.
+
+    For values that multiply or differ by orders of magnitude, such as ratios, speeds
+    and likelihoods: the logarithm of this mean is the mean of the logarithms. As
+    `keras.metrics.Mean`, it takes values, not targets and predictions. With values
+    `v` and their weights `w`:
+
+    `mean = exp(sum(w * log(v)) / sum(w))`
+
+    Reference: G. H. Hardy, J. E. Littlewood, G. Pólya, "Inequalities", 1934,
+    chapter 2.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result. Default: `None`, which means
+            `keras.config.floatx()`.
+
+    Call arguments:
+        values: Finite numbers of at least 0.
+        sample_weight: Weights of the values. A value of weight 0 counts as absent.
+
+    Input shape:
+        `values`: any; each element is a value. `sample_weight`: the same, or
+        `(batch,)`, the weight of all values of a sample, or a number.
+
+    Output shape:
+        A scalar, at least 0.
+
+    Raises:
+        ValueError: On update, if shapes do not match or, in eager execution, a value
+            is negative, infinite or NaN. Compiled code cannot raise: there such a
+            value makes the result NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.metrics import GeometricMean
+    >>> metric = GeometricMean()
+    >>> float(metric(np.array([1.0, 10.0, 100.0])))
+    10.0
+    >>> metric.reset_state()
+    >>> float(metric(np.array([2.0, 16.0]), sample_weight=np.array([2.0, 1.0])))
+    4.0
+
+    A value of 0 makes the result 0. So does having seen none.
+
+    Masks are not used: pass them as `sample_weight`. Logarithms are summed as pairs of
+    float32, under half precision too.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "geometric_mean",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        dtype = _running_sum.sum_dtype(self.dtype)
+        self.total = self.add_variable((3,), "zeros", dtype=dtype, name="total")
+        self.rest = self.add_variable((3,), "zeros", dtype=dtype, name="rest")
+
+    def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Add the logarithms of a batch."""
+        batch = value_sums(
+            "GeometricMean", values, sample_weight, ops.log, self.total.dtype
+        )
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def result(self) -> Tensor:
+        """Return the mean of all values since the last reset."""
+        return ops.cast(geometric_mean(self.total + self.rest), self.dtype)
+
+
+def geometric_mean(sums: Tensor) -> Tensor:
+    """Return the mean from three sums of weights: times logarithm, of all, of zeros."""
+    logarithms, weight, of_zeros = ops.unstack(sums, 3)
+    # A sum with a NaN, of a value that has no logarithm, is not 0.
+    is_zero = ops.equal(weight, 0) | (of_zeros > 0)
+    return ops.where(is_zero, 0.0, ops.exp(ops.divide_no_nan(logarithms, weight)))

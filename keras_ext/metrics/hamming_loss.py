@@ -1,0 +1,91 @@
+"""Hamming loss: the share of labels that are predicted wrongly."""
+
+import keras
+
+from keras_ext import _checks, _labels
+from keras_ext._types import Config, Tensor
+from keras_ext.metrics import _multi_label
+
+_NAME = "HammingLoss"
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class HammingLoss(_multi_label.ShareMetric):
+    """Share of labels that are predicted wrongly.
+
+    For samples that have any number of labels each. A label is predicted where the
+    prediction is above `threshold`. With `w` the weights:
+
+    `loss = sum(w * (predicted != true)) / sum(w)`
+
+    over all labels of all samples. The loss flatters where labels are many and rare:
+    a model that predicts none is then nearly always right. `ExactMatch` is the other
+    extreme, and asks for all labels of a sample to be right.
+
+    Reference: R. E. Schapire, Y. Singer, "Improved Boosting Algorithms Using
+    Confidence-rated Predictions", 1999, https://doi.org/10.1023/A:1007614523901.
+
+    Args:
+        threshold: Number that a prediction is above if the label is predicted; 0 for
+            logits. Default: 0.5.
+        name: Name of the metric.
+        dtype: Dtype of the result. Default: `None`, which means
+            `keras.config.floatx()`.
+
+    Call arguments:
+        y_true: 1 for each label that the sample has, 0 for the others.
+        y_pred: Probabilities of the labels, or with `threshold=0` logits.
+        sample_weight: Weights of the samples or of their labels. What has weight 0
+            counts as absent.
+
+    Input shape:
+        `y_true`, `y_pred`: `(batch, ..., labels)`. `sample_weight`: `(batch,)`,
+        `(batch, ...)` or `(batch, ..., labels)`.
+
+    Output shape:
+        A scalar, from 0 (all are right) to 1.
+
+    Raises:
+        ValueError: If `threshold` is not a number; on update, if shapes do not match
+            or, in eager execution, a target is neither 0 nor 1. Compiled code cannot
+            raise: there such a target makes the result NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.metrics import HammingLoss
+    >>> metric = HammingLoss()
+    >>> y_true = np.array([[1, 0, 0, 0], [1, 1, 0, 0]])
+    >>> y_pred = np.array([[0.9, 0.8, 0.1, 0.1], [0.7, 0.6, 0.2, 0.1]])
+    >>> float(metric(y_true, y_pred))  # 1 of 8
+    0.125
+
+    With no samples, the result is 0. Masks are not used: pass them as
+    `sample_weight`. Sums are kept as pairs of float32, under half precision too, so
+    that counts are exact up to 2**48, where no single batch counts more than 2**24.
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.5,
+        name: str | None = "hamming_loss",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.threshold = _checks.number("threshold", threshold)
+
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
+        """Add the labels of a batch."""
+        y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
+        _multi_label.check_labels_axis(_NAME, y_pred)
+        weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
+        true, weights = _multi_label.weighted_targets(_NAME, y_true, weights)
+        predicted = _multi_label.is_positive(y_pred, self.threshold)
+        self.add(predicted != true, weights)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "threshold": self.threshold}

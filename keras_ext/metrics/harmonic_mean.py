@@ -1,0 +1,90 @@
+"""The harmonic mean of values: the mean of rates over equal amounts."""
+
+import keras
+from keras import ops
+
+from keras_ext._types import Tensor
+from keras_ext.metrics import _running_sum
+from keras_ext.metrics._value_sums import value_sums
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class HarmonicMean(keras.metrics.Metric):
+    """Weighted harmonic mean of values.
+
+    For rates over equal amounts, such as the speed over stretches of equal length,
+    and for averages that small values should pull down, as in the F1 score: the
+    reciprocal of this mean is the mean of the reciprocals. As `keras.metrics.Mean`,
+    it takes values, not targets and predictions. With values `v` and weights `w`:
+
+    `mean = sum(w) / sum(w / v)`
+
+    Reference: G. H. Hardy, J. E. Littlewood, G. Pólya, "Inequalities", 1934,
+    chapter 2.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result. Default: `None`, which means
+            `keras.config.floatx()`.
+
+    Call arguments:
+        values: Finite numbers of at least 0.
+        sample_weight: Weights of the values. A value of weight 0 counts as absent.
+
+    Input shape:
+        `values`: any; each element is a value. `sample_weight`: the same, or
+        `(batch,)`, the weight of all values of a sample, or a number.
+
+    Output shape:
+        A scalar, at least 0.
+
+    Raises:
+        ValueError: On update, if shapes do not match or, in eager execution, a value
+            is negative, infinite or NaN. Compiled code cannot raise: there such a
+            value makes the result NaN.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_ext.metrics import HarmonicMean
+    >>> metric = HarmonicMean()
+    >>> float(metric(np.array([30.0, 60.0])))
+    40.0
+    >>> metric.reset_state()
+    >>> float(metric(np.array([1.0, 4.0]), sample_weight=np.array([1.0, 2.0])))
+    2.0
+
+    A value of 0 makes the result 0. So does having seen none.
+
+    Masks are not used: pass them as `sample_weight`. Reciprocals are summed as pairs
+    of float32, under half precision too.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "harmonic_mean",
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
+        dtype = _running_sum.sum_dtype(self.dtype)
+        self.total = self.add_variable((3,), "zeros", dtype=dtype, name="total")
+        self.rest = self.add_variable((3,), "zeros", dtype=dtype, name="rest")
+
+    def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
+        """Add the reciprocals of a batch."""
+        batch = value_sums(
+            "HarmonicMean", values, sample_weight, ops.reciprocal, self.total.dtype
+        )
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def result(self) -> Tensor:
+        """Return the mean of all values since the last reset."""
+        return ops.cast(harmonic_mean(self.total + self.rest), self.dtype)
+
+
+def harmonic_mean(sums: Tensor) -> Tensor:
+    """Return the mean from three sums of weights: over value, of all, of zeros."""
+    reciprocals, weight, of_zeros = ops.unstack(sums, 3)
+    # A sum with a NaN, of a value that is none, is not above 0.
+    mean = ops.divide_no_nan(weight, reciprocals)
+    return ops.where(of_zeros > 0, 0.0, mean)
