@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
+from keras import ops
 
 from keras_ext.training.chunks import Chunk, Plan
 from keras_ext.training.hook_frequency import next_stop
 from keras_ext.training.pace import Pace
 from keras_ext.training.prediction import CompiledPrediction, join
-from keras_ext.training.progress import Verbose, resolve_verbose
+from keras_ext.training.progress import (
+    Verbose,
+    resolve_verbose,
+    with_progress_bar,
+)
 from keras_ext.training.replicas import has_several_workers
 from keras_ext.training.source import Source
 
@@ -95,9 +100,9 @@ def _callback_list(
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     resolved = resolve_verbose(verbose)
+    callbacks = keras.tree.flatten(callbacks or [])
     return keras.callbacks.CallbackList(
-        callbacks,
-        add_progbar=resolved != 0,
+        with_progress_bar(callbacks) if resolved else callbacks,
         model=trainer,
         verbose=resolved,
         epochs=1,
@@ -130,14 +135,14 @@ def _paced(
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested logs as one dict, with Python numbers for scalars."""
+    """Return nested logs as one dict of Python numbers, and arrays for all else."""
     numbers: dict[str, Any] = {}
     for name, value in logs.items():
         if isinstance(value, Mapping):
             numbers.update(_numbers(value))
         else:
             scalar = not len(getattr(value, "shape", ()))
-            numbers[name] = float(value) if scalar else value
+            numbers[name] = float(value) if scalar else ops.convert_to_numpy(value)
     return numbers
 
 

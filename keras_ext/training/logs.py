@@ -96,7 +96,8 @@ def scalar(name: str, value: Any) -> float:
     if any(size != 1 for size in shape):
         raise ValueError(
             f"The logged value {name!r} must be a single number. Received: a tensor of "
-            f"shape {shape}. Reduce it first, for example with `tf.reduce_mean`."
+            f"shape {shape}. Reduce it first, for example with `tf.reduce_mean`; of a "
+            "metric, log the `keras.Metric` itself."
         )
     try:
         return float(tf.reshape(value, ())) if shape else float(value)

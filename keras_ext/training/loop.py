@@ -16,7 +16,11 @@ from keras_ext.training.logs import reset
 from keras_ext.training.model_view import ModelView
 from keras_ext.training.pace import Pace
 from keras_ext.training.preemption import EvaluationWatch
-from keras_ext.training.progress import Verbose, resolve_verbose
+from keras_ext.training.progress import (
+    Verbose,
+    resolve_verbose,
+    with_progress_bar,
+)
 from keras_ext.training.replicas import has_several_workers
 from keras_ext.training.resuming import Resume
 from keras_ext.training.run_keeper import RunKeeper
@@ -349,9 +353,8 @@ class Loop:
             if isinstance(one, Checkpoint)
         ]
         return keras.callbacks.CallbackList(
-            callbacks,
+            with_progress_bar(callbacks) if add_progbar else callbacks,
             add_history=True,
-            add_progbar=add_progbar,
             model=self._seen_model,
             verbose=self.verbose,
             epochs=self.epochs,
