@@ -18,8 +18,14 @@ project = "keras_ext"
 version = release = keras_ext.__version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "matplotlib.sphinxext.plot_directive",
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+]
 exclude_patterns = ["_build"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 # A name in single backticks: a link where there is such a name, code where not.
@@ -38,6 +44,10 @@ napoleon_custom_sections = [
     "Input shape",
     "Output shape",
 ]
+
+plot_formats = ["svg"]
+plot_html_show_formats = False
+plot_html_show_source_link = False
 
 html_theme = "furo"
 html_title = f"keras_ext {release}"

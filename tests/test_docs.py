@@ -1,6 +1,7 @@
 """The API reference has every public name, once."""
 
 import collections
+import inspect
 import pathlib
 import re
 
@@ -8,7 +9,7 @@ import keras
 import pytest
 
 import keras_ext
-from keras_ext import callbacks, layers, losses, metrics, models, schedules
+from keras_ext import callbacks, layers, losses, metrics, models, optimizers, schedules
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("keras_ext.training needs TensorFlow", allow_module_level=True)
@@ -19,7 +20,7 @@ from keras_ext.training.wrapping import WrappedModel
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
-ROOMS = [layers, models, losses, metrics, schedules, callbacks, training]
+ROOMS = [layers, models, losses, metrics, schedules, optimizers, callbacks, training]
 
 
 def _directives(page, kinds):
@@ -73,3 +74,11 @@ def test_the_guide_names_every_hook():
     guide = (DOCS / "training.md").read_text(encoding="utf-8")
     for hook in hooks.HOOKS:
         assert f"| `{hook}(" in guide
+
+
+@pytest.mark.parametrize("room", [losses, metrics, schedules], ids=_room_name)
+def test_the_gallery_shows_every_class(room):
+    gallery = (DOCS / "gallery.md").read_text(encoding="utf-8")
+    classes = {name for name in room.__all__ if inspect.isclass(getattr(room, name))}
+    shown = re.findall(rf"{{class}}`~{room.__name__}\.(\w+)`", gallery)
+    assert classes <= set(shown)
