@@ -20,10 +20,12 @@ class Asymmetric(keras.losses.Loss):
     labels that are present in truth but were missed in labelling. With
     `p_m = max(p - clip, 0)`, for each label:
 
-    `loss = -(y (1 - p)^gamma_positive log(p)
-             + (1 - y) p_m^gamma_negative log(1 - p_m))`
+    `loss = -y (1 - p)^gamma_positive log(p)` where a label is present, and
 
-    The loss of a sample is the mean over its labels.
+    `loss = -(1 - y) p_m^gamma_negative log(1 - p_m)` where it is absent,
+
+    and their sum for a target between 0 and 1. The loss of a sample is the mean over
+    its labels.
 
     Reference: T. Ridnik, E. Ben-Baruch, N. Zamir, A. Noy, I. Friedman, M. Protter,
     L. Zelnik-Manor, "Asymmetric Loss For Multi-Label Classification", 2020,

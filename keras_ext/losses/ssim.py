@@ -20,8 +20,11 @@ class SSIM(keras.losses.Loss):
     where it lies, the means, variances and the covariance under a Gaussian weight are
     compared. With `c1 = (k1 max_value)^2` and `c2 = (k2 max_value)^2`:
 
-    `ssim = (2 mean_x mean_y + c1) (2 covariance + c2)
-            / ((mean_x^2 + mean_y^2 + c1) (variance_x + variance_y + c2))`
+    `luminance = (2 mean_x mean_y + c1) / (mean_x^2 + mean_y^2 + c1)`,
+
+    `structure = (2 covariance + c2) / (variance_x + variance_y + c2)`,
+
+    `ssim = luminance * structure`,
 
     `loss = 1 - mean(ssim)`, the mean over all windows that lie within the image, and
     all channels. It is 0 for equal images, and at most 2.

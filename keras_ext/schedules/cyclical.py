@@ -47,7 +47,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
 
     Raises:
         ValueError: If an argument is out of its range, or `gamma` is given with a
-            mode that has no use for it; on call, if `step` is not an integer.
+            mode that has no use for it; on call, if `step` is not a number.
 
     Example:
 

@@ -51,8 +51,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         `step`'s, of dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not an
-            integer.
+        ValueError: If an argument is out of its range; on call, if `step` is not a
+            number.
 
     Example:
 

@@ -66,16 +66,26 @@ def plot_schedule(
 
 def _rates_at(schedule: Any, steps: int) -> np.ndarray:
     """Return the learning rates of steps 0 to `steps - 1`."""
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        # Not `schedule(all_steps)`: some schedules branch on a single step.
-        rates = ops.vectorized_map(schedule, ops.arange(steps, dtype="int32"))
-        return ops.convert_to_numpy(rates)
     if not callable(schedule):
         raise TypeError(
             "plot_schedule draws learning rate schedules and functions from the step "
             f"to the learning rate. Received: {schedule!r}"
         )
-    return np.array([float(schedule(step)) for step in range(steps)])
+    rates = _at_once(schedule, steps)
+    if rates is None:
+        rates = np.array([float(schedule(step)) for step in range(steps)])
+    return rates
+
+
+def _at_once(schedule: Any, steps: int) -> np.ndarray | None:
+    """Return all rates, `None` of what must be asked for one step at a time."""
+    if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        return None
+    try:
+        rates = schedule(ops.arange(steps, dtype="int32"))
+    except (TypeError, ValueError):  # It branches on the step.
+        return None
+    return np.broadcast_to(ops.convert_to_numpy(rates), (steps,))
 
 
 def _new_axes() -> Axes:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -70,9 +71,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.initial_learning_rate = _checks.number(
             "initial_learning_rate", initial_learning_rate, low=0, open_low=True
         )
-        listed = isinstance(step_size, (list, tuple))
-        check = _steps.increasing if listed else _checks.positive_int
-        self.step_size = check("step_size", step_size)
+        self.step_size = _step_size(step_size)
         self.gamma = _checks.number("gamma", gamma, low=0, high=1, open_low=True)
         self.name = name
 
@@ -96,3 +95,15 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
             "gamma": self.gamma,
             "name": self.name,
         }
+
+
+def _step_size(value: Any) -> int | list[int]:
+    if isinstance(value, (list, tuple)):
+        return _steps.increasing("step_size", value)
+    try:
+        return _checks.positive_int("step_size", value)
+    except ValueError as error:
+        raise ValueError(
+            "`step_size` must be a positive integer, or a list of strictly increasing "
+            f"positive integers. Received: step_size={value!r}"
+        ) from error

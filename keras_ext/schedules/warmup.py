@@ -38,8 +38,8 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         `step`'s, of dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not an
-            integer.
+        ValueError: If an argument is out of its range; on call, if `step` is not a
+            number.
 
     Example:
 
