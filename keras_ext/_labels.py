@@ -1,6 +1,7 @@
 """Class labels as integers: which shape they come in, and which of them are none."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_ext import _checks
@@ -37,7 +38,8 @@ def without_class_axis(
         raise ValueError(
             f"{owner} expects one integer label for each prediction: y_pred of shape "
             f"{shape} goes with y_true of shape {expected}. "
-            f"Received: y_true.shape={tuple(y_true.shape)}"
+            f"Received: y_true.shape={tuple(y_true.shape)}. One-hot targets become "
+            "labels by `keras.ops.argmax(y_true, axis=-1)`."
         )
     return y_true
 
@@ -66,7 +68,13 @@ def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:
     """Return where `labels` holds the label of samples to leave out."""
     if ignore_class is None:
         return ops.zeros_like(labels, dtype="bool")
-    return ops.equal(ops.cast(labels, "float32"), float(ignore_class))
+    dtype = keras.backend.standardize_dtype(labels.dtype)
+    if not keras.backend.is_int_dtype(dtype):
+        return ops.equal(ops.cast(labels, "float32"), float(ignore_class))
+    # Not in float32, which cannot tell large integers apart.
+    if not np.iinfo(dtype).min <= ignore_class <= np.iinfo(dtype).max:
+        return ops.zeros_like(labels, dtype="bool")
+    return ops.equal(labels, ops.convert_to_tensor(ignore_class, dtype))
 
 
 def check(

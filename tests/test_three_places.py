@@ -75,16 +75,22 @@ def test_a_loss_trains_alike_in_all_three(row):
 def _losses_by_hand(model, loss_of, optimizer, row):
     import tensorflow as tf
 
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(x, y, weights):
+        with tf.GradientTape() as tape:
+            loss = loss_of(y, model(x, training=True), sample_weight=weights)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
     losses = []
     for _ in range(2):
         values, sizes = [], []
-        for x, y, weights in _batches(row):
-            with tf.GradientTape() as tape:
-                loss = loss_of(y, model(x, training=True), sample_weight=weights)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply(gradients, model.trainable_variables)
-            values.append(float(loss))
-            sizes.append(len(x))
+        for batch in _batches(row):
+            values.append(float(step(*map(tf.convert_to_tensor, batch))))
+            sizes.append(len(batch[0]))
         losses.append(np.average(values, weights=sizes))
     return losses
 

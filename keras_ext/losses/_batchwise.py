@@ -139,6 +139,11 @@ def labelled(
         ValueError: If there is not one label for each sample or, in eager execution,
             if one is not a whole number.
     """
+    if y_true is None:
+        raise ValueError(
+            f"{owner} expects one integer label for each sample. Received: "
+            "y_true=None. `keras_ext.losses.NTXent` needs no labels."
+        )
     labels = ops.convert_to_tensor(y_true)
     received = tuple(labels.shape)
     if len(received) == 2 and received[1] in (1, None):

@@ -1,10 +1,13 @@
 """Distances between embeddings, with gradients that are finite at 0."""
 
+from typing import Literal, TypeAlias
+
 import keras
 from keras import ops
 
 from keras_ext._types import Tensor
 
+Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
 DISTANCES = ("euclidean", "squared_euclidean", "cosine")
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 
@@ -16,7 +19,7 @@ def unit(x: Tensor) -> Tensor:
     return ops.where(some, x * ops.rsqrt(ops.where(some, square, 1.0)), 0.0)
 
 
-def pairwise(x: Tensor, distance: str, origin: Tensor | None = None) -> Tensor:
+def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Tensor:
     """Return the distance of each row of `x`, `(batch, dim)`, from each other row.
 
     The squares come from a matrix product, `|a - b|^2 = a.a - 2 a.b + b.b`: nothing is
@@ -42,7 +45,7 @@ def pairwise(x: Tensor, distance: str, origin: Tensor | None = None) -> Tensor:
     return square if distance == "squared_euclidean" else _root(square)
 
 
-def paired(x: Tensor, y: Tensor, distance: str) -> Tensor:
+def paired(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
     """Return the distance of each row of `x` from the same row of `y`."""
     if distance == "cosine":
         return 1.0 - ops.sum(unit(x) * unit(y), axis=-1)

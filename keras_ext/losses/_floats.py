@@ -20,7 +20,7 @@ def alike(
 
     Args:
         owner: Who asks, for the message.
-        y_true: Targets.
+        y_true: Targets; a last axis of size 1 may be missing.
         y_pred: Predictions.
         names: The expected shape by the names of its axes, for the message.
         least_rank: How many axes there must be.
@@ -30,6 +30,8 @@ def alike(
     """
     y_pred = at_least_float32(y_pred)
     y_true = ops.cast(y_true, y_pred.dtype)
+    if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+        y_true = ops.expand_dims(y_true, axis=-1)
     true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
     if len(predicted) < least_rank or not _checks.shapes_agree(true, predicted):
         raise ValueError(

@@ -50,7 +50,8 @@ class Asymmetric(keras.losses.Loss):
         sample_weight: Weights of the samples.
 
     Input shape:
-        `y_true` and `y_pred`: `(batch, ..., labels)`.
+        `y_true` and `y_pred`: `(batch, ..., labels)`; for one label, `y_true` may be
+        `(batch, ...)`.
 
     Output shape:
         A scalar; with `reduction="none"`, `(batch, ...)`.

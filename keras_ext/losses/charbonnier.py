@@ -99,9 +99,6 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     [5.0, 4.0]
     """
     epsilon = _width(epsilon)
-    y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-    if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
-        y_true = ops.expand_dims(y_true, axis=-1)
     y_true, y_pred = _floats.alike(
         "charbonnier", y_true, y_pred, "(batch, ..., outputs)"
     )

@@ -52,7 +52,9 @@ class IoU(keras.losses.Loss):
     Call arguments:
         y_true: True boxes, in pixels or in shares of the image.
         y_pred: Predicted boxes, in the same unit, each beside its true box.
-        sample_weight: Weights of the boxes. Boxes that only fill up a batch get 0.
+        sample_weight: Weights of the boxes, `(batch, ...)`; `(batch, 1)` beside
+            `(batch, boxes, 4)` gives all boxes of a sample its weight. Boxes that only
+            fill up a batch get 0.
 
     Input shape:
         `y_true` and `y_pred`: `(batch, ..., 4)`.
@@ -62,7 +64,8 @@ class IoU(keras.losses.Loss):
 
     Raises:
         ValueError: If an argument is not one of its choices; on call, if the shapes
-            differ or do not end in four coordinates.
+            differ or do not end in four coordinates, or if several boxes of an image
+            get one weight by its shape `(batch,)`.
 
     Example:
 
@@ -77,10 +80,10 @@ class IoU(keras.losses.Loss):
 
     Shares of the width and height of an image that is not square are no lengths: the
     distances and angles of `"diou"` and `"ciou"` are other ones than in pixels. A width
-    or height below 0 counts as 0, and the overlap of two boxes without area
-    as 0; values and gradients are finite for them too. Half precision is computed in
-    float32, but coordinates in pixels above 256 (bfloat16) or 2048 (float16) are
-    rounded before they get here. A mask on `y_pred` is respected.
+    or height below 0 counts as 0, and the overlap of two boxes without area as 0;
+    values and gradients are finite for them too. Half precision is computed in float32,
+    but coordinates in pixels above 256 (bfloat16) or 2048 (float16) are rounded before
+    they get here. A mask on `y_pred` is respected.
     """
 
     def __init__(
@@ -94,6 +97,20 @@ class IoU(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.form = _checks.one_of("form", form, _FORMS)
         self.bounding_box_format = _boxes.check_format(bounding_box_format)
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> Tensor:
+        """Return the weighted and reduced loss, refusing weights of whole images."""
+        received = tuple(getattr(sample_weight, "shape", (None, None)))
+        # Keras would give (batch,) to the boxes where there are as many of them.
+        if len(received) == 1 and len(ops.convert_to_tensor(y_pred).shape) > 2:
+            raise ValueError(
+                f"{self.name} expects one `sample_weight` for each box, (batch, boxes),"
+                " or (batch, 1) for all boxes of an image. "
+                f"Received: sample_weight.shape={received}"
+            )
+        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every box."""

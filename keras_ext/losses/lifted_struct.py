@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _batchwise, _distances, _row_sums
+from keras_ext.losses._distances import Distance
 
 _NAME = "lifted_struct"
 
@@ -80,7 +81,7 @@ class LiftedStruct(_batchwise.BatchwiseLoss):
     def __init__(
         self,
         margin: float = 1.0,
-        distance: str = "euclidean",
+        distance: Distance = "euclidean",
         ignore_class: int | None = None,
         reduction: Reduction | None = "sum_over_batch_size",
         name: str | None = _NAME,
@@ -115,7 +116,7 @@ def lifted_struct(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float = 1.0,
-    distance: str = "euclidean",
+    distance: Distance = "euclidean",
     ignore_class: int | None = None,
 ) -> Tensor:
     """Return the lifted structured loss of every sample, the mean over its positives.
@@ -150,7 +151,7 @@ def _lifted_struct(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float,
-    distance: str,
+    distance: Distance,
     ignore_class: int | None,
     absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Lovász-softmax loss: segmentation trained for its intersection over union."""
 
 import math
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import keras
 from keras import ops
@@ -13,10 +13,9 @@ from keras_ext.losses import _sparse
 from keras_ext.losses._batchwise import Kept, Reduced, one_weight_each
 from keras_ext.losses._masked import Masked
 
+Classes: TypeAlias = Literal["present", "all"]
 _NAME = "lovasz_softmax"
 _CLASSES = ("present", "all")
-
-Classes = Literal["present", "all"]
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -100,7 +99,7 @@ class LovaszSoftmax(keras.losses.Loss):
         self.from_logits = from_logits
         self.ignore_class = _sparse.check_ignore_class(ignore_class)
         self._masked = Masked(dtype=self.dtype)
-        self._kept = _KeptPixels(dtype=self.dtype)
+        self._kept = KeptPixels(dtype=self.dtype)
 
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -143,7 +142,6 @@ def lovasz_softmax(
     classes: Classes = "present",
     from_logits: bool = False,
     ignore_class: int | None = None,
-    absent: Tensor | None = None,
 ) -> Tensor:
     """Return the Lovász-softmax loss of every image.
 
@@ -156,8 +154,6 @@ def lovasz_softmax(
         classes: `"present"` or `"all"`.
         from_logits: Whether `y_pred` holds logits.
         ignore_class: Label of pixels that are left out.
-        absent: Booleans `(batch, ...)`, where pixels are left out whatever their label.
-            By default, none is.
 
     Returns:
         Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
@@ -170,7 +166,7 @@ def lovasz_softmax(
     >>> [float(value) for value in lovasz_softmax([[0, 1], [0, 0]], y_pred)]
     [0.1875, 0.25]
     """
-    pixels = _read(y_true, y_pred, ignore_class, absent)
+    pixels = _read(y_true, y_pred, ignore_class, None)
     return _mean_extension(pixels, classes, from_logits)
 
 
@@ -240,7 +236,7 @@ def _flat(x: Tensor, rest: int = 0) -> Tensor:
     return ops.reshape(x, (shape[0], math.prod(shape[1:end]), *shape[end:]))
 
 
-class _KeptPixels(Kept):
+class KeptPixels(Kept):
     """Tells which pixels a mask keeps."""
 
     def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:

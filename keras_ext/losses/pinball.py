@@ -124,7 +124,7 @@ def _quantile(tau: float | Sequence[float]) -> float | list[float]:
 
 def _check_shapes(y_true: Tensor, y_pred: Tensor, tau: float | list[float]) -> None:
     true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
-    outputs = (1, predicted[-1]) if predicted else ()
+    outputs = (1, predicted[-1]) if len(predicted) > 1 else ()
     if not any(_checks.shapes_agree(true, (*predicted[:-1], last)) for last in outputs):
         raise ValueError(
             "pinball expects y_pred of shape (batch, ..., outputs) and y_true of the "

@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _batchwise, _distances
+from keras_ext.losses._distances import Distance
 
 _NAME = "triplet_hard"
 
@@ -80,7 +81,7 @@ class TripletHard(_batchwise.BatchwiseLoss):
     def __init__(
         self,
         margin: float = 1.0,
-        distance: str = "euclidean",
+        distance: Distance = "euclidean",
         soft_margin: bool = False,
         ignore_class: int | None = None,
         reduction: Reduction | None = "sum_over_batch_size",
@@ -124,7 +125,7 @@ def triplet_hard(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float = 1.0,
-    distance: str = "euclidean",
+    distance: Distance = "euclidean",
     soft_margin: bool = False,
     ignore_class: int | None = None,
 ) -> Tensor:
@@ -171,7 +172,7 @@ def _triplet_hard(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float,
-    distance: str,
+    distance: Distance,
     soft_margin: bool,
     ignore_class: int | None,
     absent: Tensor | None = None,

@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _batchwise, _distances, _row_sums
+from keras_ext.losses._distances import Distance
 
 _NAME = "triplet_semi_hard"
 
@@ -77,7 +78,7 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
     def __init__(
         self,
         margin: float = 1.0,
-        distance: str = "squared_euclidean",
+        distance: Distance = "squared_euclidean",
         ignore_class: int | None = None,
         reduction: Reduction | None = "sum_over_batch_size",
         name: str | None = _NAME,
@@ -112,7 +113,7 @@ def triplet_semi_hard(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float = 1.0,
-    distance: str = "squared_euclidean",
+    distance: Distance = "squared_euclidean",
     ignore_class: int | None = None,
 ) -> Tensor:
     """Return the mean loss of every sample's semi-hard triplets in the batch.
@@ -147,7 +148,7 @@ def _triplet_semi_hard(
     y_true: Tensor,
     y_pred: Tensor,
     margin: float,
-    distance: str,
+    distance: Distance,
     ignore_class: int | None,
     absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:

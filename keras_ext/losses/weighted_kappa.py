@@ -102,13 +102,8 @@ class WeightedKappa(_batchwise.BatchwiseLoss):
     def _values(
         self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        values = weighted_kappa(
-            y_true,
-            y_pred,
-            self.num_classes,
-            weights=self.weights,
-            from_logits=self.from_logits,
-            absent=absent,
+        values = _weighted_kappa(
+            y_true, y_pred, self.num_classes, self.weights, self.from_logits, absent
         )
         return values, ~_batchwise.nobody(values)
 
@@ -129,7 +124,6 @@ def weighted_kappa(
     num_classes: int,
     weights: Weights = "quadratic",
     from_logits: bool = False,
-    absent: Tensor | None = None,
 ) -> Tensor:
     """Return the cost of every sample, in units of what chance costs in this batch.
 
@@ -142,8 +136,6 @@ def weighted_kappa(
         num_classes: Integer of at least 2, the number of classes.
         weights: `"quadratic"` or `"linear"`.
         from_logits: Whether `y_pred` holds logits.
-        absent: Booleans `(batch,)`, where samples are left out; their value is 0. By
-            default, none is.
 
     Returns:
         Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
@@ -157,7 +149,18 @@ def weighted_kappa(
     [0.0, 0.5]
     """
     num_classes = _checks.integer("num_classes", num_classes, low=2)
-    distances = _distances(num_classes, _checks.one_of("weights", weights, _WEIGHTS))
+    weights = _checks.one_of("weights", weights, _WEIGHTS)
+    return _weighted_kappa(y_true, y_pred, num_classes, weights, from_logits)
+
+
+def _weighted_kappa(
+    y_true: Tensor,
+    y_pred: Tensor,
+    num_classes: int,
+    weights: Weights,
+    from_logits: bool,
+    absent: Tensor | None = None,
+) -> Tensor:
     samples = _sparse.read(_NAME, y_true, y_pred, absent=absent, remedy=_REMEDY)
     if tuple(samples.y_pred.shape[1:]) != (num_classes,):
         raise ValueError(
@@ -168,7 +171,8 @@ def weighted_kappa(
     # NaN for a wrong label here, since it has its part in the values of all.
     present = ops.where(samples.ignored, 0.0, samples.factor)[:, None]
     own = ops.argmax(samples.targets, axis=-1)
-    costs = present * ops.take(ops.convert_to_tensor(distances, p.dtype), own, axis=0)
+    distances = ops.convert_to_tensor(_distances(num_classes, weights), p.dtype)
+    costs = present * ops.take(distances, own, axis=0)
     number = ops.maximum(ops.sum(ops.where(samples.ignored, 0.0, 1.0)), 1.0)
     number = ops.cast(number, p.dtype)
     mean_cost, mean_p = (ops.sum(x, axis=0) / number for x in (costs, present * p))

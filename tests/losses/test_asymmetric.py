@@ -186,7 +186,7 @@ def test_bad_arguments(arguments, match):
         asymmetric(y_true, probabilities, **arguments)
 
 
-@pytest.mark.parametrize("shapes", [((4, 2), (4, 3)), ((4,), (4, 1)), ((4,), (4,))])
+@pytest.mark.parametrize("shapes", [((4, 2), (4, 3)), ((4,), (4, 2)), ((4,), (4,))])
 def test_bad_shapes(shapes):
     match = r"asymmetric expects .* same shape \(batch, ..., labels\). .*y_true.shape="
     with pytest.raises(ValueError, match=match):
@@ -204,3 +204,10 @@ def test_config_keeps_every_argument():
         "from_logits": True,
         "dtype": "float64",
     }
+
+
+def test_one_label_needs_no_axis_in_the_targets():
+    y_true, y_pred = np.array([1.0, 0.0]), np.array([[0.25], [0.5]])
+    np.testing.assert_array_equal(
+        asymmetric(y_true, y_pred), asymmetric(y_true[:, None], y_pred)
+    )

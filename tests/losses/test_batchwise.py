@@ -289,6 +289,21 @@ def test_class_weights_of_0_in_fit(cls):
     assert history["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("cls", LABELLED)
+def test_labels_must_be_given(cls):
+    with pytest.raises(ValueError, match=f"{cls().name} expects .*label.*y_true=None"):
+        cls()(None, case(cls)[1])
+
+
+@pytest.mark.parametrize("cls", LABELLED)
+def test_a_large_label_beside_that_to_ignore_is_not_ignored(cls):
+    y_true, y_pred = case(cls)
+    large = np.int32(2**24) + y_true.astype("int32")
+    expected = cls(ignore_class=int(y_true.min()))(y_true, y_pred)
+    actual = cls(ignore_class=int(large.min()))(large, y_pred)
+    np.testing.assert_array_equal(actual, expected)
+
+
 WRONG = [0.5, np.nan, np.inf]
 
 

@@ -278,3 +278,18 @@ def test_config_keeps_every_argument():
         "bounding_box_format": "yxyx",
         "dtype": "float64",
     }
+
+
+def test_a_weight_per_image_is_refused_and_one_for_its_boxes_is_not():
+    boxes = np.array([[[0, 0, 2, 2], [0, 0, 1, 1]]] * 2, "float32")
+    moved = boxes + np.array([1, 0, 1, 0], "float32")
+    weights = np.array([1.0, 0.0], "float32")
+    with pytest.raises(ValueError, match=r"\(batch, boxes\).*shape=\(2,\)"):
+        IoU()(boxes, moved, sample_weight=weights)
+    both = np.repeat(weights[:, None], 2, axis=1)
+    spread, given = (
+        float(IoU()(boxes, moved, sample_weight=one))
+        for one in (weights[:, None], both)
+    )
+    assert spread == given
+    assert np.isfinite(IoU()(boxes[:, 0], moved[:, 0], sample_weight=weights))

@@ -122,8 +122,6 @@ def test_ignored_pixels_are_as_good_as_cut_out(classes):
     expected = values(some[:1, kept], probabilities[:1, kept], classes)
     actual = values(some[:1], probabilities[:1], classes, ignore_class=VOID)
     np.testing.assert_allclose(actual, expected, rtol=1e-6)
-    actual = values(labels[:1], probabilities[:1], classes, absent=~kept[None])
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 @needs_double_precision

@@ -123,6 +123,7 @@ def test_bad_tau(tau, match):
         ((4, 2), (4, 3), 0.5, r"the same shape, or with a last axis of 1. .*\(4, 2\)"),
         ((1, 3), (4, 3), 0.5, r"y_true.shape=\(1, 3\), y_pred.shape=\(4, 3\)"),
         ((4, 3), (4, 1), 0.5, r"y_true.shape=\(4, 3\), y_pred.shape=\(4, 1\)"),
+        ((4,), (4,), 0.5, r"y_pred of shape \(batch, ..., outputs\).*shape=\(4,\)"),
         ((), (), 0.5, r"y_pred of shape \(batch, ..., outputs\)"),
         ((4, 1), (4, 3), [0.1, 0.9], r"each entry of y_pred's last axis.*2 numbers"),
     ],
