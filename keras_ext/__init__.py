@@ -1,22 +1,32 @@
-"""Layers, models, losses, metrics, schedules, callbacks and a Trainer for Keras 3.
+"""Layers, models, losses, metrics, optimizers, callbacks and a Trainer for Keras 3.
 
-The component rooms (`layers`, `models`, `losses`, `metrics`, `schedules`, `callbacks`)
-use only Keras's public API and run on every Keras backend. `Trainer` and `Loop` need
-the TensorFlow backend; they are loaded when first asked for, so that importing
-`keras_ext` costs next to nothing and never imports TensorFlow by itself.
+The component rooms (`layers`, `models`, `losses`, `metrics`, `optimizers`, `schedules`,
+`callbacks`) use only Keras's public API and run on every Keras backend. `Trainer`,
+`SharpnessAwareTrainer` and `Loop` need the TensorFlow backend; they are loaded when
+first asked for, so that importing `keras_ext` costs next to nothing and never imports
+TensorFlow by itself.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from keras_ext import callbacks, layers, losses, metrics, models, schedules
+from keras_ext import (
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    schedules,
+)
 
 if TYPE_CHECKING:
-    from keras_ext.training import Loop, Trainer
+    from keras_ext.training import Loop, SharpnessAwareTrainer, Trainer
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Loop",
+    "SharpnessAwareTrainer",
     "Trainer",
     "__version__",
     "callbacks",
@@ -24,14 +34,15 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "optimizers",
     "schedules",
 ]
 
-_LAZY = ("Loop", "Trainer")
+_LAZY = ("Loop", "SharpnessAwareTrainer", "Trainer")
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Trainer` and `Loop`, and with them TensorFlow, on first use."""
+    """Load what needs TensorFlow, and with it TensorFlow, on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module 'keras_ext' has no attribute {name!r}")
     from keras_ext import training

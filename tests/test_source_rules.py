@@ -143,9 +143,9 @@ def test_one_public_class_per_file_named_after_it(room):
     [
         *PUBLIC,
         keras_ext.Trainer,
+        keras_ext.SharpnessAwareTrainer,
         keras_ext.Loop,
         keras_ext.training.Epoch,
-        keras_ext.training.SharpnessAwareTrainer,
     ],
 )
 def test_docstring_has_its_sections_in_order(thing):

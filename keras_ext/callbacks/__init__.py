@@ -1,4 +1,4 @@
-"""Callbacks: exact learning rates, logs that lose nothing, runs that can be resumed.
+"""Callbacks: rates, logs, averages of the weights, runs that can be resumed.
 
 `Checkpoint` needs the TensorFlow backend and is loaded when first asked for.
 """
@@ -9,6 +9,7 @@ from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 from keras_ext.callbacks.nan_guard import NaNGuard
 from keras_ext.callbacks.time_limit import TimeLimit
+from keras_ext.callbacks.weight_averaging import WeightAveraging
 
 if TYPE_CHECKING:
     from keras_ext.training.checkpoint import Checkpoint
@@ -19,6 +20,7 @@ __all__ = [
     "LearningRateScheduler",
     "NaNGuard",
     "TimeLimit",
+    "WeightAveraging",
 ]
 
 

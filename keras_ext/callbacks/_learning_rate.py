@@ -8,10 +8,10 @@ from keras import ops
 def single_optimizers(optimizer: Any) -> list[Any]:
     """Return the optimizers that have a rate each: it, or those it is made of.
 
-    A `LossScaleOptimizer` stands for the optimizer inside; a `MultiOptimizer` for its
-    parts, of which there may be none before it is built.
+    A `LossScaleOptimizer` or `Lookahead` stands for the optimizer inside; a
+    `MultiOptimizer` for its parts, of which there may be none before it is built.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner = _innermost(optimizer)
     return list(getattr(inner, "optimizers", [inner]))
 
 
@@ -24,7 +24,7 @@ def read_learning_rate(optimizer: Any) -> float:
 def read_learning_rates(optimizer: Any) -> dict[str, float]:
     """Return all rates under the names that Keras's callbacks log them by."""
     singles = single_optimizers(optimizer)
-    if hasattr(getattr(optimizer, "inner_optimizer", optimizer), "optimizers"):
+    if hasattr(_innermost(optimizer), "optimizers"):
         return {f"learning_rate_{one.name}": read_learning_rate(one) for one in singles}
     if getattr(singles[0], "learning_rate", None) is None:
         return {}
@@ -42,3 +42,9 @@ def step_counter(optimizer: Any) -> Any:
 def read_step(optimizer: Any) -> int:
     """Return the step for which a single optimizer would ask its schedule now."""
     return int(ops.convert_to_numpy(ops.convert_to_tensor(step_counter(optimizer))))
+
+
+def _innermost(optimizer: Any) -> Any:
+    while hasattr(optimizer, "inner_optimizer"):
+        optimizer = optimizer.inner_optimizer
+    return optimizer

@@ -7,7 +7,7 @@ if keras.backend.backend() != "tensorflow":
         "keras_ext.Trainer, Loop and callbacks.Checkpoint need Keras's TensorFlow "
         f"backend. Received: backend {keras.backend.backend()!r}. Set the environment "
         "variable KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, "
-        "metrics, schedules and the other callbacks run on every backend."
+        "metrics, schedules, optimizers and the other callbacks run on every backend."
     )
 
 from keras_ext.training.chunks import Chunk
@@ -15,6 +15,7 @@ from keras_ext.training.epoch import Epoch
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop
 from keras_ext.training.preemption import Preempted
+from keras_ext.training.sharpness_aware_trainer import SharpnessAwareTrainer
 from keras_ext.training.trainer import Trainer
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Epoch",
     "Loop",
     "Preempted",
+    "SharpnessAwareTrainer",
     "StepLogs",
     "Trainer",
 ]

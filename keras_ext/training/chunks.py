@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ext.training.hook_frequency import act
+
 _BLOCK_BYTES = 2**24
 _MOST_BATCHES = 256
 
@@ -103,9 +105,9 @@ class Rows(Chunk):
         block = batches_at_once(self.arrays, self.batch_size)
         for part in self.cut(lambda: block):
             for batch in part._gathered():
-                for callback in self.step_hooks:
-                    callback.before_compiled_step()
+                act(self.step_hooks, "before")
                 yield batch
+                act(self.step_hooks, "after")
 
     def _gathered(self) -> Iterator[Any]:
         """Yield the batches, gathered together and then cut apart."""

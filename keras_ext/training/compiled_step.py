@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_ext.training import compilation
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
+from keras_ext.training.hook_frequency import act, traced_with
 from keras_ext.training.replicas import joined_logs, run_on_shares
 from keras_ext.training.traces import Trace, Traces, spec_of_any_length
 
@@ -113,7 +114,7 @@ class CompiledStep:
     def _loop_over(self, chunk: Rows) -> Any:
         self._made += len(chunk)
         # A schedule is compiled with the loop, so another one means another loop.
-        hooks = [(one, getattr(one, "schedule", None)) for one in chunk.step_hooks]
+        hooks = [(one, traced_with(one)) for one in chunk.step_hooks]
         if hooks != self._step_hooks:
             self._compiled.clear()
             self._step_hooks = hooks
@@ -138,10 +139,12 @@ class CompiledStep:
 
             def body(number: Any, logs: Any) -> Any:
                 del logs
-                for callback, _ in self._step_hooks:
-                    callback.before_compiled_step()
+                callbacks = [callback for callback, _ in self._step_hooks]
+                act(callbacks, "before")
                 batch = take_batch(data, order, number, batch_size)
-                return number + 1, trace.function(batch)
+                outputs = trace.function(batch)
+                act(callbacks, "after")
+                return number + 1, outputs
 
             return tf.while_loop(lambda i, _: i < stop, body, (first, nothing))[1]
 

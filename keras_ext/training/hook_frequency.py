@@ -48,17 +48,34 @@ def next_stop(
 
 
 def step_hooks(callbacks: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the callbacks that act before every step, in compiled code.
+    """Return the callbacks that act at every step, in compiled code.
 
-    They have a method `before_compiled_step()`, which is traced into the loop over the
-    steps of a call. `on_train_batch_begin` is called as well, before the first.
+    They have a method `before_compiled_step()` or `after_compiled_step()`, which is
+    traced into the loop over the steps of a call. The hooks for batches are called as
+    well: `on_train_batch_begin` before the first step, `on_train_batch_end` after the
+    last.
     """
     return tuple(
         callback
         for callback in callbacks
-        if hasattr(callback, "before_compiled_step")
-        and _frequency(callback, "train") == math.inf
+        if _hooks_of(callback) and _frequency(callback, "train") == math.inf
     )
+
+
+def act(callbacks: Iterable[Any], moment: Literal["before", "after"]) -> None:
+    """Have the callbacks act that `step_hooks` has returned, at one step."""
+    for callback in callbacks:
+        hook = getattr(callback, f"{moment}_compiled_step", None)
+        if hook is not None:
+            hook()
+
+
+def traced_with(callback: Any) -> Any:
+    """Return what compiled hooks of a callback hold on to: another needs another trace.
+
+    The attribute `traced_with`, or the `schedule` of one that sets rates.
+    """
+    return getattr(callback, "traced_with", getattr(callback, "schedule", None))
 
 
 def _frequency(callback: Any, mode: str) -> float:
@@ -80,21 +97,27 @@ _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
 
 
 def _can_be_traced(callback: Any) -> bool:
-    """Whether what acts before every step, if anything, can be compiled."""
-    hook = getattr(callback, "before_compiled_step", None)
-    if hook is None or callback.model is None:
+    """Whether what acts at every step, if anything, can be compiled."""
+    hooks = _hooks_of(callback)
+    if not hooks or callback.model is None:
         return True
-    schedule = getattr(callback, "schedule", None)
+    holds = traced_with(callback)
     known, traceable = _traceable.get(callback, (None, None))
-    if traceable is None or known is not schedule:
+    if traceable is None or known is not holds:
         try:
-            tf.function(hook, autograph=False).get_concrete_function()
+            for hook in hooks:
+                tf.function(hook, autograph=False).get_concrete_function()
             traceable = True
         except (TypeError, ValueError, AttributeError, NotImplementedError):
             # A schedule with Python's `if` in it, for instance: it is called eagerly.
             traceable = False
-        _traceable[callback] = (schedule, traceable)
+        _traceable[callback] = (holds, traceable)
     return traceable
+
+
+def _hooks_of(callback: Any) -> list[Any]:
+    names = ("before_compiled_step", "after_compiled_step")
+    return [getattr(callback, name) for name in names if hasattr(callback, name)]
 
 
 def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:

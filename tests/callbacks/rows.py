@@ -14,6 +14,7 @@ CALLBACKS: dict[str, Callable[[Any], Any]] = {
     ),
     "NaNGuard": lambda folder: callbacks.NaNGuard(),
     "TimeLimit": lambda folder: callbacks.TimeLimit("1h"),
+    "WeightAveraging": lambda folder: callbacks.WeightAveraging(),
 }
 if keras.backend.backend() == "tensorflow":
     CALLBACKS["Checkpoint"] = lambda folder: callbacks.Checkpoint(folder)

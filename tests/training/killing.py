@@ -66,6 +66,7 @@ KINDS = (
     _kind("dataset", "loop", "many steps", "epoch"),
     _kind("dataset", "loop", "every step", "7"),
     _kind("arrays", "fit", "many steps", "7", "xla"),
+    _kind("arrays", "fit", "many steps", "epoch", "averaged"),
 )
 
 

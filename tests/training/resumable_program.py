@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_ext
-from keras_ext.callbacks import Checkpoint, CSVLogger
+from keras_ext.callbacks import Checkpoint, CSVLogger, WeightAveraging
 from keras_ext.training.checkpoint_files import CheckpointFiles
 
 EPOCHS = 6
@@ -36,7 +36,7 @@ def make_data(kind):
     return train, validation
 
 
-def make_trainer(xla):
+def make_trainer(xla, averaged):
     """Return a compiled Trainer: everything that has a state is in it."""
     layers = [
         keras.Input((8, 8, 1)),
@@ -51,8 +51,9 @@ def make_trainer(xla):
     ]
     trainer = keras_ext.Trainer(keras.Sequential(layers))
     schedule = keras_ext.schedules.OneCycle(0.01, total_steps=100)
+    optimizer = keras.optimizers.Adam(schedule, use_ema=not averaged, ema_momentum=0.9)
     trainer.compile(
-        keras.optimizers.Adam(schedule, use_ema=True, ema_momentum=0.9),
+        keras_ext.optimizers.Lookahead(optimizer) if averaged else optimizer,
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
         jit_compile=xla,
@@ -127,6 +128,7 @@ def main():
     parser.add_argument("--driver", choices=["fit", "loop"], default="fit")
     parser.add_argument("--every-step", action="store_true")
     parser.add_argument("--xla", action="store_true")
+    parser.add_argument("--averaged", action="store_true")
     parser.add_argument("--save-freq", default="epoch")
     parser.add_argument("--slow", type=float, default=0.0)
     parser.add_argument("--slow-files", type=float, default=0.0)
@@ -134,9 +136,11 @@ def main():
     make_slow_files(options.slow_files)
     data, validation = make_data(options.data)
     keras.utils.set_random_seed(options.seed)
-    trainer = make_trainer(options.xla)
+    trainer = make_trainer(options.xla, options.averaged)
     frequency = options.save_freq
+    averages = [WeightAveraging(decay=0.9)] if options.averaged else []
     callbacks = [
+        *averages,
         keras.callbacks.EarlyStopping("val_loss", patience=4),
         CSVLogger(options.folder / "log.csv", update_freq=5),
         Checkpoint(

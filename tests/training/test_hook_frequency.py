@@ -345,6 +345,28 @@ class TestStepHooks:
         found = step_hooks([acting, *others[:1], schedule, seen_by_python])
         assert found == (acting, schedule)
 
+    def test_callbacks_act_before_and_after_every_step(self, no_hurry):
+        class Acting(keras.callbacks.Callback):
+            batch_hook_freq = "epoch"
+
+            def __init__(self):
+                super().__init__()
+                self.early = tf.Variable(0, dtype="int64")
+                self.late = tf.Variable(0, dtype="int64")
+
+            def before_compiled_step(self):
+                self.early.assign_add(self.model.optimizer.iterations)
+
+            def after_compiled_step(self):
+                self.late.assign_add(self.model.optimizer.iterations)
+
+        acting = Acting()
+        trainer = trained([acting], size=10, epochs=1)
+        steps = int(trainer.optimizer.iterations)
+        assert steps == 7
+        assert int(acting.early) == sum(range(steps))
+        assert int(acting.late) == sum(range(1, steps + 1))
+
     @pytest.mark.parametrize(
         ("kind", "as_dataset", "options", "schedule"),
         [

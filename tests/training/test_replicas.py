@@ -42,8 +42,9 @@ class EveryBatch(keras.callbacks.Callback):
 
 def train(strategy, drive):
     with strategy.scope() if strategy else contextlib.nullcontext():
-        trainer = keras_ext.Trainer(network(), seed=1)
-        trainer.compile(keras.optimizers.Adam(0.01), **CLASSIFY)
+        trainer = KINDS.get(drive, keras_ext.Trainer)(network(), seed=1)
+        make_optimizer = OPTIMIZERS.get(drive, keras.optimizers.Adam)
+        trainer.compile(make_optimizer(0.01), **CLASSIFY)
     return {**drive(trainer), "weights": trainer.get_weights()}
 
 
@@ -88,8 +89,29 @@ def weighted(trainer):
     return {**history.history, **evaluated, "predicted": predicted}
 
 
+def averaged(trainer):
+    average = keras_ext.callbacks.WeightAveraging(decay=0.9, start_epoch=1)
+    options = {"validation_data": (X[:21], LABELS[:21]), "callbacks": [average]}
+    return trainer.fit(X, LABELS, 16, 3, verbose=0, **options).history
+
+
+def uphill(trainer):
+    return arrays(trainer)
+
+
+def ahead(trainer):
+    return arrays(trainer)
+
+
+def look_ahead(rate):
+    inner = keras_ext.optimizers.RectifiedAdam(rate, weight_decay=0.1)
+    return keras_ext.optimizers.Lookahead(inner, 3)
+
+
+KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
+OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for drive in (arrays, step_by_step, data, loop, weighted):
+for drive in (arrays, step_by_step, data, loop, weighted, averaged, uphill, ahead):
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
     differences = {
@@ -117,7 +139,17 @@ def differences():
 
 
 @pytest.mark.parametrize(
-    "drive", ["arrays", "step_by_step", "data", "loop", "weighted"]
+    "drive",
+    [
+        "arrays",
+        "step_by_step",
+        "data",
+        "loop",
+        "weighted",
+        "averaged",
+        "uphill",
+        "ahead",
+    ],
 )
 def test_two_replicas_compute_what_one_does(differences, drive):
     assert "weights" in differences[drive]

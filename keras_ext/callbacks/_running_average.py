@@ -1,0 +1,149 @@
+"""An average of weights that grows by one term at a time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_ext._powers import one_minus_power
+from keras_ext._types import Tensor
+
+
+class RunningAverage:
+    """The average of the values that variables had at some moments.
+
+    In float32 at least, without a bias towards the first value: every term has its full
+    weight, whatever their number.
+
+    Args:
+        variables: The variables.
+        decay: Float in [0, 1), by which the weights of all terms shrink whenever one is
+            added. `None`: all have the same.
+        every: Positive integer, how many offered terms it takes to add one.
+        paused: Whether no term is taken until `active` is set to `True`.
+    """
+
+    def __init__(
+        self,
+        variables: Sequence[Any],
+        decay: float | None,
+        every: int = 1,
+        *,
+        paused: bool = False,
+    ) -> None:
+        self.variables = list(variables)
+        self.active = _variable("active", dtype="bool")
+        self._decay = decay
+        self._every = every
+        self._always = every == 1 and not paused
+        self._values = [
+            _variable("average", variable.shape, _precise(variable.dtype))
+            for variable in variables
+        ]
+        self._count = _variable("count")
+        self._offered = _variable("offered")
+        self._in_compiled_steps = _variable("in_compiled_steps")
+
+    def is_of(self, variables: Sequence[Any]) -> bool:
+        """Whether it is the average of these variables."""
+        return [id(one) for one in self.variables] == [id(one) for one in variables]
+
+    @property
+    def count(self) -> int:
+        """The number of terms."""
+        return int(ops.convert_to_numpy(self._count))
+
+    def reset(self) -> None:
+        """Forget all terms."""
+        # The values, too: a NaN in them would stay there for ever.
+        for variable in (*self._values, *self._counters()):
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
+
+    def offer(self) -> None:
+        """Add the values of now, if it is their turn; in compiled code, too."""
+        if self._always:
+            self.add_values(self.variables)
+            return
+        active = ops.copy(self.active)
+        self._offered.assign_add(ops.cast(active, self._offered.dtype))
+        due = active & (ops.copy(self._offered) % self._every == 0)
+        values = ops.cond(
+            due,
+            lambda: self._with(self.variables),
+            lambda: [ops.copy(value) for value in self._values],
+        )
+        self._assign(values, ops.cast(due, self._count.dtype))
+
+    def offer_in_compiled_step(self) -> None:
+        """Do that where no other code can see it, and note that."""
+        self.offer()
+        self._in_compiled_steps.assign_add(1)
+
+    def was_offered(self) -> bool:
+        """Return whether that was done since it was asked last."""
+        made = bool(ops.convert_to_numpy(self._in_compiled_steps))
+        if made:
+            self._in_compiled_steps.assign(0)
+        return made
+
+    def add_values(self, values: Sequence[Any]) -> None:
+        """Add these values, one for every variable; more of them do not count."""
+        self._assign(self._with(values[: len(self.variables)]), 1)
+
+    def values(self, and_also: Sequence[Any] | None = None) -> list[Tensor]:
+        """Return the average, for the variables.
+
+        Args:
+            and_also: One term more to take into account. Default: `None`.
+        """
+        values = self._values if and_also is None else self._with(and_also)
+        return [
+            ops.cast(ops.copy(value), variable.dtype)
+            for value, variable in zip(values, self.variables, strict=True)
+        ]
+
+    def get_state(self) -> dict[str, Any]:
+        """Return all that it is made of, as plain data."""
+        return {
+            "values": [ops.copy(value) for value in self._values],
+            "counters": [int(ops.convert_to_numpy(one)) for one in self._counters()],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` has returned."""
+        for variable, value in zip(self._values, state["values"], strict=True):
+            variable.assign(value)
+        for counter, number in zip(self._counters(), state["counters"], strict=True):
+            counter.assign(number)
+
+    def _counters(self) -> tuple[Any, ...]:
+        return self._count, self._offered, self._in_compiled_steps
+
+    def _with(self, values: Sequence[Any]) -> list[Tensor]:
+        """Return the values with one term more."""
+        count = ops.cast(ops.copy(self._count), "float32") + 1
+        if self._decay is None:
+            share = 1 / count
+        else:
+            share = (1 - self._decay) / one_minus_power(self._decay, count)
+        return [
+            old + ops.cast(share, old.dtype) * (ops.cast(new, old.dtype) - old)
+            for old, new in zip(
+                map(ops.copy, self._values), map(ops.copy, values), strict=True
+            )
+        ]
+
+    def _assign(self, values: Sequence[Tensor], terms: Any) -> None:
+        for variable, value in zip(self._values, values, strict=True):
+            variable.assign(value)
+        self._count.assign_add(terms)
+
+
+def _variable(name: str, shape: Sequence[int] = (), dtype: str = "int") -> Any:
+    return keras.Variable("zeros", shape=shape, dtype=dtype, trainable=False, name=name)
+
+
+def _precise(dtype: Any) -> str:
+    name = keras.backend.standardize_dtype(dtype)
+    return str(keras.backend.result_type(name, "float32"))

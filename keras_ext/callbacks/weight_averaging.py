@@ -1,0 +1,337 @@
+"""Averages of the weights, evaluated, saved and kept in their place."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+from keras_ext import _checks
+from keras_ext.callbacks._batch_norm import reestimate, statistics_of
+from keras_ext.callbacks._learning_rate import single_optimizers
+from keras_ext.callbacks._running_average import RunningAverage
+
+
+class WeightAveraging(keras.callbacks.Callback):
+    """Averages the weights over the training, and evaluates and keeps the average.
+
+    The average of the weights along the way generalizes better than those of the last
+    step, for the price of one more copy. Two kinds, of weights `w` that are taken after
+    `t = 1, 2, ...` steps or epochs:
+
+    - `"ema"`, exponential, of the last steps: the weight of what was taken `k` steps
+      before the last is proportional to `decay^k`. It can be used at any time.
+    - `"swa"`, stochastic weight averaging: the plain mean of the weights at the ends of
+      epochs, from `start_epoch` on. Meant for the last quarter or so of a training,
+      with a learning rate that is constant or cyclical by then.
+
+    The training itself goes on with its own weights. The average takes their place in
+    the model from the beginning of the validation, or from the end of the epoch if
+    there is none, until the next step; and for good when training ends.
+
+    Reference: B. T. Polyak, A. B. Juditsky, "Acceleration of Stochastic Approximation
+    by Averaging", 1992, https://doi.org/10.1137/0330046; P. Izmailov, D. Podoprikhin,
+    T. Garipov, D. Vetrov, A. G. Wilson, "Averaging Weights Leads to Wider Optima and
+    Better Generalization", 2018, https://arxiv.org/abs/1803.05407.
+
+    Args:
+        averaging: `"ema"` or `"swa"`. Default: `"ema"`.
+        decay: Float in [0, 1), for `"ema"` only. Default: 0.999.
+        update_freq: When to take the weights: after every `"batch"`, every so many
+            batches (a positive integer), or every `"epoch"`. Default: `None`, which
+            means `"batch"` for `"ema"` and `"epoch"` for `"swa"`.
+        start_epoch: Non-negative integer, number of the first epoch (from 0) in which
+            weights are taken. Default: 0.
+        batch_norm_data: Batches, such as a `tf.data.Dataset`, a `keras.utils.PyDataset`
+            or a list, each `x`, `(x, y)` or `(x, y, sample_weight)`. The moving
+            statistics of `keras.layers.BatchNormalization` belong to the weights of the
+            last steps, not to their average; these batches are passed through the model
+            with the average in it, and the statistics set to the means over them.
+            Default: `None`, they stay as they are, which will do for `"ema"` with a
+            decay that is not too close to 1.
+        batch_norm_freq: When to do that: `"train_end"`, or `"epoch"`: whenever the
+            average takes the place of the weights, so that every validation and saved
+            model has statistics that fit. Default: `"train_end"`.
+
+    Raises:
+        TypeError: If `batch_norm_data` can't be iterated over again and again.
+        ValueError: If an argument is out of range; when training begins, if the
+            optimizer keeps an average itself (`use_ema`), or if batches are to be
+            counted and `Model.fit` has `steps_per_execution > 1`.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ext.callbacks import WeightAveraging
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(keras.optimizers.SGD(0.9), loss="mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 1))
+    >>> y = 3 * x + np.random.default_rng(1).normal(size=(64, 1))
+    >>> average = WeightAveraging("swa", start_epoch=5)
+    >>> history = model.fit(
+    ...     x, y, batch_size=4, epochs=20, verbose=0, callbacks=[average]
+    ... )
+    >>> history.history["loss"][-1] > model.evaluate(x, y, verbose=0)
+    True
+
+    Beyond `use_ema` of Keras's optimizers: the mean of epochs, a start, any optimizer,
+    statistics of batch normalization, and no bias towards the first weights. Trainable
+    weights are averaged, in float32 at least.
+
+    `keras.callbacks.ModelCheckpoint`, as all that acts at the end of an epoch, finds
+    the average in the model: with validation data wherever it stands in the list,
+    without only behind this callback. Put `EarlyStopping(restore_best_weights=True)`
+    before it, so that statistics are taken for the best average, not the last.
+    Within an epoch, others see the weights of the training.
+
+    In `keras_ext.Trainer.fit` and other loops that make many steps per call, weights
+    are taken in the compiled call, after every step; elsewhere between two calls, one
+    variable after the other, which a small model feels. With a
+    `keras_ext.callbacks.Checkpoint` in `Trainer.fit` and `Loop`, the average is saved,
+    and the run continued to the bit. In `Model.fit`, a Checkpoint knows nothing of
+    other callbacks: the average would begin anew, from itself where it was saved in the
+    place of the weights.
+    """
+
+    def __init__(
+        self,
+        averaging: Literal["ema", "swa"] = "ema",
+        decay: float = 0.999,
+        *,
+        update_freq: Literal["batch", "epoch"] | int | None = None,
+        start_epoch: int = 0,
+        batch_norm_data: Iterable[Any] | None = None,
+        batch_norm_freq: Literal["train_end", "epoch"] = "train_end",
+    ) -> None:
+        super().__init__()
+        self.averaging = _checks.one_of("averaging", averaging, ("ema", "swa"))
+        self.decay = _checks.number("decay", decay, low=0, high=1, open_high=True)
+        if averaging == "swa" and decay != 0.999:
+            raise ValueError(
+                "`decay` is used by averaging='ema' only. Received: averaging='swa', "
+                f"decay={decay!r}. Leave `decay` out or change the average."
+            )
+        self.update_freq = _frequency(update_freq)
+        self.start_epoch = _checks.non_negative_int("start_epoch", start_epoch)
+        self.batch_norm_data = _repeatable(batch_norm_data)
+        self.batch_norm_freq = _checks.one_of(
+            "batch_norm_freq", batch_norm_freq, ("train_end", "epoch")
+        )
+        # Batches from one term to the next; 0: epochs.
+        every: Any = update_freq or ("batch" if averaging == "ema" else "epoch")
+        self._every: int = {"batch": 1, "epoch": 0}.get(every, every)
+        self._average: RunningAverage | None = None
+        # What the model has of its own, while the average is in its place.
+        self._own: list[Any] | None = None
+        self._statistics: list[Any] = []
+        self._running = self._is_active = self._taken = False
+        self._can_be_traced = True
+
+    @property
+    def batch_hook_freq(self) -> Literal["epoch", 1]:
+        """How often `keras_ext.Loop` has to call the hooks for batches."""
+        return "epoch" if self._can_be_traced or not self._every else 1
+
+    @property
+    def traced_with(self) -> Any:
+        """What `after_compiled_step` holds on to."""
+        return self._average
+
+    def get_state(self) -> dict[str, Any]:
+        """Return the average, and the model's own weights if it is in their place."""
+        if self._average is None:
+            return {}
+        state = self._average.get_state()
+        return {**state, "own": self._own, "taken": self._taken}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from there; the model has the weights that it had then."""
+        average = self._prepared()
+        if state and average is not None:
+            average.set_state(state)
+            self._own, self._taken = state["own"], state["taken"]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Check that there can be an average, and begin it."""
+        self._check_optimizer()
+        self._check_frequency()
+        self._own, self._is_active, self._taken = None, False, False
+        self._running, self._thread = True, threading.get_ident()
+        average = self._prepared()
+        if average is not None:
+            average.reset()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Have the training go on with its own weights."""
+        self._take_out()
+        self._taken, self._is_active = False, epoch >= self.start_epoch
+        # The variables of a model that is not built come with its first step.
+        self._can_be_traced = self._prepared() is not None
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Have the training go on with its own weights."""
+        self._take_out()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Take the weights, unless compiled code has done it."""
+        if not self._every:
+            return
+        self._check_thread()
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        average = self._average or self._prepared()
+        if average is not None and not average.was_offered():
+            average.offer()
+
+    def after_compiled_step(self) -> None:
+        """Take the weights after the step; called by `keras_ext.Loop`."""
+        if self._every and self._average is not None:
+            self._average.offer_in_compiled_step()
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Have the average evaluated, if it is the training's validation."""
+        if self._running:
+            self._put_in(with_this_epoch=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Take the weights, and leave the average to what else acts now."""
+        average = self._average or self._prepared()
+        if average is not None and not self._every and self._is_active:
+            average.add_values(self._own or average.variables)
+            self._taken = True
+        self._put_in()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Leave the average in the model."""
+        if not self._running:
+            return
+        self._put_in()
+        if self._own and self.batch_norm_freq == "train_end":
+            self._reestimate()
+        self._own, self._running = None, False
+
+    def _prepared(self) -> RunningAverage | None:
+        """Return the average of the model's weights, `None` if it has none yet."""
+        variables = self.model.trainable_variables
+        if not (self.model.built and variables):
+            return None
+        if self._average is None or not self._average.is_of(variables):
+            self._statistics = self._found_statistics()
+            self._average = RunningAverage(
+                variables,
+                self.decay if self.averaging == "ema" else None,
+                self._every or 1,
+                paused=self.start_epoch > 0,
+            )
+        self._average.active.assign(self._is_active)
+        return self._average
+
+    def _found_statistics(self) -> list[Any]:
+        if self.batch_norm_data is None:
+            return []
+        found = statistics_of(self.model)
+        if not found:
+            raise ValueError(
+                "`batch_norm_data` is for models with batch normalization. Received: "
+                f"the model {self.model.name!r}, which has no BatchNormalization that "
+                "trains. Leave it out."
+            )
+        return found
+
+    def _put_in(self, *, with_this_epoch: bool = False) -> None:
+        """Have the average take the place of the model's weights.
+
+        Args:
+            with_this_epoch: Whether the weights of now count, if epochs do and they are
+                not taken yet.
+        """
+        average = self._average
+        if average is None or self._own is not None:
+            return
+        if with_this_epoch and not (self._every or self._taken) and self._is_active:
+            values = average.values(and_also=average.variables)
+        elif average.count:
+            values = average.values()
+        else:
+            return
+        self._own = [ops.copy(one) for one in (*average.variables, *self._statistics)]
+        for variable, value in zip(average.variables, values, strict=True):
+            variable.assign(value)
+        if self.batch_norm_freq == "epoch":
+            self._reestimate()
+
+    def _take_out(self) -> None:
+        """Give the model its own weights back, if the average is in their place."""
+        if self._own is None or self._average is None:
+            return
+        variables = (*self._average.variables, *self._statistics)
+        for variable, value in zip(variables, self._own, strict=True):
+            variable.assign(value)
+        self._own = None
+
+    def _reestimate(self) -> None:
+        if self.batch_norm_data is not None:
+            reestimate(self.model, _batches(self.batch_norm_data))
+
+    def _check_optimizer(self) -> None:
+        optimizers = single_optimizers(getattr(self.model, "optimizer", None))
+        if any(getattr(one, "use_ema", False) for one in optimizers):
+            raise ValueError(
+                "WeightAveraging and the optimizer's `use_ema=True` would each put an "
+                "average into the model. Received: both. Leave one of them out."
+            )
+
+    def _check_frequency(self) -> None:
+        compiled = getattr(self.model, "steps_per_execution", 1)
+        steps = (self.params or {}).get("steps_per_execution", compiled)
+        if self._every and steps != 1:
+            raise ValueError(
+                "WeightAveraging must see every batch, and the model was compiled with "
+                f"steps_per_execution={steps}. Compile it with steps_per_execution=1, "
+                "use keras_ext.Trainer.fit, or average with update_freq='epoch'."
+            )
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "Keras calls a callback that is passed alone from other threads while "
+                "training goes on. Expected: a list, `callbacks=[WeightAveraging()]`."
+            )
+
+
+def _frequency(update_freq: Any) -> Any:
+    """Return `update_freq` if it is known or a number of batches, else raise."""
+    if update_freq is None or (
+        isinstance(update_freq, str) and update_freq in ("batch", "epoch")
+    ):
+        return update_freq
+    try:
+        return _checks.positive_int("update_freq", update_freq)
+    except ValueError:
+        raise ValueError(
+            "`update_freq` must be 'batch', 'epoch' or a positive integer, a number of "
+            f"batches. Received: update_freq={update_freq!r}"
+        ) from None
+
+
+def _repeatable(batches: Any) -> Any:
+    """Return what can be iterated over again and again, else raise."""
+    unfit = hasattr(batches, "shape") or isinstance(batches, (tuple, dict, str))
+    if batches is None or isinstance(batches, keras.utils.PyDataset):
+        return batches
+    if unfit or not hasattr(batches, "__iter__") or hasattr(batches, "__next__"):
+        raise TypeError(
+            "`batch_norm_data` must be batches that can be iterated over again and "
+            "again: a tf.data.Dataset, a keras.utils.PyDataset or a list. Received: "
+            f"{type(batches).__name__}. Cut arrays into batches, "
+            "`np.array_split(x, len(x) // 32)`."
+        )
+    return batches
+
+
+def _batches(data: Any) -> Iterator[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        return (data[number] for number in range(data.num_batches))
+    return iter(data)

@@ -1,0 +1,64 @@
+"""One row or more per optimizer: how to make it.
+
+`test_conformance.py` puts each through what holds for all optimizers. One without a row
+fails. To add one, add a row.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from keras_ext import optimizers
+
+
+@dataclass(frozen=True)
+class OptimizerCase:
+    """An optimizer whose rate can be set."""
+
+    make: Callable[[], Any]
+    id: str = ""
+
+
+OPTIMIZERS = [
+    OptimizerCase(
+        lambda: optimizers.Lookahead(
+            keras.optimizers.SGD(0.02, momentum=0.9), sync_period=3
+        ),
+        id="Lookahead",
+    ),
+    OptimizerCase(
+        lambda: optimizers.Lookahead(
+            keras.optimizers.AdamW(0.1, weight_decay=0.1, clipnorm=1.0),
+            sync_period=2,
+            slow_step_size=0.8,
+            name="slowly",
+        ),
+        id="Lookahead-AdamW",
+    ),
+    OptimizerCase(
+        lambda: optimizers.Lookahead(
+            keras.optimizers.SGD(0.1, gradient_accumulation_steps=2), sync_period=2
+        ),
+        id="Lookahead-accumulation",
+    ),
+    OptimizerCase(
+        lambda: optimizers.Lookahead(optimizers.RectifiedAdam(0.1)),
+        id="Lookahead-RectifiedAdam",
+    ),
+    OptimizerCase(lambda: optimizers.RectifiedAdam(0.1), id="RectifiedAdam"),
+    OptimizerCase(
+        lambda: optimizers.RectifiedAdam(
+            0.05,
+            beta_1=0.8,
+            beta_2=0.99,
+            epsilon=1e-5,
+            weight_decay=0.01,
+            global_clipnorm=1.0,
+            gradient_accumulation_steps=2,
+            name="rectified",
+        ),
+        id="RectifiedAdam-options",
+    ),
+]
