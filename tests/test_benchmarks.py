@@ -17,6 +17,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
         ("checkpoint_cost", "--data"),
         ("kill_test", "--kills"),
         ("layers", "--only"),
+        ("metrics", "--only"),
     ],
 )
 def test_help(name, option):

@@ -56,7 +56,8 @@ class ConfusionMetric(keras.metrics.Metric):
         true = ops.convert_to_tensor(y_true)
         if not self.sparse_y_true:
             true = self._classes("y_true", true, sparse=False)
-        true = _labels.without_class_axis(owner, true, (*predicted.shape, 1))
+        size = 1 if self.sparse_y_pred else self.num_classes
+        true = _labels.without_class_axis(owner, true, (*predicted.shape, size))
         weights = _labels.weights_like(
             owner, sample_weight, true, self.total.dtype, self.ignore_class
         )

@@ -14,12 +14,12 @@ _MOST_COUNTED = 2**30
 
 
 class SampleBuffer:
-    """The first `capacity` samples of a metric since its last reset.
+    """The samples of a metric since its last reset, as long as `capacity` holds them.
 
     A sample is a row of numbers and its weight. Those of weight 0 are not kept, and
-    rows not filled yet have weight 0, so that what is computed from the rows needs no
-    mask. Compiled code cannot raise when there are more samples than rows: there they
-    are counted, the result is NaN, and the next reset warns.
+    rows not filled yet, which are the first, have weight 0, so that what is computed
+    from the rows needs no mask. Compiled code cannot raise when there are more samples
+    than rows: there they are counted, the result is NaN, and the next reset warns.
 
     Args:
         metric: The metric, which gets the variables.
@@ -31,10 +31,10 @@ class SampleBuffer:
         self, metric: keras.metrics.Metric, columns: int, capacity: int
     ) -> None:
         self._owner = type(metric).__name__
-        self._capacity = capacity
-        # One row more, to which samples are written that are not kept.
+        self._capacity, self._width = capacity, columns + 1
+        # A vector, since TensorFlow joins and cuts vectors ten times as fast as rows.
         self._rows = metric.add_variable(
-            (capacity + 1, columns + 1),
+            (capacity * self._width,),
             "zeros",
             dtype=_running_sum.sum_dtype(metric.dtype),
             name="samples",
@@ -46,27 +46,37 @@ class SampleBuffer:
         """The dtype in which samples are kept."""
         return self._rows.dtype
 
-    def append(self, samples: Tensor, weights: Tensor) -> None:
+    def append(
+        self, samples: Tensor, weights: Tensor, *, has_zeros: bool = True
+    ) -> None:
         """Keep the samples of a batch, `(batch, columns)` and `(batch,)`.
+
+        Args:
+            samples: The samples.
+            weights: Their weights.
+            has_zeros: Whether a weight may be 0. Not to look for them is faster.
 
         Raises:
             ValueError: In eager execution, if there are more than `capacity`.
         """
-        kept = ops.cast(ops.not_equal(weights, 0), "int32")
-        before = self._count.value
-        seen = ops.minimum(before + ops.sum(kept), _MOST_COUNTED)
-        self._check(seen)
-        place = before + ops.cumsum(kept) - 1
-        place = ops.where(ops.equal(kept, 1), place, self._capacity)
-        place = ops.expand_dims(ops.minimum(place, self._capacity), axis=-1)
         rows = ops.concatenate([samples, ops.expand_dims(weights, axis=-1)], axis=-1)
-        rows = ops.cast(rows, self.dtype)
-        self._rows.assign(ops.scatter_update(self._rows.value, place, rows))
+        number = ops.shape(rows)[0]
+        if has_zeros:
+            absent = ops.cast(ops.equal(weights, 0), "int32")
+            number = number - ops.sum(absent)
+            # Those absent last: a sort keeps the order of equal integers.
+            rows = ops.take(rows, ops.argsort(absent), axis=0)
+        seen = ops.minimum(self._count.value + number, _MOST_COUNTED)
+        self._check(seen)
+        vector = ops.reshape(ops.cast(rows, self.dtype), (-1,))
+        joined = ops.concatenate([self._rows.value, vector])
+        start = ops.cast(number, "int32") * self._width
+        self._rows.assign(ops.slice(joined, (start,), self._rows.shape))
         self._count.assign(seen)
 
     def read(self) -> tuple[Tensor, Tensor]:
         """Return samples `(columns, capacity)` and weights `(capacity,)`."""
-        columns = ops.transpose(self._rows.value[: self._capacity])
+        columns = ops.transpose(self._matrix())
         return columns[:-1], columns[-1]
 
     def checked(self, result: Tensor) -> Tensor:
@@ -75,7 +85,7 @@ class SampleBuffer:
         Samples are missing if there were more than `capacity`; or if the buffers of
         several replicas were added up. A sample with a NaN makes it NaN too.
         """
-        rows = self._rows.value[: self._capacity]
+        rows = self._matrix()
         kept = ops.sum(ops.cast(ops.not_equal(rows[:, -1], 0), "int32"))
         sound = ops.equal(kept, self._count.value) & ~ops.any(ops.isnan(rows))
         return ops.where(sound, result, float("nan"))
@@ -92,6 +102,9 @@ class SampleBuffer:
                 " or more.",
                 stacklevel=3,
             )
+
+    def _matrix(self) -> Tensor:
+        return ops.reshape(self._rows.value, (self._capacity, self._width))
 
     def _check(self, seen: Tensor) -> None:
         number = _checks.first_offender(seen, seen <= self._capacity)

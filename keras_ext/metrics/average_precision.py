@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _ranks
+from keras_ext.metrics import _multi_label, _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer
 
 _NAME = "AveragePrecision"
@@ -80,6 +80,10 @@ class AveragePrecision(keras.metrics.Metric):
     A label without positives has the value 0, as in scikit-learn. A NaN among the
     scores makes the result NaN.
 
+    With `average=None` the result is no scalar: the progress bar of Keras shows its
+    mean, or in Keras 3.12 raises an error, as `keras.callbacks.TensorBoard` does in all
+    versions. There, use one metric for each label.
+
     Masks are not used: pass them as `sample_weight`. Samples are kept in float32,
     under half precision too. `result`, which Keras's `fit` calls in every step, sorts
     the scores of each label: on a CPU some 1 ms for one label with the default
@@ -118,14 +122,12 @@ class AveragePrecision(keras.metrics.Metric):
             _NAME, sample_weight, y_true[:, 0], self._buffer.dtype, what="target"
         )
         absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
-        valid = _labels.in_range(_NAME, y_true, 2) | absent
-        hint = "Give samples without a target a `sample_weight` of 0."
-        _labels.check(_NAME, "y_true", y_true, valid, 2, hint)
-        weights = ops.where(ops.all(valid, axis=-1), weights, float("nan"))
+        true, known = _multi_label.targets(_NAME, y_true, absent)
+        weights = ops.where(ops.all(known, axis=-1), weights, float("nan"))
         samples = ops.concatenate(
-            [ops.cast(rows, self._buffer.dtype) for rows in (y_true, y_pred)], axis=-1
+            [ops.cast(rows, self._buffer.dtype) for rows in (true, y_pred)], axis=-1
         )
-        self._buffer.append(samples, weights)
+        self._buffer.append(samples, weights, has_zeros=sample_weight is not None)
 
     def result(self) -> Tensor:
         """Return the average precision of all samples since the last reset."""

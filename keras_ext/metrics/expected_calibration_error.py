@@ -150,7 +150,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             batch = equal_width_bins(samples, weights, self.num_bins)
             _running_sum.accumulate(self.total, self.rest, batch)
         else:
-            self._buffer.append(samples, weights)
+            has_zeros = sample_weight is not None or self.ignore_class is not None
+            self._buffer.append(samples, weights, has_zeros=has_zeros)
 
     def result(self) -> Tensor:
         """Return the error over all samples since the last reset."""

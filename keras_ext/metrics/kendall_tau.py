@@ -103,7 +103,7 @@ class KendallTau(keras.metrics.Metric):
         pairs, weights = _ranks.flat_pairs(
             "KendallTau", y_true, y_pred, sample_weight, self._buffer.dtype
         )
-        self._buffer.append(pairs, weights)
+        self._buffer.append(pairs, weights, has_zeros=sample_weight is not None)
 
     def result(self) -> Tensor:
         """Return tau of all samples since the last reset."""

@@ -57,10 +57,10 @@ class Perplexity(keras.metrics.Metric):
         A scalar of at least 1, or 0 if nothing was seen yet.
 
     Raises:
-        ValueError: On update, if shapes do not match or, in eager execution, a label
-            is not one of the classes, or what should be probabilities is outside
-            [0, 1] or does not sum to 1, by more than 0.01. Compiled code cannot raise:
-            there the result is NaN.
+        ValueError: On update, if shapes do not match or there are not two classes or,
+            in eager execution, a label is not one of the classes, or what should be
+            probabilities is outside [0, 1] or does not sum to 1, by more than 0.01.
+            Compiled code cannot raise: there the result is NaN.
 
     Example:
 
@@ -100,6 +100,7 @@ class Perplexity(keras.metrics.Metric):
     ) -> None:
         """Add the crossentropies of a batch."""
         y_pred = ops.cast(y_pred, self.total.dtype)
+        _check_has_classes(y_pred)
         labels = _labels.without_class_axis(_NAME, y_true, y_pred.shape)
         weights = _labels.weights_like(
             _NAME, sample_weight, labels, y_pred.dtype, self.ignore_class
@@ -149,3 +150,13 @@ def crossentropy(labels: Tensor, y_pred: Tensor, from_logits: bool = False) -> T
         return ops.logsumexp(y_pred, axis=-1) - own
     epsilon = keras.config.epsilon()
     return -ops.log(ops.clip(own, epsilon, 1 - epsilon))
+
+
+def _check_has_classes(y_pred: Tensor) -> None:
+    shape = tuple(y_pred.shape)
+    if len(shape) < 2 or shape[-1] == 1:
+        raise ValueError(
+            f"{_NAME} expects `y_pred` of shape (batch, ..., classes), with 2 classes "
+            f"at least. Received: y_pred.shape={shape}. A single probability `p` of "
+            "class 1 becomes two as `[1 - p, p]`."
+        )

@@ -94,7 +94,7 @@ class SpearmanCorrelation(keras.metrics.Metric):
         pairs, weights = _ranks.flat_pairs(
             "SpearmanCorrelation", y_true, y_pred, sample_weight, self._buffer.dtype
         )
-        self._buffer.append(pairs, weights)
+        self._buffer.append(pairs, weights, has_zeros=sample_weight is not None)
 
     def result(self) -> Tensor:
         """Return the correlation of all samples since the last reset."""

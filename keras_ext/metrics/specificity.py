@@ -1,5 +1,6 @@
 """Specificity: the share of negatives that are predicted as such."""
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -66,7 +67,7 @@ class Specificity(keras.metrics.Metric):
     >>> print(np.array(Specificity([0.15, 0.5])(y_true, y_pred)))
     [0.25 0.75]
 
-    Without negatives, the result is 0. Many thresholds cost about as much as one. The
+    Without negatives, the result is 0. Many thresholds cost about as much as two. The
     result for a list of them is no scalar: the progress bar of Keras shows its mean, or
     in Keras 3.12 raises an error, as `keras.callbacks.TensorBoard` does in all
     versions. There, use one metric for each.
@@ -147,6 +148,12 @@ def weights_between(y_pred: Tensor, weights: Tensor, bounds: Sequence[float]) ->
         above it up to the second, and so on, above the last.
     """
     predictions = ops.cast(y_pred, weights.dtype)
+    if len(bounds) == 1:  # the usual case, which needs no search
+        above = predictions > bounds[0]
+        sides = [ops.where(above, 0.0, weights), ops.where(above, weights, 0.0)]
+        return ops.stack([ops.sum(side) for side in sides])
+    # Above no bound, as in a comparison; where a search puts NaN, backends differ.
+    predictions = ops.where(ops.isnan(predictions), -math.inf, predictions)
     between = ops.searchsorted(
         ops.convert_to_tensor(bounds, weights.dtype), ops.reshape(predictions, (-1,))
     )

@@ -1,5 +1,7 @@
 """What holds for every metric that is read from the confusion matrix."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -110,6 +112,9 @@ class TestEveryMetric:
             kind(CLASSES).update_state(labels, predicted)
         with pytest.raises(ValueError, match=rf"{kind.__name__} expects one integer"):
             kind(CLASSES).update_state(labels[:5], scores)
+        shape = rf"y_pred of shape {re.escape(str(scores.shape))} goes with"
+        with pytest.raises(ValueError, match=shape):  # one-hot
+            kind(CLASSES).update_state(scores, scores)
         with pytest.raises(ValueError, match=rf"{kind.__name__} expects `sample_weig"):
             kind(CLASSES).update_state(labels, scores, sample_weight=np.ones(5))
 

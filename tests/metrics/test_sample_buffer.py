@@ -1,5 +1,7 @@
 """Samples kept between resets: which are, and what becomes of too many."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -41,8 +43,20 @@ def test_keeps_samples_of_a_weight_in_their_order():
     metric.update_state(**batch())
     metric.update_state(**batch(5, 0))
     samples, weights = metric.buffer.read()
-    np.testing.assert_array_equal(samples, [[1, 3, 0, 0], [1, 1, 1, 0]])
-    np.testing.assert_array_equal(weights, [2, 3, 5, 0])
+    np.testing.assert_array_equal(samples, [[0, 1, 3, 0], [0, 1, 1, 1]])
+    np.testing.assert_array_equal(weights, [0, 2, 3, 5])
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+@pytest.mark.parametrize("weights", [[1, 2, 3], [2], []])
+def test_without_a_look_for_zeros_keeps_the_same(jit_compile, weights):
+    ours, theirs = Total(4), Total(4)
+    steps = [batch(7), batch(*weights)]
+    ours.buffer.append = partial(ours.buffer.append, has_zeros=False)
+    result = result_in_steps(ours, steps, jit_compile)
+    np.testing.assert_array_equal(result, result_in_steps(theirs, steps, jit_compile))
+    for found, expected in zip(ours.buffer.read(), theirs.buffer.read(), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_nan_of_weight_0_is_absent_and_any_other_stays():

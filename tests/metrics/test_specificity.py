@@ -7,6 +7,7 @@ from keras import ops
 from sklearn.metrics import recall_score, roc_curve
 
 from keras_ext.metrics import Specificity
+from tests.metrics.modes import JIT, result_in_steps
 from tests.reference import class_metrics as reference
 
 rng = np.random.default_rng(47)
@@ -109,3 +110,13 @@ def test_config_keeps_every_argument():
         "thresholds": [0.7, 0.2],
         "class_id": 1,
     }
+
+
+@pytest.mark.parametrize("thresholds", [0.5, [-1.0, 0.5]])
+@pytest.mark.parametrize("jit_compile", JIT)
+def test_a_prediction_of_nan_is_above_no_threshold(thresholds, jit_compile):
+    metric = Specificity(thresholds)
+    batch = {"y_true": np.zeros(3), "y_pred": np.float32([np.nan, 0.2, 0.9])}
+    actual = result_in_steps(metric, [batch], jit_compile)
+    expected = 2 / 3 if thresholds == 0.5 else [1 / 3, 2 / 3]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
