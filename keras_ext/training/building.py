@@ -28,7 +28,7 @@ def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
     with trainer.distribute_strategy.scope():
         data = keras.tree.map_structure(_symbolic, batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        _Dry(lambda *batch: _pass(trainer, *batch))(x, y, sample_weight)
+        _Dry(lambda *batch: _pass(trainer, *batch)).run(x, y, sample_weight)
         own = trainer.optimizer if optimizer else None
         if own is not None and not own.built:
             own.build(trainer.trainable_variables)
@@ -48,9 +48,21 @@ class _Dry(keras.Operation):
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
+        self.error: Exception | None = None
+
+    def run(self, *args: Any) -> None:
+        """Call the function; its errors come as they are, not in words on layers."""
+        try:
+            self(*args)
+        except Exception as error:
+            raise (self.error or error) from None
 
     def call(self, *args: Any) -> Any:
-        return self.function(*args)
+        try:
+            return self.function(*args)
+        except Exception as error:
+            self.error = error
+            raise
 
 
 def _symbolic(leaf: Any) -> Any:

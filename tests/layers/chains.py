@@ -49,30 +49,3 @@ def potentials(layer, emissions, weights, mask=None):
     values = [ops.convert_to_tensor(weight) for weight in weights]
     with keras.StatelessScope(list(zip(layer.weights, values, strict=True))):
         return layer(emissions, mask=mask)
-
-
-def gradients(function, *arrays):
-    """Return the gradients of the sum of `function(*arrays)`, on TensorFlow or JAX."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        of_all = jax.grad(lambda *xs: ops.sum(function(*xs)), range(len(arrays)))
-        return [np.asarray(gradient) for gradient in of_all(*map(np.asarray, arrays))]
-    import tensorflow as tf
-
-    arrays = [tf.convert_to_tensor(array) for array in arrays]
-    with tf.GradientTape() as tape:
-        tape.watch(arrays)
-        total = tf.reduce_sum(function(*arrays))
-    return [gradient.numpy() for gradient in tape.gradient(total, arrays)]
-
-
-def compiled(function):
-    """Return `function`, which has no state, compiled by XLA."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.jit(function)
-    import tensorflow as tf
-
-    return tf.function(function, jit_compile=True)

@@ -3,9 +3,9 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import BlurPool2D
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
 from tests.layers.weights import assert_close, images
 from tests.reference.pooling import blur_pool2d
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 every_kernel = pytest.mark.parametrize("kernel_size", range(1, 8))
 

@@ -8,6 +8,7 @@ from keras import ops
 import keras_ext
 from keras_ext.layers import CRF, ViterbiDecoder, viterbi_decode
 from keras_ext.losses import CRFNegativeLogLikelihood, crf_negative_log_likelihood
+from tests.backends import gradients
 from tests.layers import chains
 from tests.layers.chains import EMISSIONS, MASK, MASKS, TAGS, TIME, TRUE_TAGS, WEIGHTS
 from tests.layers.weights import assert_close
@@ -55,7 +56,7 @@ def test_masked_sequences_equal_the_same_sequences_without_the_steps(kind):
     def everything(steps, mask):
         emissions, tags = EMISSIONS[row, steps][None], TRUE_TAGS[row, steps][None]
         value = numpy(loss(emissions, tags, mask, *WEIGHTS))
-        of_emissions, *others = chains.gradients(
+        of_emissions, *others = gradients(
             lambda emissions, *weights: loss(emissions, tags, mask, *weights),
             emissions,
             *WEIGHTS,
@@ -87,8 +88,8 @@ def test_what_is_not_finite_at_masked_steps_is_not_seen(broken):
 
     assert_close(loss(emissions, *WEIGHTS), loss(EMISSIONS, *WEIGHTS), 0)
     for actual, expected in zip(
-        chains.gradients(loss, emissions, *WEIGHTS),
-        chains.gradients(loss, EMISSIONS, *WEIGHTS),
+        gradients(loss, emissions, *WEIGHTS),
+        gradients(loss, EMISSIONS, *WEIGHTS),
         strict=True,
     ):
         np.testing.assert_array_equal(actual, expected)

@@ -6,14 +6,14 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import DropBlock2D
-from tests.layers.chains import gradients
-from tests.layers.slopes import needs_unknown_sizes
+from tests.backends import gradients
 from tests.layers.weights import assert_close, images
 from tests.reference.pooling import (
     drop_block_gamma,
     drop_block_kept,
     drop_block_scale,
 )
+from tests.slopes import needs_unknown_sizes
 
 BLOCKS = [1, 2, 3, (5, 2), (4, 20), 7, 100]
 

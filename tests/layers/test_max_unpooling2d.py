@@ -4,10 +4,10 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import MaxPoolingWithArgmax2D, MaxUnpooling2D
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.layers.weights import assert_close, images
 from tests.reference.pooling import max_pool2d_with_argmax, max_unpool2d
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 
 def _positions(*shape, end):

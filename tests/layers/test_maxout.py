@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import Maxout
-from tests.layers.chains import gradients
+from tests.backends import gradients
 from tests.layers.weights import images
 from tests.reference.units import maxout
 

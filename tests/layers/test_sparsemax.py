@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_ext.layers import Sparsemax, sparsemax
-from tests.layers.chains import compiled, gradients
-from tests.layers.slopes import (
+from tests.backends import compiled, gradients
+from tests.reference import classification_losses as reference
+from tests.slopes import (
     assert_gradient_is_the_slope,
     needs_double_precision,
     needs_unknown_sizes,
 )
-from tests.reference import classification_losses as reference
 
 rng = np.random.default_rng(5)
 scores = (2 * rng.normal(size=(20, 6))).astype("float32")
-few = settings(max_examples=50, deadline=None, derandomize=True)
+few = settings(max_examples=50)
 # Eighths, so that equal entries and entries on the edge of the support come up.
 rows = st.lists(st.integers(-24, 24), min_size=1, max_size=7).map(
     lambda eighths: np.array(eighths, "float32") / 8

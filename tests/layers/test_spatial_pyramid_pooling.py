@@ -4,13 +4,13 @@ import pytest
 from keras import ops
 
 from keras_ext.layers import SpatialPyramidPooling
-from tests.layers.slopes import (
+from tests.layers.weights import assert_close, images
+from tests.reference.pooling import spatial_pyramid_pooling
+from tests.slopes import (
     assert_gradient_is_the_slope,
     needs_double_precision,
     needs_unknown_sizes,
 )
-from tests.layers.weights import assert_close, images
-from tests.reference.pooling import spatial_pyramid_pooling
 
 SIZES = [(12, 8), (13, 10), (3, 2), (1, 1)]
 every_pooling = pytest.mark.parametrize("pooling", ["max", "average"])

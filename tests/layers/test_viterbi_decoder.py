@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_ext.layers import ViterbiDecoder, viterbi_decode
 from keras_ext.losses import crf_negative_log_likelihood
+from tests.backends import compiled
 from tests.layers import chains
 from tests.layers.chains import EMISSIONS, MASK, TAGS, TIME, WEIGHTS
 from tests.layers.weights import assert_close
@@ -102,7 +103,7 @@ def test_a_policy_of_half_precision_does_not_round_the_potentials():
 @pytest.mark.parametrize("time", [1, TIME])
 def test_xla_gives_the_same(time):
     potentials = POTENTIALS[:, :time]
-    tags, scores = chains.compiled(viterbi_decode)(potentials)
+    tags, scores = compiled(viterbi_decode)(potentials)
     np.testing.assert_array_equal(tags, decode(potentials)[0])
     assert_close(scores, decode(potentials)[1], 1e-6)
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tests.layers.chains import compiled, gradients
+from tests.backends import compiled, gradients
 
 
 def assert_compiled_alike(function, x, tolerance=1e-5):

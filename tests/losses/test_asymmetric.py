@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import Asymmetric, asymmetric
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 BACKEND = keras.backend.backend()
 OPTIONS = [

@@ -6,10 +6,10 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import Charbonnier, charbonnier
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import image_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 EPSILONS = [1e-12, 1e-3, 0.5, 10.0]
 

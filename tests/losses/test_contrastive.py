@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import Contrastive, contrastive
-from tests.layers.chains import compiled, gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import compiled, gradients
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 rng = np.random.default_rng(4)
 SIMILAR = rng.integers(0, 2, size=(24, 3)).astype("float32")

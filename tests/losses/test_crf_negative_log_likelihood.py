@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import CRFNegativeLogLikelihood, crf_negative_log_likelihood
+from tests.backends import compiled, gradients
 from tests.layers import chains
 from tests.layers.chains import EMISSIONS, MASK, MASKS, TAGS, TIME, TRUE_TAGS, WEIGHTS
 from tests.layers.weights import assert_close
@@ -79,9 +80,7 @@ class TestGradient:
             return crf_negative_log_likelihood(TRUE_TAGS, potentials)
 
         weights = [weight.astype("float64") for weight in WEIGHTS]
-        for weight, gradient in zip(
-            weights, chains.gradients(loss, *WEIGHTS), strict=True
-        ):
+        for weight, gradient in zip(weights, gradients(loss, *WEIGHTS), strict=True):
             for index in np.ndindex(weight.shape):
                 value, sums = weight[index], []
                 for moved in (value + 1e-4, value - 1e-4):
@@ -101,7 +100,7 @@ class TestGradient:
         def loss(emissions):
             return crf_negative_log_likelihood(tags, layer(emissions, mask=mask))
 
-        (gradient,) = chains.gradients(loss, EMISSIONS[row : row + 1])
+        (gradient,) = gradients(loss, EMISSIONS[row : row + 1])
         marginals = reference.marginals(EMISSIONS[row], *WEIGHTS, mask[0])
         kept = mask[0]
         assert_close(gradient[0][kept], marginals - np.eye(TAGS)[tags[0][kept]])
@@ -117,7 +116,7 @@ class TestGradient:
         expected = reference.log_partition_of_potentials(potentials[0])
         expected -= reference.score(potentials[0], tags[0])
         assert_close(nll(tags, potentials), [expected])
-        (gradient,) = chains.gradients(
+        (gradient,) = gradients(
             lambda x: crf_negative_log_likelihood(tags, x), potentials
         )
         assert np.isfinite(gradient).all()
@@ -126,9 +125,7 @@ class TestGradient:
     def test_sums_to_0_at_every_step_of_a_long_sequence(self):
         long = 3 * rng.normal(size=(1, 2000, TAGS, TAGS)).astype("float32")
         tags = rng.integers(0, TAGS, size=(1, 2000))
-        (gradient,) = chains.gradients(
-            lambda x: crf_negative_log_likelihood(tags, x), long
-        )
+        (gradient,) = gradients(lambda x: crf_negative_log_likelihood(tags, x), long)
         np.testing.assert_allclose(gradient.sum(axis=(2, 3)), 0, atol=1e-6)
 
 
@@ -170,8 +167,8 @@ def test_xla_gives_the_same_values_and_gradients(time):
     def loss(emissions):
         return crf_negative_log_likelihood(tags, layer(emissions, mask=mask))
 
-    assert_close(chains.compiled(loss)(emissions), loss(emissions), 1e-6)
-    (expected,) = chains.gradients(loss, emissions)
+    assert_close(compiled(loss)(emissions), loss(emissions), 1e-6)
+    (expected,) = gradients(loss, emissions)
     if BACKEND == "jax":
         import jax
 
@@ -203,7 +200,7 @@ def test_one_graph_for_batches_of_any_size_and_length(jit_compile):
     )
     for batch, time in [(6, TIME), (2, 1), (1, 2)]:
         tags, potentials = LABELS[:batch, :time], POTENTIALS[:batch, :time]
-        (expected,) = chains.gradients(
+        (expected,) = gradients(
             lambda x, tags=tags: crf_negative_log_likelihood(tags, x), potentials
         )
         assert_close(of_any_size(tags, potentials)[0], expected, 1e-6)
@@ -268,7 +265,7 @@ def test_scores_below_those_of_a_masked_step_are_kept():
 def test_a_sequence_that_is_masked_as_a_whole_is_0():
     potentials = chains.crf()(EMISSIONS, mask=np.zeros_like(MASK))
     np.testing.assert_array_equal(nll(TRUE_TAGS, potentials), 0)
-    (gradient,) = chains.gradients(
+    (gradient,) = gradients(
         lambda x: crf_negative_log_likelihood(TRUE_TAGS, x), potentials
     )
     np.testing.assert_array_equal(gradient, 0)

@@ -6,8 +6,8 @@ from keras import ops
 from scipy.spatial.distance import cdist
 
 from keras_ext.losses import _distances as distances
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 SCIPY = {"squared_euclidean": "sqeuclidean"}
 rng = np.random.default_rng(2)

@@ -3,19 +3,18 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
 from keras_ext.losses import LovaszSoftmax, lovasz_softmax
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 CLASSES = 4
 VOID = 9
-few = settings(max_examples=20, deadline=None, derandomize=True)
 
 rng = np.random.default_rng(12)
 logits = (2 * rng.normal(size=(6, 5, 3, CLASSES))).astype("float32")
@@ -87,7 +86,6 @@ def test_certain_predictions_give_1_minus_the_iou():
     np.testing.assert_allclose(values(labels, certain), expected, rtol=1e-6)
 
 
-@few
 @given(st.randoms(use_true_random=False), st.sampled_from(["present", "all"]))
 def test_pixels_and_classes_have_no_order(random, classes):
     pixels, names = list(range(15)), list(range(CLASSES))

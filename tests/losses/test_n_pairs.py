@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from keras_ext.losses import NPairs, n_pairs
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.batches import EMBEDDINGS, LABELS
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 PAIRS = np.stack([EMBEDDINGS, EMBEDDINGS[::-1] ** 2], axis=1)
 

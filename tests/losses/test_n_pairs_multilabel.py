@@ -8,10 +8,10 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import NPairsMultilabel, n_pairs, n_pairs_multilabel
-from tests.layers.chains import compiled
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import compiled
 from tests.losses.batches import EMBEDDINGS, LABELS
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 PAIRS = np.stack([EMBEDDINGS, EMBEDDINGS[::-1] ** 2], axis=1)
 TAGS = (np.random.default_rng(6).uniform(size=(24, 4)) < 0.3).astype("float32")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from keras_ext.losses import NTXent, nt_xent
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
 from tests.losses.batches import EMBEDDINGS
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 VIEWS = EMBEDDINGS.reshape(12, 2, 5)
 

@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import Poly, poly
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 EPSILONS = [-1.0, -0.5, 0.0, 1.0, 6.0]
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_ext import losses
-from tests.layers.chains import gradients
+from tests.backends import gradients
 from tests.markers import needs_tensorflow
 
 BACKEND = keras.backend.backend()

@@ -9,9 +9,9 @@ from keras_ext.losses import (
     SparseCategoricalCrossentropy,
     sparse_categorical_crossentropy,
 )
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 SMOOTHINGS = [0.0, 0.1, 1.0]
 

@@ -7,10 +7,10 @@ from keras import ops
 
 from keras_ext.layers import Sparsemax as Layer
 from keras_ext.losses import Sparsemax, sparsemax
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 rng = np.random.default_rng(12)
 logits = (2 * rng.normal(size=(32, 5))).astype("float32")

@@ -6,11 +6,11 @@ import pytest
 from keras import ops
 
 from keras_ext.losses import SSIM, ssim
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.markers import needs_tensorflow
 from tests.reference import image_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 LAST = {"data_format": "channels_last"}
 

@@ -11,9 +11,9 @@ from keras_ext.losses import (
     nt_xent,
     supervised_contrastive,
 )
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
 from tests.losses.batches import EMBEDDINGS, LABELS
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.1, 1, 10.0])

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from keras_ext.losses import TripletSemiHard, triplet_semi_hard
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.batches import DISTANCES, EMBEDDINGS, GRID, GRID_LABELS, LABELS
 from tests.reference import metric_learning as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -9,10 +9,10 @@ from keras import ops
 from sklearn.metrics import cohen_kappa_score
 
 from keras_ext.losses import WeightedKappa, weighted_kappa
-from tests.layers.chains import gradients
-from tests.layers.slopes import assert_gradient_is_the_slope, needs_double_precision
+from tests.backends import gradients
 from tests.losses.compiling import assert_compiled_alike, assert_finite
 from tests.reference import classification_losses as reference
+from tests.slopes import assert_gradient_is_the_slope, needs_double_precision
 
 BACKEND = keras.backend.backend()
 CLASSES = 5
@@ -94,7 +94,7 @@ def test_compiled(weights):
     )
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(st.permutations(range(24)), st.lists(st.booleans(), min_size=24, max_size=24))
 def test_order_does_not_matter_and_weight_0_is_absent(order, kept):
     loss = WeightedKappa(CLASSES, reduction="none")

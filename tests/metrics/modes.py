@@ -3,18 +3,9 @@
 import keras
 from keras import ops
 
+from tests.backends import compiled
+
 JIT = [True] if keras.backend.backend() == "jax" else [False, True]
-
-
-def compiled(function, jit_compile):
-    """Return a compiled function of tensors."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return jax.jit(function)
-    import tensorflow as tf
-
-    return tf.function(function, jit_compile=jit_compile, autograph=False)
 
 
 def in_steps(metric, jit_compile):

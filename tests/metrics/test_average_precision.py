@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 from sklearn.metrics import average_precision_score
@@ -182,7 +182,6 @@ def test_config_keeps_every_argument():
     }
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     st.permutations(range(10)),
     st.integers(0, 10),

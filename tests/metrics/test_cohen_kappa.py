@@ -222,7 +222,7 @@ def test_bad_arguments(arguments, match):
         ((6,), (6, 3), None, {}, r"a score for each class. .*y_pred.shape=\(6, 3\)"),
         ((6,), (6, 1), None, {}, r"y_pred.shape=\(6, 1\)"),
         ((6,), (6, 4), None, {"sparse_y_true": False}, "`sparse_y_true=True`"),
-        ((5,), (6, 4), None, {}, r"\(6, 1\) goes with y_true of shape \(6,\)"),
+        ((5,), (6, 4), None, {}, r"\(6, 4\) goes with y_true of shape \(6,\)"),
         ((6,), (6, 4), (5,), {}, r"one weight for each label .*\(6,\).*shape=\(5,\)"),
         ((6,), (6, 4), (6, 4), {}, r"sample_weight.shape=\(6, 4\)"),
     ],

@@ -169,7 +169,7 @@ class TestEveryMetric:
 
 
 @every_metric
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**16), cuts=st.lists(st.integers(0, 60), max_size=5))
 def test_order_and_batches_do_not_matter(kind, seed, cuts):
     order = np.random.default_rng(seed).permutation(60)
@@ -181,7 +181,7 @@ def test_order_and_batches_do_not_matter(kind, seed, cuts):
 
 
 @every_metric
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(renamed=st.permutations(range(CLASSES)))
 def test_the_names_of_the_classes_do_not_matter(kind, renamed):
     new = np.array(renamed, "int32")

@@ -7,7 +7,8 @@ from keras import ops
 
 from keras_ext.metrics import ExpectedCalibrationError
 from keras_ext.metrics.expected_calibration_error import expected_calibration_error
-from tests.metrics.modes import JIT, compiled, in_steps, result_in_steps
+from tests.backends import compiled
+from tests.metrics.modes import JIT, in_steps, result_in_steps
 from tests.reference import losses, mean_metrics
 from tests.reference import metrics as reference
 

@@ -197,7 +197,7 @@ class TestEveryMetric:
 
 
 @every_metric
-@settings(max_examples=10, deadline=None, derandomize=True)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**16), cuts=st.lists(st.integers(0, 60), max_size=5))
 def test_order_and_batches_do_not_matter(name, seed, cuts):
     order = np.random.default_rng(seed).permutation(60)

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 
@@ -162,7 +162,6 @@ def test_config_keeps_every_argument():
     }
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.permutations(range(12)), st.integers(0, 12), st.permutations(range(WORDS)))
 def test_order_batches_and_names_of_words_do_not_matter(order, cut, names):
     metric = Perplexity()

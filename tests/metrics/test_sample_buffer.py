@@ -9,8 +9,9 @@ from keras import ops
 
 from keras_ext.metrics import _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer
+from tests.backends import compiled
 from tests.markers import needs_tensorflow
-from tests.metrics.modes import JIT, compiled, in_steps, result_in_steps
+from tests.metrics.modes import JIT, in_steps, result_in_steps
 
 
 class Total(keras.metrics.Metric):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from keras import ops
 from scipy import stats
@@ -149,7 +149,6 @@ def test_config_keeps_every_argument():
     }
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(st.permutations(range(10)), st.integers(0, 10), st.floats(0.1, 10))
 def test_only_the_order_of_values_matters(order, cut, scale):
     y_pred = PREDICTIONS["tied"]

@@ -711,6 +711,13 @@ class TestErrors:
         with pytest.raises(TypeError, match=r"Silent\.train_step` must return a dict"):
             trainer.step((X, LABELS))
 
+    def test_what_a_metric_refuses_is_said_in_its_own_words(self):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        trainer = Trainer(model)
+        trainer.compile("sgd", "mse", metrics=[keras_ext.metrics.CohenKappa(4)])
+        with pytest.raises(ValueError, match=r"^CohenKappa expects `y_pred` of shape"):
+            trainer.fit(np.ones((8, 4)), np.zeros((8, 3)), verbose=0)
+
     def test_sparse_arrays(self):
         sparse = tf.sparse.from_dense(X)
         with pytest.raises(TypeError, match="Sparse data cannot be cut"):

@@ -1,11 +1,11 @@
-"""Gradients against finite differences, and what else JAX has no need of."""
+"""Gradients against finite differences, and what JAX has no need of."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tests.layers.chains import gradients
+from tests.backends import gradients
 
 needs_double_precision = pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="JAX computes in single precision"
