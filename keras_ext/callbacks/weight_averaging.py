@@ -66,10 +66,10 @@ class WeightAveraging(keras.callbacks.Callback):
     >>> import numpy as np
     >>> from keras_ext.callbacks import WeightAveraging
     >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    >>> model.compile(keras.optimizers.SGD(0.9), loss="mse")
+    >>> model.compile(keras.optimizers.SGD(0.2), loss="mse")
     >>> x = np.random.default_rng(0).normal(size=(64, 1))
     >>> y = 3 * x + np.random.default_rng(1).normal(size=(64, 1))
-    >>> average = WeightAveraging("swa", start_epoch=5)
+    >>> average = WeightAveraging(decay=0.98)
     >>> history = model.fit(
     ...     x, y, batch_size=4, epochs=20, verbose=0, callbacks=[average]
     ... )

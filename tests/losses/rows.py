@@ -63,7 +63,7 @@ LOSSES = [
     ),
     PairCase(
         lambda: losses.LovaszSoftmax(classes="all", from_logits=True, ignore_class=9),
-        _rng.choice([0, 1, 2, 9], size=(12, 3, 2, 1)),
+        _rng.choice(np.int32([0, 1, 2, 9]), size=(12, 3, 2, 1)),
         normal(12, 3, 2, 4),
         id="LovaszSoftmax-logits",
     ),
