@@ -102,14 +102,16 @@ class IoU(keras.losses.Loss):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Return the weighted and reduced loss, refusing weights of whole images."""
-        received = tuple(getattr(sample_weight, "shape", (None, None)))
-        # Keras would give (batch,) to the boxes where there are as many of them.
-        if len(received) == 1 and len(ops.convert_to_tensor(y_pred).shape) > 2:
-            raise ValueError(
-                f"{self.name} expects one `sample_weight` for each box, (batch, boxes),"
-                " or (batch, 1) for all boxes of an image. "
-                f"Received: sample_weight.shape={received}"
-            )
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
+            shape = tuple(sample_weight.shape)
+            # Keras would give (batch,) to the boxes where there are as many of them.
+            if len(shape) == 1 and len(y_pred.shape) > 2:
+                raise ValueError(
+                    f"{self.name} expects one `sample_weight` for each box, (batch, "
+                    "boxes), or (batch, 1) for all boxes of an image. "
+                    f"Received: sample_weight.shape={shape}"
+                )
         return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

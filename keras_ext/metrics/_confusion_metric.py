@@ -6,8 +6,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _running_sum
-
-_HINT = "Give samples without a class a `sample_weight` of 0."
+from keras_ext.metrics._class_labels import are_classes
 
 
 class ConfusionMetric(keras.metrics.Metric):
@@ -43,9 +42,7 @@ class ConfusionMetric(keras.metrics.Metric):
             _checks.integer, "ignore_class", ignore_class
         )
         shape = (self.num_classes, self.num_classes)
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+        self.total, self.rest = _running_sum.add_variables(self, shape)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -121,9 +118,7 @@ def confusion_matrix(
     absent = ops.equal(weights, 0)
     valid = True
     for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
-        inside = _labels.in_range(owner, labels, num_classes)
-        _labels.check(owner, name, labels, inside | absent, num_classes, _HINT)
-        valid = valid & inside
+        valid = valid & are_classes(owner, labels, absent, num_classes, name)
     cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")
     sums = ops.segment_sum(
         ops.reshape(ops.where(valid | absent, weights, float("nan")), (-1,)),

@@ -25,7 +25,8 @@ def by_class_and_confidence(labels: Tensor, confidence: Tensor) -> Tensor:
         labels: Tensor `(..., rows)`.
         confidence: Tensor `(..., rows)`, without NaN.
     """
-    order = ops.argsort(-confidence, axis=-1)
+    # Not `-confidence`: XLA puts -0 before 0.
+    order = ops.argsort(0.0 - confidence, axis=-1)
     classes = ops.argsort(ops.take_along_axis(labels, order, axis=-1), axis=-1)
     return ops.take_along_axis(order, classes, axis=-1)
 

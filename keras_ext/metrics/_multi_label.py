@@ -83,31 +83,3 @@ def weighted_targets(
     """
     ones, known = targets(owner, y_true, ops.equal(weights, 0))
     return ones, ops.where(known, weights, float("nan"))
-
-
-class ShareMetric(keras.metrics.Metric):
-    """Base of the metrics that are a share: of all there was, how much was so.
-
-    A subclass calls `add` in `update_state`.
-
-    Args:
-        name: Name of the metric.
-        dtype: Dtype of the result.
-    """
-
-    def __init__(self, name: str | None, dtype: str | keras.DTypePolicy | None) -> None:
-        super().__init__(name=name, dtype=dtype)
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable((2,), "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable((2,), "zeros", dtype=dtype, name="rest")
-
-    def add(self, so: Tensor, weights: Tensor) -> None:
-        """Add a batch: where it was so, and the weights of all there was."""
-        counted = ops.sum(weights * ops.cast(so, weights.dtype))
-        batch = ops.stack([counted, ops.sum(weights)])
-        _running_sum.accumulate(self.total, self.rest, batch)
-
-    def result(self) -> Tensor:
-        """Return the share since the last reset; 0 if there was nothing."""
-        counted, of_all = ops.unstack(self.total + self.rest)
-        return ops.cast(ops.divide_no_nan(counted, of_all), self.dtype)

@@ -25,6 +25,18 @@ def add(total: Tensor, rest: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return new_total, rest - (new_total - added)
 
 
+def add_variables(
+    metric: keras.metrics.Metric, shape: tuple[int, ...]
+) -> tuple[keras.Variable, keras.Variable]:
+    """Give a metric the pair of variables, `total` and `rest`, of a running sum."""
+    dtype = sum_dtype(metric.dtype)
+    total, rest = (
+        metric.add_variable(shape, "zeros", dtype=dtype, name=name)
+        for name in ("total", "rest")
+    )
+    return total, rest
+
+
 def accumulate(total: keras.Variable, rest: keras.Variable, values: Tensor) -> None:
     """Add `values` to the sum that the pair of variables holds."""
     new_total, new_rest = add(total.value, rest.value, values)

@@ -5,15 +5,15 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _running_sum
+from keras_ext.metrics._class_labels import are_classes
 from keras_ext.metrics._probabilities import are_probabilities
+from keras_ext.metrics._weighted_mean import WeightedMean
 
 _NAME = "BrierScore"
-_HINT = "Give samples without a class a `sample_weight` of 0."
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class BrierScore(keras.metrics.Metric):
+class BrierScore(WeightedMean):
     """Mean squared error of predicted probabilities.
 
     For classifiers whose probabilities are used, not only their decisions. It is
@@ -99,9 +99,6 @@ class BrierScore(keras.metrics.Metric):
                 f"are none. Received: ignore_class={ignore_class}. Give samples to "
                 "leave out a `sample_weight` of 0."
             )
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable((2,), "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable((2,), "zeros", dtype=dtype, name="rest")
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -120,13 +117,7 @@ class BrierScore(keras.metrics.Metric):
         y_pred, fits = self._probabilities(y_pred, absent)
         weights = ops.where((valid & fits) | absent, weights, float("nan"))
         scores = ops.where(absent, 0.0, brier_scores(target, y_pred))
-        batch = ops.stack([ops.sum(weights * scores), ops.sum(weights)])
-        _running_sum.accumulate(self.total, self.rest, batch)
-
-    def result(self) -> Tensor:
-        """Return the mean score of all samples since the last reset."""
-        scores, weight = ops.unstack(self.total + self.rest, 2)
-        return ops.cast(ops.divide_no_nan(scores, weight), self.dtype)
+        self.add(scores, weights)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
@@ -162,8 +153,7 @@ class BrierScore(keras.metrics.Metric):
             rows = _two_classes(target)
             return target, are_probabilities(_NAME, rows, absent, "y_true")
         classes = max(size, 2)
-        valid = _labels.in_range(_NAME, target, classes)
-        _labels.check(_NAME, "y_true", target, valid | absent, classes, _HINT)
+        valid = are_classes(_NAME, target, absent, classes)
         index = ops.cast(ops.where(valid, target, 0), "int32")
         one_hot = ops.one_hot(index, classes, dtype=self.total.dtype)
         return one_hot[..., -size:], valid

@@ -6,12 +6,13 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _multi_label
+from keras_ext.metrics._weighted_mean import WeightedMean
 
 _NAME = "ExactMatch"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class ExactMatch(_multi_label.ShareMetric):
+class ExactMatch(WeightedMean):
     """Share of samples of which everything is predicted right.
 
     For samples that have any number of labels each, also called subset accuracy: a

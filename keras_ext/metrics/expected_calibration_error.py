@@ -8,6 +8,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _ranks, _running_sum
+from keras_ext.metrics._class_labels import are_classes
 from keras_ext.metrics._probabilities import are_probabilities
 from keras_ext.metrics._sample_buffer import SampleBuffer
 
@@ -129,9 +130,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
                 '`capacity` is for `binning="equal_mass"` only: bins of equal width '
                 f"keep no samples. Received: capacity={capacity}"
             )
-        shape, dtype = (self.num_bins, 3), _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+        self.total, self.rest = _running_sum.add_variables(self, (self.num_bins, 3))
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -206,7 +205,7 @@ def confidence_and_correctness(
         _NAME, sample_weight, labels, probabilities.dtype, ignore_class
     )
     absent = ops.equal(weights, 0)
-    valid = _are_labels(labels, absent, probabilities.shape[-1])
+    valid = are_classes(_NAME, labels, absent, probabilities.shape[-1])
     valid = valid & are_probabilities(_NAME, probabilities, absent)
     weights = ops.where(valid | absent, weights, float("nan"))
     largest = ops.max(probabilities, axis=-1, initial=0)
@@ -275,10 +274,3 @@ def _sums_of_bins(
     weights = ops.expand_dims(weights, axis=-1)
     sums = ops.concatenate([weights, weights * samples], axis=-1)
     return ops.segment_sum(sums, bins, num_segments=num_bins)
-
-
-def _are_labels(labels: Tensor, absent: Tensor, num_classes: int) -> Tensor:
-    valid = _labels.in_range(_NAME, labels, num_classes)
-    hint = "Give samples without a class a `sample_weight` of 0."
-    _labels.check(_NAME, "y_true", labels, valid | absent, num_classes, hint)
-    return valid

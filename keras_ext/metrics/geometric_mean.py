@@ -66,9 +66,7 @@ class GeometricMean(keras.metrics.Metric):
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable((3,), "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable((3,), "zeros", dtype=dtype, name="rest")
+        self.total, self.rest = _running_sum.add_variables(self, (3,))
 
     def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
         """Add the logarithms of a batch."""

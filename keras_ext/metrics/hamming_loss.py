@@ -5,12 +5,13 @@ import keras
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _multi_label
+from keras_ext.metrics._weighted_mean import WeightedMean
 
 _NAME = "HammingLoss"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class HammingLoss(_multi_label.ShareMetric):
+class HammingLoss(WeightedMean):
     """Share of labels that are predicted wrongly.
 
     For samples that have any number of labels each. A label is predicted where the

@@ -165,9 +165,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         self.capacity = _checks.positive_int("capacity", capacity)
         columns = 2 + len(self._thresholds())
         self._detections = SampleBuffer(self, columns, self.capacity)
-        shape, dtype = (self.num_classes,), self._detections.dtype
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+        self.total, self.rest = _running_sum.add_variables(self, (self.num_classes,))
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

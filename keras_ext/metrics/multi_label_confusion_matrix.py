@@ -90,9 +90,8 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.num_labels = _checks.positive_int("num_labels", num_labels)
         self.threshold = _checks.number("threshold", threshold)
-        shape, dtype = (self.num_labels, 2, 2), _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+        shape = (self.num_labels, 2, 2)
+        self.total, self.rest = _running_sum.add_variables(self, shape)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _running_sum
 from keras_ext.metrics._probabilities import are_probabilities
+from keras_ext.metrics._weighted_mean import WeightedMean
 
 _NAME = "Perplexity"
 _HINT = (
@@ -18,7 +18,7 @@ _MOST = 1e30
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Perplexity(keras.metrics.Metric):
+class Perplexity(WeightedMean):
     """Exponential of the mean crossentropy, over all samples.
 
     For language models: a model of perplexity 20 is as unsure as one that chooses
@@ -91,9 +91,6 @@ class Perplexity(keras.metrics.Metric):
         self.ignore_class = _checks.optional(
             _checks.integer, "ignore_class", ignore_class
         )
-        dtype = _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable((2,), "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable((2,), "zeros", dtype=dtype, name="rest")
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -114,8 +111,7 @@ class Perplexity(keras.metrics.Metric):
         values = ops.where(absent, 0.0, crossentropy(index, y_pred, self.from_logits))
         weights = ops.where(valid | absent, weights, float("nan"))
         values = ops.minimum(values, _MOST)
-        batch = ops.stack([ops.sum(weights * values), ops.sum(weights)])
-        _running_sum.accumulate(self.total, self.rest, batch)
+        self.add(values, weights)
 
     def result(self) -> Tensor:
         """Return the perplexity of all samples since the last reset."""

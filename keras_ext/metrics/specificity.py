@@ -90,9 +90,8 @@ class Specificity(keras.metrics.Metric):
         self.class_id = _checks.optional(_checks.non_negative_int, "class_id", class_id)
         bounds = self.thresholds
         self._bounds = sorted(bounds if isinstance(bounds, list) else [bounds])
-        shape, dtype = (len(self._bounds) + 1,), _running_sum.sum_dtype(self.dtype)
-        self.total = self.add_variable(shape, "zeros", dtype=dtype, name="total")
-        self.rest = self.add_variable(shape, "zeros", dtype=dtype, name="rest")
+        shape = (len(self._bounds) + 1,)
+        self.total, self.rest = _running_sum.add_variables(self, shape)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

@@ -1,0 +1,25 @@
+"""Labels that should be classes: which of them are none."""
+
+from keras_ext import _labels
+from keras_ext._types import Tensor
+
+
+def are_classes(
+    owner: str, labels: Tensor, absent: Tensor, num_classes: int, name: str = "y_true"
+) -> Tensor:
+    """Return for each label whether it is one of the classes.
+
+    Args:
+        owner: Who asks, for the message.
+        labels: Class labels.
+        absent: Where a label may be anything, as it does not count.
+        num_classes: Number of classes.
+        name: What the labels are, for the message.
+
+    Raises:
+        ValueError: In eager execution, if a label that counts is no class.
+    """
+    valid = _labels.in_range(owner, labels, num_classes)
+    hint = "Give samples without a class a `sample_weight` of 0."
+    _labels.check(owner, name, labels, valid | absent, num_classes, hint)
+    return valid

@@ -1,0 +1,33 @@
+"""What the metrics that are a mean over the samples share."""
+
+import keras
+from keras import ops
+
+from keras_ext._types import Tensor
+from keras_ext.metrics import _running_sum
+
+
+class WeightedMean(keras.metrics.Metric):
+    """Base of the metrics that are the weighted mean of something, or a share.
+
+    A subclass calls `add` in `update_state`.
+
+    Args:
+        name: Name of the metric.
+        dtype: Dtype of the result.
+    """
+
+    def __init__(self, name: str | None, dtype: str | keras.DTypePolicy | None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.total, self.rest = _running_sum.add_variables(self, (2,))
+
+    def add(self, values: Tensor, weights: Tensor) -> None:
+        """Add the values of a batch, or where something was so, and their weights."""
+        weighted = ops.sum(weights * ops.cast(values, weights.dtype))
+        batch = ops.stack([weighted, ops.sum(weights)])
+        _running_sum.accumulate(self.total, self.rest, batch)
+
+    def result(self) -> Tensor:
+        """Return the mean since the last reset; 0 if there was nothing."""
+        weighted, of_all = ops.unstack(self.total + self.rest, 2)
+        return ops.cast(ops.divide_no_nan(weighted, of_all), self.dtype)
