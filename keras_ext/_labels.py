@@ -60,8 +60,10 @@ def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
         )
     # float32 cannot wrap around as narrow integers do, and holds every class exactly.
     labels = ops.cast(labels, "float32")
-    whole = ops.equal(ops.floor(labels), labels)
-    return whole & (labels >= 0) & (labels < num_classes)
+    in_range = (labels >= 0) & (labels < num_classes)
+    if keras.backend.is_int_dtype(dtype):
+        return in_range
+    return in_range & ops.equal(ops.floor(labels), labels)
 
 
 def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:

@@ -70,16 +70,3 @@ def targets(owner: str, y_true: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]
             f"Received: y_true with a target {target:.10g}. {_HINT}"
         )
     return ones, known
-
-
-def weighted_targets(
-    owner: str, y_true: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return where targets are 1, and the weights, NaN where a target is wrong.
-
-    Raises:
-        ValueError: In eager execution, if a target of a weight other than 0 is
-            neither 0 nor 1.
-    """
-    ones, known = targets(owner, y_true, ops.equal(weights, 0))
-    return ones, ops.where(known, weights, float("nan"))

@@ -21,9 +21,15 @@ class WeightedMean(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.total, self.rest = _running_sum.add_variables(self, (2,))
 
-    def add(self, values: Tensor, weights: Tensor) -> None:
-        """Add the values of a batch, or where something was so, and their weights."""
+    def add(self, values: Tensor, weights: Tensor, valid: Tensor | None = None) -> None:
+        """Add the values of a batch, or where something was so, and their weights.
+
+        If any is not `valid`, the mean becomes NaN. Default: `None`, all are.
+        """
         weighted = ops.sum(weights * ops.cast(values, weights.dtype))
+        if valid is not None:
+            # Of the sum alone: to choose among all values takes longer than the rest.
+            weighted = ops.where(ops.all(valid), weighted, float("nan"))
         batch = ops.stack([weighted, ops.sum(weights)])
         _running_sum.accumulate(self.total, self.rest, batch)
 

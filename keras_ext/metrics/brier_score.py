@@ -115,9 +115,8 @@ class BrierScore(WeightedMean):
         absent = ops.equal(weights, 0)
         target, valid = self._distributions(target, y_pred.shape[-1], absent)
         y_pred, fits = self._probabilities(y_pred, absent)
-        weights = ops.where((valid & fits) | absent, weights, float("nan"))
         scores = ops.where(absent, 0.0, brier_scores(target, y_pred))
-        self.add(scores, weights)
+        self.add(scores, weights, valid & fits | absent)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
@@ -156,7 +155,7 @@ class BrierScore(WeightedMean):
         valid = are_classes(_NAME, target, absent, classes)
         index = ops.cast(ops.where(valid, target, 0), "int32")
         one_hot = ops.one_hot(index, classes, dtype=self.total.dtype)
-        return one_hot[..., -size:], valid
+        return one_hot if size == classes else one_hot[..., -size:], valid
 
     def _probabilities(self, y_pred: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
         """Return predictions as probabilities, and which of them are."""

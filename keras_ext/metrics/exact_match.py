@@ -93,13 +93,12 @@ class ExactMatch(WeightedMean):
             _NAME, sample_weight, y_pred[..., 0], self.total.dtype
         )
         if self.threshold is None:
-            right = ops.equal(y_true, y_pred)
+            right, known = ops.equal(y_true, y_pred), None
         else:
             absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
             true, known = _multi_label.targets(_NAME, y_true, absent)
-            weights = ops.where(ops.all(known, axis=-1), weights, float("nan"))
             right = _multi_label.is_positive(y_pred, self.threshold) == true
-        self.add(ops.all(right, axis=-1), weights)
+        self.add(ops.all(right, axis=-1), weights, known)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

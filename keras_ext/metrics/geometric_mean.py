@@ -4,12 +4,16 @@ import keras
 from keras import ops
 
 from keras_ext._types import Tensor
-from keras_ext.metrics import _running_sum
-from keras_ext.metrics._value_sums import value_sums
+from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics._weighted_values import weighted_values
+
+_NAME = "GeometricMean"
+_LEAST = -1e20
+"""Instead of the logarithm of 0, since pairs of floats cannot sum infinities."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class GeometricMean(keras.metrics.Metric):
+class GeometricMean(WeightedMean):
     """Weighted geometric mean of values.
 
     For values that multiply or differ by orders of magnitude, such as ratios, speeds
@@ -66,23 +70,21 @@ class GeometricMean(keras.metrics.Metric):
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
-        self.total, self.rest = _running_sum.add_variables(self, (3,))
 
     def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
         """Add the logarithms of a batch."""
-        batch = value_sums(
-            "GeometricMean", values, sample_weight, ops.log, self.total.dtype
-        )
-        _running_sum.accumulate(self.total, self.rest, batch)
+        batch = weighted_values(_NAME, values, sample_weight, self.total.dtype)
+        # Of a value that is negative or infinite the logarithm, too, is no number.
+        logarithms = ops.maximum(ops.log(batch.values), _LEAST)
+        self.add(ops.where(batch.absent, 0.0, logarithms), batch.weights)
 
     def result(self) -> Tensor:
         """Return the mean of all values since the last reset."""
-        return ops.cast(geometric_mean(self.total + self.rest), self.dtype)
+        logarithms, weight = ops.unstack(self.total + self.rest, 2)
+        return ops.cast(geometric_mean(logarithms, weight), self.dtype)
 
 
-def geometric_mean(sums: Tensor) -> Tensor:
-    """Return the mean from three sums of weights: times logarithm, of all, of zeros."""
-    logarithms, weight, of_zeros = ops.unstack(sums, 3)
-    # A sum with a NaN, of a value that has no logarithm, is not 0.
-    is_zero = ops.equal(weight, 0) | (of_zeros > 0)
-    return ops.where(is_zero, 0.0, ops.exp(ops.divide_no_nan(logarithms, weight)))
+def geometric_mean(logarithms: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean from the sums of the logarithms and of the weights."""
+    mean = ops.exp(ops.divide_no_nan(logarithms, weight))
+    return ops.where(ops.equal(weight, 0), 0.0, mean)

@@ -1,6 +1,7 @@
 """Hamming loss: the share of labels that are predicted wrongly."""
 
 import keras
+from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
@@ -83,9 +84,9 @@ class HammingLoss(WeightedMean):
         y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
         _multi_label.check_labels_axis(_NAME, y_pred)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
-        true, weights = _multi_label.weighted_targets(_NAME, y_true, weights)
+        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
         predicted = _multi_label.is_positive(y_pred, self.threshold)
-        self.add(predicted != true, weights)
+        self.add(predicted != true, weights, known)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

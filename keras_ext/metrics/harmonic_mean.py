@@ -5,7 +5,9 @@ from keras import ops
 
 from keras_ext._types import Tensor
 from keras_ext.metrics import _running_sum
-from keras_ext.metrics._value_sums import value_sums
+from keras_ext.metrics._weighted_values import weighted_values
+
+_NAME = "HarmonicMean"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -70,14 +72,31 @@ class HarmonicMean(keras.metrics.Metric):
 
     def update_state(self, values: Tensor, sample_weight: Tensor | None = None) -> None:
         """Add the reciprocals of a batch."""
-        batch = value_sums(
-            "HarmonicMean", values, sample_weight, ops.reciprocal, self.total.dtype
-        )
-        _running_sum.accumulate(self.total, self.rest, batch)
+        batch = weighted_values(_NAME, values, sample_weight, self.total.dtype)
+        sums = sums_of_weights(batch.values, batch.weights)
+        sums = ops.where(ops.all(batch.valid), sums, float("nan"))
+        _running_sum.accumulate(self.total, self.rest, sums)
 
     def result(self) -> Tensor:
         """Return the mean of all values since the last reset."""
         return ops.cast(harmonic_mean(self.total + self.rest), self.dtype)
+
+
+def sums_of_weights(values: Tensor, weights: Tensor) -> Tensor:
+    """Return three sums of weights: over value, of all, of zeros.
+
+    Args:
+        values: Finite numbers of at least 0; anything where the weight is 0.
+        weights: Their weights, of the same shape and dtype.
+
+    Returns:
+        Tensor `(3,)`. Zeros are left out of the first sum.
+    """
+    zero = ops.equal(values, 0)
+    out = zero | ops.equal(weights, 0)
+    reciprocals = ops.where(out, 0.0, ops.reciprocal(values))
+    parts = [weights * reciprocals, weights, weights * ops.cast(zero, weights.dtype)]
+    return ops.stack([ops.sum(part) for part in parts])
 
 
 def harmonic_mean(sums: Tensor) -> Tensor:

@@ -100,9 +100,9 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
         y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
         _multi_label.check_labels_axis(_NAME, y_pred, self.num_labels)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
-        true, weights = _multi_label.weighted_targets(_NAME, y_true, weights)
+        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
         predicted = _multi_label.is_positive(y_pred, self.threshold)
-        batch = multi_label_confusion_matrix(true, predicted, weights)
+        batch = multi_label_confusion_matrix(true, predicted, weights, known)
         _running_sum.accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:
@@ -119,7 +119,7 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
 
 
 def multi_label_confusion_matrix(
-    true: Tensor, predicted: Tensor, weights: Tensor
+    true: Tensor, predicted: Tensor, weights: Tensor, known: Tensor
 ) -> Tensor:
     """Return the summed weights `[[tn, fp], [fn, tp]]` of every label.
 
@@ -127,19 +127,19 @@ def multi_label_confusion_matrix(
         true: Booleans `(batch, ..., labels)`, whether the sample has the label.
         predicted: Booleans of the same shape, whether it is predicted.
         weights: Weights of the same shape.
+        known: Booleans of the same shape, whether `true` is known.
 
     Returns:
         Tensor `(labels, 2, 2)`, of the dtype of the weights; NaN for a label with a
-        weight that is NaN.
+        sample of which it is not known.
     """
-    true, predicted = ops.cast(true, weights.dtype), ops.cast(predicted, weights.dtype)
     samples = tuple(range(len(weights.shape) - 1))
-    cells = [
-        ops.sum(weights * is_true * is_predicted, axis=samples)
-        for is_true in (1 - true, true)
-        for is_predicted in (1 - predicted, predicted)
-    ]
-    # XLA takes NaN * 0 for 0, where the factor 0 is a boolean.
-    wrong = ops.isnan(ops.sum(weights, axis=samples))
-    cells = [ops.where(wrong, float("nan"), cell) for cell in cells]
-    return ops.reshape(ops.stack(cells, axis=-1), (-1, 2, 2))
+    of_true = weights * ops.cast(true, weights.dtype)
+    of_predicted = ops.cast(predicted, weights.dtype)
+    cells = []
+    for side in (weights - of_true, of_true):
+        positive = side * of_predicted
+        cells += [side - positive, positive]
+    sums = ops.stack([ops.sum(cell, axis=samples) for cell in cells], axis=-1)
+    all_known = ops.expand_dims(ops.all(known, axis=samples), axis=-1)
+    return ops.reshape(ops.where(all_known, sums, float("nan")), (-1, 2, 2))

@@ -109,9 +109,7 @@ class Perplexity(WeightedMean):
         if not self.from_logits:
             valid = valid & are_probabilities(_NAME, y_pred, absent)
         values = ops.where(absent, 0.0, crossentropy(index, y_pred, self.from_logits))
-        weights = ops.where(valid | absent, weights, float("nan"))
-        values = ops.minimum(values, _MOST)
-        self.add(values, weights)
+        self.add(ops.minimum(values, _MOST), weights, valid | absent)
 
     def result(self) -> Tensor:
         """Return the perplexity of all samples since the last reset."""

@@ -104,9 +104,10 @@ class Specificity(keras.metrics.Metric):
             y_true, y_pred, weights = (
                 values[..., self.class_id] for values in (y_true, y_pred, weights)
             )
-        true, weights = _multi_label.weighted_targets(_NAME, y_true, weights)
+        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
         negatives = weights * ops.cast(~true, weights.dtype)
         batch = weights_between(y_pred, negatives, self._bounds)
+        batch = ops.where(ops.all(known), batch, float("nan"))
         _running_sum.accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:
@@ -148,9 +149,8 @@ def weights_between(y_pred: Tensor, weights: Tensor, bounds: Sequence[float]) ->
     """
     predictions = ops.cast(y_pred, weights.dtype)
     if len(bounds) == 1:  # the usual case, which needs no search
-        above = predictions > bounds[0]
-        sides = [ops.where(above, 0.0, weights), ops.where(above, weights, 0.0)]
-        return ops.stack([ops.sum(side) for side in sides])
+        above = weights * ops.cast(predictions > bounds[0], weights.dtype)
+        return ops.stack([ops.sum(weights - above), ops.sum(above)])
     # Above no bound, as in a comparison; where a search puts NaN, backends differ.
     predictions = ops.where(ops.isnan(predictions), -math.inf, predictions)
     between = ops.searchsorted(

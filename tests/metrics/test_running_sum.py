@@ -43,9 +43,19 @@ def test_fractions_are_summed_better_than_in_float32():
     total = rest = ops.zeros(())
     for value in values:
         total, rest = _running_sum.add(total, rest, ops.convert_to_tensor(value))
-    assert float(total) + float(rest) == pytest.approx(
-        values.astype("float64").sum(), rel=1e-12
-    )
+    exact = values.astype("float64").sum()
+    assert float(total) + float(rest) == pytest.approx(exact, rel=1e-10)
+    plain = np.add.accumulate(values)[-1]  # one after the other, in float32
+    assert abs(plain - exact) > 1e-7 * exact
+
+
+def test_what_is_cut_off_again_and_again_is_not_lost():
+    third = ops.convert_to_tensor(np.float32(1 / 3))
+    total, rest = ops.convert_to_tensor(np.float32(2**20)), ops.zeros(())
+    for _ in range(1000):
+        total, rest = _running_sum.add(total, rest, third)
+    exact = 2**20 + 1000 * float(np.float32(1 / 3))
+    assert float(total) + float(rest) == pytest.approx(exact, rel=1e-12)
 
 
 def test_nan_stays():
