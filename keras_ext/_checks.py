@@ -151,7 +151,9 @@ def first_offender(values: Any, valid: Any) -> Any | None:
     Values can be seen only in eager execution. `None` if all are valid, or if the
     code is being traced and nobody can tell.
     """
-    if isinstance(valid, keras.KerasTensor):
+    # Of TensorFlow's tensors, the symbolic ones have a graph. To ask for their values
+    # is an error, after a warning by NumPy.
+    if isinstance(valid, keras.KerasTensor) or hasattr(valid, "graph"):
         return None
     try:
         offends = ~ops.convert_to_numpy(valid)
@@ -162,8 +164,10 @@ def first_offender(values: Any, valid: Any) -> Any | None:
 
 
 def _is_int(value: Any) -> bool:
-    """Python and NumPy integers, but not booleans."""
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+    """Python and NumPy integers, but neither booleans nor arrays."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return False
+    return not getattr(value, "shape", ())
 
 
 def _is_real(value: Any) -> bool:

@@ -7,6 +7,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Shape, Tensor
 
+_ONE_HOT = ". One-hot targets become labels by `keras.ops.argmax(y_true, axis=-1)`."
 _LARGEST_EXACT = {"float16": 2048, "bfloat16": 256}
 
 
@@ -38,8 +39,9 @@ def without_class_axis(
         raise ValueError(
             f"{owner} expects one integer label for each prediction: y_pred of shape "
             f"{shape} goes with y_true of shape {expected}. "
-            f"Received: y_true.shape={tuple(y_true.shape)}. One-hot targets become "
-            "labels by `keras.ops.argmax(y_true, axis=-1)`."
+            f"Received: y_true.shape={tuple(y_true.shape)}"
+            + _ONE_HOT
+            * (len(y_true.shape) == len(shape))
         )
     return y_true
 

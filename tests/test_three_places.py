@@ -118,3 +118,13 @@ def test_a_metric_says_the_same_in_all_three(row):
         np.testing.assert_allclose(
             history[metric.name][0], expected, rtol=1e-5, atol=1e-6
         )
+
+
+@pytest.mark.filterwarnings("error")
+def test_reading_labels_in_compiled_code_warns_of_nothing():
+    row = next(row for row in LOSSES if row.id == "Poly")
+    for wrap in (lambda model: model, keras_ext.Trainer):
+        model = wrap(_model(row))
+        weighted = [keras_ext.metrics.CohenKappa(4)]
+        model.compile("sgd", row.make(), weighted_metrics=weighted)
+        model.fit(**_data(row))

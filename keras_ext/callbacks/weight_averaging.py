@@ -1,6 +1,8 @@
 """Averages of the weights, evaluated, saved and kept in their place."""
 
 import threading
+import warnings
+import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -11,6 +13,9 @@ from keras_ext import _checks
 from keras_ext.callbacks._batch_norm import reestimate, statistics_of
 from keras_ext.callbacks._learning_rate import single_optimizers
 from keras_ext.callbacks._running_average import RunningAverage
+
+_to_average: Any = weakref.WeakKeyDictionary()
+"""Which callbacks were given a model, since its last training or evaluation began."""
 
 
 class WeightAveraging(keras.callbacks.Callback):
@@ -57,8 +62,9 @@ class WeightAveraging(keras.callbacks.Callback):
     Raises:
         TypeError: If `batch_norm_data` can't be iterated over again and again.
         ValueError: If an argument is out of range; when training begins, if the
-            optimizer keeps an average itself (`use_ema`), or if batches are to be
-            counted and `Model.fit` has `steps_per_execution > 1`.
+            optimizer keeps an average itself (`use_ema`), if there is a second
+            WeightAveraging, or if batches are to be counted and `Model.fit` has
+            `steps_per_execution > 1`.
 
     Example:
 
@@ -126,7 +132,7 @@ class WeightAveraging(keras.callbacks.Callback):
         # What the model has of its own, while the average is in its place.
         self._own: list[Any] | None = None
         self._statistics: list[Any] = []
-        self._running = self._is_active = self._taken = False
+        self._running = self._epoch_ended = self._is_active = self._taken = False
         self._can_be_traced = True
 
     @property
@@ -153,11 +159,18 @@ class WeightAveraging(keras.callbacks.Callback):
             average.set_state(state)
             self._own, self._taken = state["own"], state["taken"]
 
+    def set_model(self, model: Any) -> None:
+        """Take the model; called for all callbacks before the training begins."""
+        super().set_model(model)
+        _to_average.setdefault(model, weakref.WeakSet()).add(self)
+
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that there can be an average, and begin it."""
+        self._check_is_alone()
         self._check_optimizer()
         self._check_frequency()
-        self._own, self._is_active, self._taken = None, False, False
+        self._own = None
+        self._epoch_ended = self._is_active = self._taken = False
         self._running, self._thread = True, threading.get_ident()
         average = self._prepared()
         if average is not None:
@@ -166,7 +179,8 @@ class WeightAveraging(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Have the training go on with its own weights."""
         self._take_out()
-        self._taken, self._is_active = False, epoch >= self.start_epoch
+        self._epoch_ended = self._taken = False
+        self._is_active = epoch >= self.start_epoch
         # The variables of a model that is not built come with its first step.
         self._can_be_traced = self._prepared() is not None
 
@@ -192,6 +206,7 @@ class WeightAveraging(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Have the average evaluated, if it is the training's validation."""
+        _to_average.pop(self.model, None)
         if self._running:
             self._put_in(with_this_epoch=True)
 
@@ -201,6 +216,7 @@ class WeightAveraging(keras.callbacks.Callback):
         if average is not None and not self._every and self._is_active:
             average.add_values(self._own or average.variables)
             self._taken = True
+        self._epoch_ended = True
         self._put_in()
 
     def on_train_end(self, logs: Any = None) -> None:
@@ -210,6 +226,13 @@ class WeightAveraging(keras.callbacks.Callback):
         self._put_in()
         if self._own and self.batch_norm_freq == "train_end":
             self._reestimate()
+        if self._own is None and self._epoch_ended:
+            warnings.warn(
+                "WeightAveraging has taken no weights: the training ended before, with "
+                f"start_epoch={self.start_epoch}, update_freq={self.update_freq!r}. "
+                "The model has its own weights. Begin earlier, or train for longer.",
+                stacklevel=2,
+            )
         self._own, self._running = None, False
 
     def _prepared(self) -> RunningAverage | None:
@@ -274,6 +297,13 @@ class WeightAveraging(keras.callbacks.Callback):
     def _reestimate(self) -> None:
         if self.batch_norm_data is not None:
             reestimate(self.model, _batches(self.batch_norm_data))
+
+    def _check_is_alone(self) -> None:
+        if len(_to_average.pop(self.model, ())) > 1:
+            raise ValueError(
+                "A training can have one WeightAveraging, since each puts its average "
+                "into the model. Received: several. To compare averages, train twice."
+            )
 
     def _check_optimizer(self) -> None:
         optimizers = single_optimizers(getattr(self.model, "optimizer", None))

@@ -33,10 +33,13 @@ def alike(
     if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
         y_true = ops.expand_dims(y_true, axis=-1)
     true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
-    if len(predicted) < least_rank or not _checks.shapes_agree(true, predicted):
+    missing = least_rank - len(predicted)
+    if missing > 0 or not _checks.shapes_agree(true, predicted):
         raise ValueError(
             f"{owner} expects y_true and y_pred of the same shape {names}. "
             f"Received: y_true.shape={true}, y_pred.shape={predicted}"
+            + (f", which is {missing} axes short" if missing > 1 else "")
+            + (", which is an axis short" if missing == 1 else "")
         )
     return y_true, y_pred
 

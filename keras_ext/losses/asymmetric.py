@@ -6,12 +6,13 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _floats
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "asymmetric"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Asymmetric(keras.losses.Loss):
+class Asymmetric(WeightedLoss):
     """Crossentropy of many labels per sample in which absent labels count for less.
 
     For multi-label classification, where a sample has few of very many labels. Present
@@ -47,7 +48,8 @@ class Asymmetric(keras.losses.Loss):
         y_true: 1 for the labels that a sample has, 0 for the others, or a number
             between, such as a smoothed label.
         y_pred: A probability for each label, or a logit with `from_logits=True`.
-        sample_weight: Weights of the samples.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples.
 
     Input shape:
         `y_true` and `y_pred`: `(batch, ..., labels)`; for one label, `y_true` may be

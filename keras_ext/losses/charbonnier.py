@@ -6,10 +6,11 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _floats
+from keras_ext.losses._weighted import WeightedLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Charbonnier(keras.losses.Loss):
+class Charbonnier(WeightedLoss):
     """Regression loss like the mean absolute error, but smooth where the error is 0.
 
     Few large errors count for less than under the mean squared error; common for
@@ -33,7 +34,8 @@ class Charbonnier(keras.losses.Loss):
     Call arguments:
         y_true: Targets.
         y_pred: Predictions.
-        sample_weight: Weights of the samples.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples.
 
     Input shape:
         `y_pred`: `(batch, ..., outputs)`. `y_true`: the same; or `(batch, ...)` if

@@ -4,14 +4,15 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
+from keras_ext._types import Config, Reduction, Shape, Tensor
 from keras_ext.losses._floats import at_least_float32
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "contrastive"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Contrastive(keras.losses.Loss):
+class Contrastive(WeightedLoss):
     """Loss of the distance between two embeddings that are similar, or are not.
 
     For a model that embeds two inputs and returns how far apart they are, as a Siamese
@@ -80,6 +81,9 @@ class Contrastive(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every sample."""
         return contrastive(y_true, y_pred, margin=self.margin)
+
+    def _values_shape(self, y_pred_shape: Shape) -> Shape:
+        return y_pred_shape[:-1] or y_pred_shape
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

@@ -11,6 +11,7 @@ from keras_ext._boxes import BoundingBoxFormat
 from keras_ext._ratio import ratio
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _floats
+from keras_ext.losses._weighted import WeightedLoss
 
 Form: TypeAlias = Literal["iou", "giou", "diou", "ciou"]
 _FORMS = ("iou", "giou", "diou", "ciou")
@@ -19,7 +20,7 @@ _NO_SIZE = 1e-18
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class IoU(keras.losses.Loss):
+class IoU(WeightedLoss):
     """Loss of predicted bounding boxes: 1 minus their overlap with the true ones.
 
     The overlap of two boxes is measured by the area `I` they share, the area `U` they
@@ -97,22 +98,6 @@ class IoU(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.form = _checks.one_of("form", form, _FORMS)
         self.bounding_box_format = _boxes.check_format(bounding_box_format)
-
-    def __call__(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Return the weighted and reduced loss, refusing weights of whole images."""
-        if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            shape = tuple(sample_weight.shape)
-            # Keras would give (batch,) to the boxes where there are as many of them.
-            if len(shape) == 1 and len(y_pred.shape) > 2:
-                raise ValueError(
-                    f"{self.name} expects one `sample_weight` for each box, (batch, "
-                    "boxes), or (batch, 1) for all boxes of an image. "
-                    f"Received: sample_weight.shape={shape}"
-                )
-        return super().__call__(y_true, y_pred, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every box."""

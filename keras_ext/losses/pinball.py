@@ -7,10 +7,11 @@ from keras import ops
 
 from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
+from keras_ext.losses._weighted import WeightedLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Pinball(keras.losses.Loss):
+class Pinball(WeightedLoss):
     """Regression loss whose minimum is a quantile of the target.
 
     A model trained with `tau=0.9` predicts a value that the target stays below nine
@@ -35,7 +36,8 @@ class Pinball(keras.losses.Loss):
     Call arguments:
         y_true: Targets.
         y_pred: Predictions.
-        sample_weight: Weights of the samples.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples.
 
     Input shape:
         `y_pred`: `(batch, ..., outputs)`. `y_true`: the same; or `(batch, ..., 1)` or

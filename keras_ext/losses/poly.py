@@ -7,6 +7,7 @@ from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _sparse
 from keras_ext.losses._masked import Masked
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "poly"
 _HINT = (
@@ -15,7 +16,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Poly(keras.losses.Loss):
+class Poly(WeightedLoss):
     """Crossentropy plus a multiple of the missing probability.
 
     Crossentropy is a sum of powers of `1 - p`, with `p` the probability of a sample's
@@ -50,8 +51,10 @@ class Poly(keras.losses.Loss):
         y_true: Integer labels, of any dtype; with `sparse_y_true=False`, one-hot
             targets or probabilities.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the samples. A weight does not excuse a label that is
-            out of range: use `ignore_class` for samples that have none.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples. A weight does not
+            excuse a label that is out of range: use `ignore_class` for samples that
+            have none.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:

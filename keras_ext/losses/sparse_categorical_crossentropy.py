@@ -7,6 +7,7 @@ from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _sparse
 from keras_ext.losses._masked import Masked
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "sparse_categorical_crossentropy"
 _HINT = (
@@ -15,7 +16,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class SparseCategoricalCrossentropy(keras.losses.Loss):
+class SparseCategoricalCrossentropy(WeightedLoss):
     """Crossentropy of integer labels with label smoothing.
 
     `keras.losses.SparseCategoricalCrossentropy` has no `label_smoothing`, and
@@ -45,8 +46,10 @@ class SparseCategoricalCrossentropy(keras.losses.Loss):
     Call arguments:
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the samples. A weight does not excuse a label that is
-            out of range: use `ignore_class` for samples that have none.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples. A weight does not
+            excuse a label that is out of range: use `ignore_class` for samples that
+            have none.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:

@@ -9,6 +9,7 @@ from keras_ext import _checks
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _floats, _sparse
 from keras_ext.losses._masked import Masked
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "sparse_categorical_focal_crossentropy"
 _HINT = (
@@ -18,7 +19,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
+class SparseCategoricalFocalCrossentropy(WeightedLoss):
     """Crossentropy of integer labels in which easy samples count for less.
 
     For classification with many easy samples and few hard ones, such as the
@@ -49,8 +50,10 @@ class SparseCategoricalFocalCrossentropy(keras.losses.Loss):
     Call arguments:
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the samples. A weight does not excuse a label that is
-            out of range: use `ignore_class` for samples that have none.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples. A weight does not
+            excuse a label that is out of range: use `ignore_class` for samples that
+            have none.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:

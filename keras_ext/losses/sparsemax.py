@@ -9,13 +9,14 @@ from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.layers.sparsemax import sparsemax as probabilities
 from keras_ext.losses import _sparse
 from keras_ext.losses._masked import Masked
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "sparsemax"
 
 
 # Keras finds the classes of a file by these names alone, and the layer is "Sparsemax".
 @keras.saving.register_keras_serializable(package="keras_ext", name="SparsemaxLoss")
-class Sparsemax(keras.losses.Loss):
+class Sparsemax(WeightedLoss):
     """Loss of logits whose probabilities are read by `keras_ext.layers.Sparsemax`.
 
     Crossentropy needs the logarithm of the probabilities, most of which are 0 after a
@@ -51,8 +52,10 @@ class Sparsemax(keras.losses.Loss):
             targets or probabilities, which sum to 1.
         y_pred: Logits, not what the layer makes of them. A class of logit `-inf` is
             left out.
-        sample_weight: Weights of the samples. A weight does not excuse a label that is
-            out of range: use `ignore_class` for samples that have none.
+        sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
+            with a 1 for each further axis, for whole samples. A weight does not
+            excuse a label that is out of range: use `ignore_class` for samples that
+            have none.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:

@@ -5,15 +5,16 @@ import numpy as np
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Reduction, Tensor
+from keras_ext._types import Config, DataFormat, Reduction, Shape, Tensor
 from keras_ext.layers._options import resolve_data_format
 from keras_ext.losses import _floats
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "ssim"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class SSIM(keras.losses.Loss):
+class SSIM(WeightedLoss):
     """Loss of images: 1 minus their structural similarity to the true ones.
 
     For restoring and generating images. A window moves over both images, `x` and `y`;
@@ -111,6 +112,9 @@ class SSIM(keras.losses.Loss):
             k2=self.k2,
             data_format=self.data_format,
         )
+
+    def _values_shape(self, y_pred_shape: Shape) -> Shape:
+        return y_pred_shape[:1]
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

@@ -3,6 +3,12 @@
 from keras_ext import _labels
 from keras_ext._types import Tensor
 
+_HINTS = {
+    "y_true": "Give samples without a class a `sample_weight` of 0.",
+    "y_pred": "If these are scores, pass `sparse_y_pred=False`; give samples without a "
+    "class a `sample_weight` of 0.",
+}
+
 
 def are_classes(
     owner: str, labels: Tensor, absent: Tensor, num_classes: int, name: str = "y_true"
@@ -20,6 +26,5 @@ def are_classes(
         ValueError: In eager execution, if a label that counts is no class.
     """
     valid = _labels.in_range(owner, labels, num_classes)
-    hint = "Give samples without a class a `sample_weight` of 0."
-    _labels.check(owner, name, labels, valid | absent, num_classes, hint)
+    _labels.check(owner, name, labels, valid | absent, num_classes, _HINTS[name])
     return valid

@@ -53,6 +53,8 @@ class ConfusionMetric(keras.metrics.Metric):
         true = ops.convert_to_tensor(y_true)
         if not self.sparse_y_true:
             true = self._classes("y_true", true, sparse=False)
+        if self.sparse_y_pred:
+            _check_no_scores(owner, true, predicted)
         size = 1 if self.sparse_y_pred else self.num_classes
         true = _labels.without_class_axis(owner, true, (*predicted.shape, size))
         weights = _labels.weights_like(
@@ -89,11 +91,26 @@ class ConfusionMetric(keras.metrics.Metric):
             return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
         if rank > 1 and size == self.num_classes:
             return ops.argmax(values, axis=-1)
+        single = ", or (batch, ..., 1), the probability of class 1"
+        hint = f"If these are class labels, pass `sparse_{name}=True`."
+        if rank > 1 and size not in (1, None):
+            hint = f"Pass `num_classes={size}` if there are {size}."
         raise ValueError(
             f"{type(self).__name__} expects `{name}` of shape "
-            f"(batch, ..., {self.num_classes}), a score for each class. "
-            f"Received: {name}.shape={tuple(values.shape)}. "
-            f"If these are class labels, pass `sparse_{name}=True`."
+            f"(batch, ..., {self.num_classes}), a score for each class"
+            f"{single * (self.num_classes == 2)}. "
+            f"Received: {name}.shape={tuple(values.shape)}. {hint}"
+        )
+
+
+def _check_no_scores(owner: str, true: Tensor, predicted: Tensor) -> None:
+    """Raise `ValueError` if predictions that should be labels have an axis more."""
+    if len(predicted.shape) > len(true.shape):
+        raise ValueError(
+            f"{owner} with `sparse_y_pred=True` expects labels in `y_pred`, one for "
+            f"each of `y_true`. Received: y_true.shape={tuple(true.shape)}, "
+            f"y_pred.shape={tuple(predicted.shape)}. If these are scores, pass "
+            "`sparse_y_pred=False`."
         )
 
 

@@ -25,12 +25,17 @@ class SampleBuffer:
         metric: The metric, which gets the variables.
         columns: How many numbers a sample has, without its weight.
         capacity: Number of samples.
+        what: What a sample is, for the messages. Default: `"samples"`.
     """
 
     def __init__(
-        self, metric: keras.metrics.Metric, columns: int, capacity: int
+        self,
+        metric: keras.metrics.Metric,
+        columns: int,
+        capacity: int,
+        what: str = "samples",
     ) -> None:
-        self._owner = type(metric).__name__
+        self._owner, self._what = type(metric).__name__, what
         self._capacity, self._width = capacity, columns + 1
         # A vector, since TensorFlow joins and cuts vectors ten times as fast as rows.
         self._rows = metric.add_variable(
@@ -97,9 +102,9 @@ class SampleBuffer:
         seen = _checks.first_offender(count, count <= self._capacity)
         if seen is not None:
             warnings.warn(
-                f"{self._owner} has seen {seen} samples since its last reset, but "
-                f"keeps {self._capacity}, so its result was NaN. Pass `capacity={seen}`"
-                " or more.",
+                f"{self._owner} has seen {seen} {self._what} since its last reset, "
+                f"but keeps {self._capacity}, so its result was NaN. Pass "
+                f"`capacity={seen}` or more.",
                 stacklevel=3,
             )
 
@@ -110,7 +115,7 @@ class SampleBuffer:
         number = _checks.first_offender(seen, seen <= self._capacity)
         if number is not None:
             raise ValueError(
-                f"{self._owner} expects at most `capacity={self._capacity}` samples "
-                f"between two resets. Received: {number} samples. Pass "
-                f"`capacity={number}` or more, or call `reset_state` more often."
+                f"{self._owner} expects at most `capacity={self._capacity}` "
+                f"{self._what} between two resets. Received: {number} {self._what}. "
+                f"Pass `capacity={number}` or more, or call `reset_state` more often."
             )

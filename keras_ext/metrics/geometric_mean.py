@@ -58,7 +58,9 @@ class GeometricMean(WeightedMean):
     >>> float(metric(np.array([2.0, 16.0]), sample_weight=np.array([2.0, 1.0])))
     4.0
 
-    A value of 0 makes the result 0. So does having seen none.
+    A value of 0 makes the result 0. So does having seen none. `compile` has no place
+    for metrics of values, since it feeds targets and predictions: a model, a layer or a
+    loop updates them.
 
     Masks are not used: pass them as `sample_weight`. Logarithms are summed as pairs of
     float32, under half precision too.

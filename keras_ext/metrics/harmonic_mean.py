@@ -56,7 +56,9 @@ class HarmonicMean(keras.metrics.Metric):
     >>> float(metric(np.array([1.0, 4.0]), sample_weight=np.array([1.0, 2.0])))
     2.0
 
-    A value of 0 makes the result 0. So does having seen none.
+    A value of 0 makes the result 0. So does having seen none. `compile` has no place
+    for metrics of values, since it feeds targets and predictions: a model, a layer or a
+    loop updates them.
 
     Masks are not used: pass them as `sample_weight`. Reciprocals are summed as pairs
     of float32, under half precision too.

@@ -164,7 +164,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         self.area_range = _check_area_range(area_range)
         self.capacity = _checks.positive_int("capacity", capacity)
         columns = 2 + len(self._thresholds())
-        self._detections = SampleBuffer(self, columns, self.capacity)
+        self._detections = SampleBuffer(self, columns, self.capacity, "detections")
         self.total, self.rest = _running_sum.add_variables(self, (self.num_classes,))
 
     def update_state(

@@ -85,6 +85,11 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if isinstance(learning_rate, (int, float)):
+            _checks.number("learning_rate", learning_rate, low=0)
+        _checks.optional(
+            _checks.number, "weight_decay", kwargs.get("weight_decay"), low=0
+        )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.beta_1 = _checks.number("beta_1", beta_1, low=0, high=1, open_high=True)
         self.beta_2 = _checks.number(

@@ -49,6 +49,7 @@ def fit_source(
         sample_weight = class_weights(y, class_weight)
     elif _is_shared(sample_weight, y):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
+    _check_weight_for_each(sample_weight, y)
     data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
     return make_source(data, batch_size, **options)
 
@@ -217,6 +218,20 @@ def _is_shared(sample_weight: Any, y: Any) -> bool:
     """Whether one array of weights is meant for all of several targets."""
     nested = keras.tree.is_nested
     return sample_weight is not None and nested(y) and not nested(sample_weight)
+
+
+def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
+    """Raise `ValueError` if there are weights for some of several targets only."""
+    if sample_weight is None or not keras.tree.is_nested(y):
+        return
+    targets, weights = (list(one) for one in (y, sample_weight))
+    named = isinstance(y, dict) and isinstance(sample_weight, dict)
+    if set(targets) != set(weights) if named else len(targets) != len(weights):
+        raise ValueError(
+            "`sample_weight` must hold weights for each of the targets, ones where all "
+            f"samples count alike. Expected: {targets if named else len(targets)}. "
+            f"Received: {weights if named else len(weights)}."
+        )
 
 
 def _check_weights(class_weight: Any, sample_weight: Tensor | None) -> None:

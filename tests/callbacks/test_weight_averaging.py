@@ -205,7 +205,8 @@ def test_no_decay_gives_the_first_weights_more_than_their_share(decay):
 
 
 def test_a_start_that_is_never_reached_leaves_the_weights():
-    model = stock_fit([WeightAveraging("swa", start_epoch=3)])
+    with pytest.warns(UserWarning, match="taken no weights.*start_epoch=3.*Begin ear"):
+        model = stock_fit([WeightAveraging("swa", start_epoch=3)])
     assert_same(trained_weights(model), recorded()[-1])
 
 
@@ -618,6 +619,18 @@ def test_two_averages_are_refused():
     model.compile(keras.optimizers.SGD(use_ema=True), "mse")
     with pytest.raises(ValueError, match="would each put an average"):
         fit(model, [WeightAveraging()], 1)
+
+
+@pytest.mark.parametrize("train", FITS)
+def test_two_callbacks_are_refused_and_one_after_the_other_is_not(train):
+    model = network()
+    with pytest.raises(ValueError, match=r"one WeightAveraging, .* Received: several"):
+        train([WeightAveraging(), WeightAveraging("swa")], model=model)
+    for callback in (WeightAveraging(), WeightAveraging("swa")):
+        train([callback], model=model)
+    model.compile("sgd", "mse")
+    model.evaluate(X, Y, verbose=0, callbacks=[WeightAveraging()])
+    train([WeightAveraging()], model=model)
 
 
 def test_several_steps_per_execution_hide_batches_but_no_epochs():

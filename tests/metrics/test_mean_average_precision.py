@@ -370,7 +370,7 @@ class TestWrongInput:
         }
         assert step([batch]) == pytest.approx(1)
         assert np.isnan(step([batch]))
-        with pytest.warns(UserWarning, match="4 samples since .* Pass `capacity=4`"):
+        with pytest.warns(UserWarning, match="4 detections since .* Pass `capacity=4`"):
             metric.reset_state()
         assert step([batch]) == pytest.approx(1)
 

@@ -212,6 +212,9 @@ def test_variables_of_tensorflow():
         ({"beta_2": 0.0}, r"`beta_2` must be a finite number in \(0, 1\)"),
         ({"beta_2": 1.0}, r"`beta_2` must be a finite number in \(0, 1\)"),
         ({"epsilon": 0.0}, r"`epsilon` must be a finite number in \(0, inf\)"),
+        ({"learning_rate": -0.1}, r"`learning_rate` must be a finite number in \[0, "),
+        ({"learning_rate": float("nan")}, "learning_rate=nan"),
+        ({"weight_decay": -1.0}, r"`weight_decay` must be a finite number in \[0, inf"),
         ({"decay_of_weights": 0.1}, "decay_of_weights"),
     ],
 )

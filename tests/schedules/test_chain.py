@@ -183,6 +183,11 @@ def test_bad_arguments(schedules, boundaries, match):
         Chain(schedules, boundaries)
 
 
+def test_boundaries_may_be_a_range_or_an_array():
+    for boundaries in (range(5, 15, 5), np.array([5, 10])):
+        assert Chain([0.1] * 3, boundaries).boundaries == [5, 10]
+
+
 def test_config_keeps_every_argument():
     assert Chain((1, 0.5), (10,), name="phases").get_config() == {
         "schedules": [1.0, 0.5],

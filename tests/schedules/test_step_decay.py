@@ -114,7 +114,8 @@ def test_steps_must_be_numbers():
         ({"initial_learning_rate": float("inf")}, "initial_learning_rate=inf"),
         ({"step_size": 0}, "`step_size` must be a positive integer. .*=0"),
         ({"step_size": 2.5}, "integer, or a list of strictly .*step_size=2.5"),
-        ({"step_size": np.array([5, 9])}, r"or a list .*step_size=array\(\[5, 9\]\)"),
+        ({"step_size": np.ones((1, 1))}, r"or a list .*step_size=array\(\[\[1.\]\]\)"),
+        ({"step_size": np.array([5.0, 9])}, r"`step_size\[0\]` must be a positive int"),
         ({"step_size": [0, 5]}, r"`step_size\[0\]` must be a positive integer. .*=0"),
         ({"step_size": [5, 5]}, r"strictly increasing .*step_size=\[5, 5\]"),
         ({"step_size": [9, 5]}, r"strictly increasing .*step_size=\[9, 5\]"),
@@ -125,6 +126,11 @@ def test_steps_must_be_numbers():
 def test_bad_arguments(arguments, match):
     with pytest.raises(ValueError, match=match):
         StepDecay(**{"initial_learning_rate": 0.1, "step_size": 10, **arguments})
+
+
+@pytest.mark.parametrize("steps", [(3, 6, 9), range(3, 10, 3), np.array([3, 6, 9])])
+def test_steps_may_be_a_range_or_an_array(steps):
+    assert StepDecay(0.1, steps).step_size == [3, 6, 9]
 
 
 def test_config_keeps_every_argument():

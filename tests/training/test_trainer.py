@@ -645,6 +645,14 @@ class TestErrors:
                 {"x": X, "y": LABELS, "class_weight": {0: 1}, "sample_weight": LABELS},
                 "cannot both be given",
             ),
+            (
+                {"x": X, "y": {"a": X, "b": X}, "sample_weight": {"a": LABELS}},
+                r"for each of the targets.*Expected: \['a', 'b'\]. Received: \['a'\]",
+            ),
+            (
+                {"x": X, "y": [X, X], "sample_weight": [LABELS]},
+                r"for each of the targets.*Expected: 2. Received: 1",
+            ),
             ({"x": tf.data.Dataset.range(3), "y": LABELS}, "`y` is for arrays"),
             (
                 {"x": tf.data.Dataset.range(3), "batch_size": 3},

@@ -1,0 +1,85 @@
+"""Sample weights beside losses with a value for each sample: which of them fit."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ext import losses
+from tests.markers import needs_tensorflow
+
+rng = np.random.default_rng(4)
+STEPS = 4
+weights = np.float32([1, 0, 2, 0])
+scores = rng.uniform(0.1, 1, size=(4, STEPS, 3)).astype("float32")
+scores /= scores.sum(axis=-1, keepdims=True)
+labels = rng.integers(0, 3, size=(4, STEPS))
+one_hot = np.eye(3, dtype="float32")[labels]
+
+CASES = [
+    pytest.param(kind, y_true, id=kind.__name__)
+    for kind, y_true in (
+        (losses.Asymmetric, one_hot),
+        (losses.Charbonnier, one_hot),
+        (losses.Contrastive, one_hot),
+        (losses.Pinball, one_hot),
+        (losses.Poly, labels),
+        (losses.SparseCategoricalCrossentropy, labels),
+        (losses.SparseCategoricalFocalCrossentropy, labels),
+        (losses.Sparsemax, labels),
+    )
+]
+MATCH = r"one weight for each value of the loss, \(4, 4\), .* \(batch, 1\). Received"
+
+
+@pytest.mark.parametrize(("kind", "y_true"), CASES)
+class TestSequences:
+    def test_weights_of_samples_and_of_steps(self, kind, y_true):
+        loss = kind(reduction="sum")
+        alone = [float(loss(y_true[i : i + 1], scores[i : i + 1])) for i in range(4)]
+        for given in (weights[:, None], np.repeat(weights[:, None], STEPS, axis=1)):
+            total = float(loss(y_true, scores, sample_weight=given))
+            assert total == pytest.approx(np.dot(weights, alone), rel=1e-5)
+            with_axis = float(loss(y_true, scores, sample_weight=given[..., None]))
+            assert with_axis == pytest.approx(total)
+        assert float(loss(y_true, scores, sample_weight=2.0)) == pytest.approx(
+            2 * sum(alone), rel=1e-5
+        )
+
+    @pytest.mark.parametrize("shape", [(4,), (3, 1), (4, 4, 3), (4, 3)])
+    def test_others_are_refused(self, kind, y_true, shape):
+        with pytest.raises(ValueError, match=MATCH) as caught:
+            kind()(y_true, scores, sample_weight=np.ones(shape))
+        assert f"sample_weight.shape={shape}" in str(caught.value)
+
+
+def test_the_class_axis_may_be_another():
+    first = np.moveaxis(scores, -1, 1)
+    loss = losses.Poly(axis=1)
+    expected = losses.Poly()(labels, scores, sample_weight=weights[:, None])
+    np.testing.assert_allclose(
+        loss(labels, first, sample_weight=weights[:, None]), expected, rtol=1e-6
+    )
+    with pytest.raises(ValueError, match=r"loss, \(4, 4\), or"):
+        loss(labels, first, sample_weight=weights)
+
+
+def test_images_and_pairs_have_a_weight_each():
+    images = rng.uniform(size=(2, 16, 16, 1)).astype("float32")
+    loss = losses.SSIM(data_format="channels_last")
+    for given in (np.ones(2), np.ones((2, 1))):
+        assert np.isfinite(loss(images, images[::-1], sample_weight=given))
+    with pytest.raises(ValueError, match=r"loss, \(2\), or .* \(batch\). Received"):
+        loss(images, images, sample_weight=np.ones((2, 16)))
+    with pytest.raises(ValueError, match=r"loss, \(4\), or"):
+        losses.Contrastive()(np.ones(4), np.ones(4), sample_weight=np.ones(3))
+
+
+@needs_tensorflow
+def test_are_refused_in_fit_too():
+    model = keras.Sequential(
+        [keras.Input((STEPS, 3)), keras.layers.Dense(3, "softmax")]
+    )
+    model.compile("sgd", losses.Poly())
+    with pytest.raises(ValueError, match=r"loss, \(batch, 4\), or .* \(batch, 1\)"):
+        model.fit(scores, labels, sample_weight=weights, verbose=0)
+    model.fit(scores, labels, sample_weight=weights[:, None], verbose=0)
