@@ -99,9 +99,15 @@ def number(
     )
 
 
+def is_list(value: Any) -> bool:
+    """Return whether `value` is a list, a tuple, a range or an array of one axis."""
+    is_array = len(getattr(value, "shape", ())) == 1
+    return is_array or isinstance(value, (list, tuple, range))
+
+
 def number_or_list(name: str, value: Any, **interval: Any) -> float | list[float]:
     """Return a number, or a list of numbers, each in `number`'s interval."""
-    if isinstance(value, (list, tuple)) or len(getattr(value, "shape", ())) == 1:
+    if is_list(value):
         if not len(value):
             raise ValueError(f"`{name}` must not be empty. Received: {name}={value!r}")
         return [number(f"{name}[{i}]", v, **interval) for i, v in enumerate(value)]
@@ -157,10 +163,12 @@ def first_offender(values: Any, valid: Any) -> Any | None:
         return None
     try:
         offends = ~ops.convert_to_numpy(valid)
+        if not offends.any():
+            return None
         offenders = ops.convert_to_numpy(values)[offends]
     except (NotImplementedError, TypeError):  # as TensorFlow and JAX refuse in a trace
         return None
-    return offenders[0].tolist() if len(offenders) else None
+    return offenders[0].tolist()
 
 
 def _is_int(value: Any) -> bool:

@@ -7,7 +7,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Shape, Tensor
 
-_ONE_HOT = ". One-hot targets become labels by `keras.ops.argmax(y_true, axis=-1)`."
+_ONE_HOT = " One-hot targets become labels by `keras.ops.argmax(y_true, axis=-1)`."
 _LARGEST_EXACT = {"float16": 2048, "bfloat16": 256}
 
 
@@ -39,9 +39,8 @@ def without_class_axis(
         raise ValueError(
             f"{owner} expects one integer label for each prediction: y_pred of shape "
             f"{shape} goes with y_true of shape {expected}. "
-            f"Received: y_true.shape={tuple(y_true.shape)}"
-            + _ONE_HOT
-            * (len(y_true.shape) == len(shape))
+            f"Received: y_true.shape={tuple(y_true.shape)}."
+            + (_ONE_HOT if len(y_true.shape) == len(shape) else "")
         )
     return y_true
 
@@ -62,10 +61,10 @@ def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
         )
     # float32 cannot wrap around as narrow integers do, and holds every class exactly.
     labels = ops.cast(labels, "float32")
-    in_range = (labels >= 0) & (labels < num_classes)
+    among = (labels >= 0) & (labels < num_classes)
     if keras.backend.is_int_dtype(dtype):
-        return in_range
-    return in_range & ops.equal(ops.floor(labels), labels)
+        return among
+    return among & ops.equal(ops.floor(labels), labels)
 
 
 def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:

@@ -14,8 +14,8 @@ from keras_ext.callbacks._batch_norm import reestimate, statistics_of
 from keras_ext.callbacks._learning_rate import single_optimizers
 from keras_ext.callbacks._running_average import RunningAverage
 
-_to_average: Any = weakref.WeakKeyDictionary()
-"""Which callbacks were given a model, since its last training or evaluation began."""
+_averaging: Any = weakref.WeakKeyDictionary()
+"""For each model, the callback whose `on_train_begin` was last."""
 
 
 class WeightAveraging(keras.callbacks.Callback):
@@ -90,7 +90,8 @@ class WeightAveraging(keras.callbacks.Callback):
     the average in the model: with validation data wherever it stands in the list,
     without only behind this callback. Put `EarlyStopping(restore_best_weights=True)`
     before it, so that statistics are taken for the best average, not the last.
-    Within an epoch, others see the weights of the training.
+    Within an epoch, others see the weights of the training. A training can have one
+    WeightAveraging; if it ends before that has taken any weights, a warning says so.
 
     In `keras_ext.Trainer.fit` and other loops that make many steps per call, weights
     are taken in the compiled call, after every step; elsewhere between two calls, one
@@ -159,14 +160,9 @@ class WeightAveraging(keras.callbacks.Callback):
             average.set_state(state)
             self._own, self._taken = state["own"], state["taken"]
 
-    def set_model(self, model: Any) -> None:
-        """Take the model; called for all callbacks before the training begins."""
-        super().set_model(model)
-        _to_average.setdefault(model, weakref.WeakSet()).add(self)
-
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that there can be an average, and begin it."""
-        self._check_is_alone()
+        _averaging[self.model] = weakref.ref(self)
         self._check_optimizer()
         self._check_frequency()
         self._own = None
@@ -178,6 +174,7 @@ class WeightAveraging(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Have the training go on with its own weights."""
+        self._check_is_alone()
         self._take_out()
         self._epoch_ended = self._taken = False
         self._is_active = epoch >= self.start_epoch
@@ -206,7 +203,6 @@ class WeightAveraging(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Have the average evaluated, if it is the training's validation."""
-        _to_average.pop(self.model, None)
         if self._running:
             self._put_in(with_this_epoch=True)
 
@@ -226,7 +222,7 @@ class WeightAveraging(keras.callbacks.Callback):
         self._put_in()
         if self._own and self.batch_norm_freq == "train_end":
             self._reestimate()
-        if self._own is None and self._epoch_ended:
+        if self._average is not None and self._own is None and self._epoch_ended:
             warnings.warn(
                 "WeightAveraging has taken no weights: the training ended before, with "
                 f"start_epoch={self.start_epoch}, update_freq={self.update_freq!r}. "
@@ -299,7 +295,8 @@ class WeightAveraging(keras.callbacks.Callback):
             reestimate(self.model, _batches(self.batch_norm_data))
 
     def _check_is_alone(self) -> None:
-        if len(_to_average.pop(self.model, ())) > 1:
+        current = _averaging.get(self.model)
+        if current is not None and current() is not self:
             raise ValueError(
                 "A training can have one WeightAveraging, since each puts its average "
                 "into the model. Received: several. To compare averages, train twice."

@@ -31,17 +31,17 @@ class WeightedLoss(keras.losses.Loss):
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
         """Return the shape of the loss's values; called wherever there are weights."""
-        axis = self.axis % len(y_pred_shape) if y_pred_shape else 0
+        axis = self.axis % max(len(y_pred_shape), 1)
         return (*y_pred_shape[:axis], *y_pred_shape[axis + 1 :])
 
     def _check_weights(self, weights: Shape, y_pred_shape: Shape) -> None:
         values = self._values_shape(y_pred_shape)
-        if weights and not _fit(weights, values):
-            every = ", ".join("batch" if size is None else f"{size}" for size in values)
-            whole = ", ".join(["batch", *["1"] * (len(values) - 1)])
+        is_one = all(size == 1 for size in weights)
+        if values and not is_one and not _fit(weights, values):
+            samples = (values[0], *[1] * (len(values) - 1))
             raise ValueError(
                 f"{self.name} expects `sample_weight` to hold one weight for each "
-                f"value of the loss, ({every}), or for each sample, ({whole}). "
+                f"value of the loss, of shape {values}, or for each sample, {samples}. "
                 f"Received: sample_weight.shape={weights}, y_pred.shape={y_pred_shape}"
             )
 
@@ -49,7 +49,7 @@ class WeightedLoss(keras.losses.Loss):
 def _fit(weights: Shape, values: Shape) -> bool:
     """Return whether Keras makes weights of the values' rank that then broadcast."""
     shapes = [weights]
-    if weights[-1] in (1, None):
+    if weights[-1:] == (1,):
         shapes.append(weights[:-1])
     if values[-1:] == (1,):
         shapes.append((*weights, 1))

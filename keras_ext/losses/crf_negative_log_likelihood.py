@@ -85,7 +85,7 @@ class CRFNegativeLogLikelihood(keras.losses.Loss):
             sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
             shape = tuple(sample_weight.shape)
             # Keras would spread (batch, time) silently where batch equals time.
-            if len(shape) > 2 or (len(shape) == 2 and shape[1] not in (1, None)):
+            if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1):
                 raise ValueError(
                     f"{self.name} expects one `sample_weight` for each sequence, of "
                     "shape (batch,) or (batch, 1). Received: "

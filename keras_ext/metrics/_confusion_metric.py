@@ -91,15 +91,15 @@ class ConfusionMetric(keras.metrics.Metric):
             return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
         if rank > 1 and size == self.num_classes:
             return ops.argmax(values, axis=-1)
-        single = ", or (batch, ..., 1), the probability of class 1"
-        hint = f"If these are class labels, pass `sparse_{name}=True`."
+        expected = f"(batch, ..., {self.num_classes}), a score for each class"
+        if self.num_classes == 2:
+            expected += ", or (batch, ..., 1), the probability of class 1"
+        hint = f"If these are class labels, pass `sparse_{name}=True`"
         if rank > 1 and size not in (1, None):
-            hint = f"Pass `num_classes={size}` if there are {size}."
+            hint += f"; if there are {size} classes, `num_classes={size}`"
         raise ValueError(
-            f"{type(self).__name__} expects `{name}` of shape "
-            f"(batch, ..., {self.num_classes}), a score for each class"
-            f"{single * (self.num_classes == 2)}. "
-            f"Received: {name}.shape={tuple(values.shape)}. {hint}"
+            f"{type(self).__name__} expects `{name}` of shape {expected}. "
+            f"Received: {name}.shape={tuple(values.shape)}. {hint}."
         )
 
 

@@ -1,5 +1,6 @@
 """Predictions that should be probabilities: which of them are none."""
 
+import numpy as np
 from keras import ops
 
 from keras_ext import _checks
@@ -21,7 +22,7 @@ def are_probabilities(
 ) -> Tensor:
     """Return for each sample whether its values are probabilities.
 
-    They are if, within 0.01, none is negative and their sum is 1.
+    They are if their sum is 1 and that of the negative ones 0, both within 0.01.
 
     Args:
         owner: Who asks, for the message.
@@ -32,14 +33,15 @@ def are_probabilities(
     Raises:
         ValueError: In eager execution, if values that count are no probabilities.
     """
-    # The sum of absolute values is greater than the other by what is negative, twice.
-    valid = ops.sum(values, axis=-1) >= 1 - _TOLERANCE
-    valid = valid & (ops.sum(ops.absolute(values), axis=-1) <= 1 + _TOLERANCE)
+    total = ops.sum(values, axis=-1)
+    valid = ops.absolute(total - 1) <= _TOLERANCE
+    twice_negative = ops.sum(ops.absolute(values), axis=-1) - total
+    valid = valid & (twice_negative <= 2 * _TOLERANCE)
     row = _checks.first_offender(values, valid | absent)
     if row is not None:
         raise ValueError(
             f"{owner} expects probabilities, in [0, 1] and with sum 1 over the last "
             f"axis of `{name}`. Received: a {_KINDS[name]} with values from "
-            f"{min(row):g} to {max(row):g} and sum {sum(row):g}. {_HINTS[name]}"
+            f"{np.min(row):g} to {np.max(row):g} and sum {sum(row):g}. " + _HINTS[name]
         )
     return valid

@@ -14,14 +14,17 @@ def add(total: Tensor, rest: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """Return the new total, and what rounding has cut off it so far.
 
     A float32 counts to 2**24 and then stands still, since adding 1 is rounded away.
-    What is rounded away is itself a float32; kept in `rest` and added with the next
-    values, it lets the pair count to 2**48 ("compensated summation", W. Kahan, Further
-    Remarks on Reducing Truncation Errors, 1965,
-    https://doi.org/10.1145/363707.363723).
+    What is rounded away is itself a float32 ("two-sum", D. E. Knuth, The Art of
+    Computer Programming, volume 2, section 4.2.2); kept in `rest` and added with the
+    next values ("compensated summation", W. Kahan, Further Remarks on Reducing
+    Truncation Errors, 1965, https://doi.org/10.1145/363707.363723), it lets the pair
+    count to 2**48. Other sums lose what `values + rest` is rounded by, which is what
+    `values`, the sum of a batch, has been rounded by before.
     """
     values = values + rest
     new_total = total + values
-    return new_total, values - (new_total - total)
+    back = new_total - total
+    return new_total, (total - (new_total - back)) + (values - back)
 
 
 def add_variables(

@@ -75,9 +75,9 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     Raises:
         ValueError: If an argument is none of the above; on update, if shapes do not
             match or, in eager execution, a label is not one of the classes or
-            `y_pred` does not hold probabilities: a value outside [0, 1], or a sum
-            over the classes that is not 1, both by more than 0.01; or if there are
-            more samples than `capacity`. Compiled code cannot raise: there the result
+            `y_pred` does not hold probabilities: a sum over the classes other than 1,
+            or negative values, by more than 0.01 in all; or if there are more samples
+            than `capacity`. Compiled code cannot raise: there the result
             is NaN, and after too many samples the next `reset_state` warns.
 
     Example:

@@ -58,7 +58,8 @@ class GeometricMean(WeightedMean):
     >>> float(metric(np.array([2.0, 16.0]), sample_weight=np.array([2.0, 1.0])))
     4.0
 
-    A value of 0 makes the result 0. So does having seen none. `compile` has no place
+    A value of 0 makes the result 0, if its weight is at least 1e-17 of the others' sum
+    and at most 1e18. So does having seen none. `compile` has no place
     for metrics of values, since it feeds targets and predictions: a model, a layer or a
     loop updates them.
 

@@ -131,7 +131,7 @@ def multi_label_confusion_matrix(
 
     Returns:
         Tensor `(labels, 2, 2)`, of the dtype of the weights; NaN for a label with a
-        sample of which it is not known.
+        sample of which it is not known, or whose weight is NaN.
     """
     samples = tuple(range(len(weights.shape) - 1))
     of_true = weights * ops.cast(true, weights.dtype)
@@ -141,5 +141,7 @@ def multi_label_confusion_matrix(
         positive = side * of_predicted
         cells += [side - positive, positive]
     sums = ops.stack([ops.sum(cell, axis=samples) for cell in cells], axis=-1)
-    all_known = ops.expand_dims(ops.all(known, axis=samples), axis=-1)
-    return ops.reshape(ops.where(all_known, sums, float("nan")), (-1, 2, 2))
+    # XLA takes NaN * 0 for 0, where the factor 0 is a boolean.
+    wrong = ops.isnan(ops.sum(weights, axis=samples)) | ops.any(~known, axis=samples)
+    sums = ops.where(ops.expand_dims(wrong, axis=-1), float("nan"), sums)
+    return ops.reshape(sums, (-1, 2, 2))

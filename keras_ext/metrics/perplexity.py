@@ -59,8 +59,8 @@ class Perplexity(WeightedMean):
     Raises:
         ValueError: On update, if shapes do not match or there are not two classes or,
             in eager execution, a label is not one of the classes, or what should be
-            probabilities is outside [0, 1] or does not sum to 1, by more than 0.01.
-            Compiled code cannot raise: there the result is NaN.
+            probabilities has another sum than 1 or negative values, by more than 0.01
+            in all. Compiled code cannot raise: there the result is NaN.
 
     Example:
 

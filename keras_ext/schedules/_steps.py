@@ -38,15 +38,9 @@ def between(low: float, high: float, share: Tensor) -> Tensor:
     return low * (1 - share) + high * share
 
 
-def is_list(value: Any) -> bool:
-    """Return whether `value` is a list, a tuple, a range or an array of one axis."""
-    is_array = len(getattr(value, "shape", ())) == 1
-    return is_array or isinstance(value, (list, tuple, range))
-
-
 def increasing(name: str, value: Any) -> list[int]:
     """Return a list of strictly increasing positive integers, else raise."""
-    if is_list(value):
+    if _checks.is_list(value):
         steps = [
             _checks.positive_int(f"{name}[{i}]", one) for i, one in enumerate(value)
         ]

@@ -98,7 +98,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def _step_size(value: Any) -> int | list[int]:
-    if _steps.is_list(value):
+    if _checks.is_list(value):
         return _steps.increasing("step_size", value)
     try:
         return _checks.positive_int("step_size", value)

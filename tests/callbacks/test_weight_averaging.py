@@ -626,11 +626,25 @@ def test_two_callbacks_are_refused_and_one_after_the_other_is_not(train):
     model = network()
     with pytest.raises(ValueError, match=r"one WeightAveraging, .* Received: several"):
         train([WeightAveraging(), WeightAveraging("swa")], model=model)
-    for callback in (WeightAveraging(), WeightAveraging("swa")):
+    used = [WeightAveraging(), WeightAveraging("swa")]
+    for callback in (*used, used[0]):
         train([callback], model=model)
     model.compile("sgd", "mse")
-    model.evaluate(X, Y, verbose=0, callbacks=[WeightAveraging()])
+    model.evaluate(X, Y, verbose=0, callbacks=used)
+    model.predict(X, verbose=0, callbacks=used)
     train([WeightAveraging()], model=model)
+
+
+def test_a_training_that_did_not_begin_is_no_other_training():
+    class Fails(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise KeyError("begin")
+
+    model, first = compiled(), WeightAveraging()
+    for callbacks in ([first, Fails()], [Fails(), first]):
+        with pytest.raises(KeyError, match="begin"):
+            fit(model, callbacks, 1)
+        fit(model, [WeightAveraging()], 1)
 
 
 def test_several_steps_per_execution_hide_batches_but_no_epochs():

@@ -283,7 +283,7 @@ def test_a_weight_per_image_is_refused_and_one_for_its_boxes_is_not():
     boxes = np.array([[[0, 0, 2, 2], [0, 0, 1, 1]]] * 2, "float32")
     moved = boxes + np.array([1, 0, 1, 0], "float32")
     weights = np.array([1.0, 0.0], "float32")
-    with pytest.raises(ValueError, match=r"one weight .*\(batch, 1\).*shape=\(2,\)"):
+    with pytest.raises(ValueError, match=r"one weight .*\(2, 1\).*shape=\(2,\)"):
         IoU()(boxes, moved, sample_weight=weights)
     both = np.repeat(weights[:, None], 2, axis=1)
     spread, given = (

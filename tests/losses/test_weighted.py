@@ -28,7 +28,7 @@ CASES = [
         (losses.Sparsemax, labels),
     )
 ]
-MATCH = r"one weight for each value of the loss, \(4, 4\), .* \(batch, 1\). Received"
+MATCH = r"one weight for each value of the loss, of shape \(4, 4\), .* \(4, 1\). Rec"
 
 
 @pytest.mark.parametrize(("kind", "y_true"), CASES)
@@ -59,8 +59,40 @@ def test_the_class_axis_may_be_another():
     np.testing.assert_allclose(
         loss(labels, first, sample_weight=weights[:, None]), expected, rtol=1e-6
     )
-    with pytest.raises(ValueError, match=r"loss, \(4, 4\), or"):
+    with pytest.raises(ValueError, match=r"of shape \(4, 4\), or"):
         loss(labels, first, sample_weight=weights)
+
+
+def test_one_weight_is_a_number():
+    expected = 3 * losses.Poly()(labels, scores)
+    for weight in (3.0, np.float32([3]), np.float32([[3]])):
+        value = losses.Poly()(labels, scores, sample_weight=weight)
+        np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def test_values_with_a_last_axis_of_size_1_take_weights_without():
+    y_true, y_pred = one_hot[:, :1], scores[:, :1]
+    expected = losses.Charbonnier()(y_true, y_pred, sample_weight=weights[:, None])
+    value = losses.Charbonnier()(y_true, y_pred, sample_weight=weights)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+def test_predictions_of_too_few_axes_are_said_to_be_so():
+    with pytest.raises(
+        ValueError, match=r"y_pred.shape=\(4,\), which is an axis short"
+    ):
+        losses.Charbonnier()(np.ones(4), np.ones(4), sample_weight=np.ones(4))
+
+
+@needs_tensorflow
+def test_weights_of_unknown_size_are_not_spread():
+    import tensorflow as tf
+
+    loss = losses.Charbonnier(reduction="sum")
+    pairs = [tf.TensorSpec((None, 3))] * 2
+    unknown = tf.function(loss, input_signature=[*pairs, tf.TensorSpec((None, None))])
+    with pytest.raises(ValueError, match=r"of shape \(None,\), or"):
+        unknown(np.zeros((4, 3)), np.ones((4, 3)), np.ones((4, 1)))
 
 
 def test_images_and_pairs_have_a_weight_each():
@@ -68,9 +100,9 @@ def test_images_and_pairs_have_a_weight_each():
     loss = losses.SSIM(data_format="channels_last")
     for given in (np.ones(2), np.ones((2, 1))):
         assert np.isfinite(loss(images, images[::-1], sample_weight=given))
-    with pytest.raises(ValueError, match=r"loss, \(2\), or .* \(batch\). Received"):
+    with pytest.raises(ValueError, match=r"of shape \(2,\), or .* \(2,\). Received"):
         loss(images, images, sample_weight=np.ones((2, 16)))
-    with pytest.raises(ValueError, match=r"loss, \(4\), or"):
+    with pytest.raises(ValueError, match=r"of shape \(4,\), or"):
         losses.Contrastive()(np.ones(4), np.ones(4), sample_weight=np.ones(3))
 
 
@@ -80,6 +112,6 @@ def test_are_refused_in_fit_too():
         [keras.Input((STEPS, 3)), keras.layers.Dense(3, "softmax")]
     )
     model.compile("sgd", losses.Poly())
-    with pytest.raises(ValueError, match=r"loss, \(batch, 4\), or .* \(batch, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(None, 4\), or .* \(None, 1\)"):
         model.fit(scores, labels, sample_weight=weights, verbose=0)
     model.fit(scores, labels, sample_weight=weights[:, None], verbose=0)

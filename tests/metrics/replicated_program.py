@@ -6,15 +6,8 @@ TensorFlow starts.
 
 import json
 
+import numpy as np
 import tensorflow as tf
-
-cpu = tf.config.list_physical_devices("CPU")[0]
-two = [tf.config.LogicalDeviceConfiguration()] * 2
-tf.config.set_logical_device_configuration(cpu, two)
-
-import numpy as np  # noqa: E402 - see above
-
-from tests.metrics.rows import METRICS  # noqa: E402 - see above
 
 PARTS = slice(0, 7), slice(7, None)
 """Which samples each replica gets: not as many as the other."""
@@ -40,6 +33,11 @@ def samples(row, part):
 
 def main():
     """Compare all metrics."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    two = [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.set_logical_device_configuration(cpu, two)
+    from tests.metrics.rows import METRICS
+
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for row in METRICS:
         alone = row.make()

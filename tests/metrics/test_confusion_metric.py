@@ -110,7 +110,7 @@ class TestEveryMetric:
     def test_bad_shapes_name_the_metric(self, kind):
         with pytest.raises(ValueError, match=rf"{kind.__name__} .*sparse_y_pred=True"):
             kind(CLASSES).update_state(labels, predicted)
-        with pytest.raises(ValueError, match=r"\(batch, ..., 5\), .*num_classes=4`"):
+        with pytest.raises(ValueError, match=r"\(batch, ..., 5\), .*num_classes=4`."):
             kind(5).update_state(labels, scores)
         with pytest.raises(ValueError, match=r"or \(batch, ..., 1\), the probability"):
             kind(2).update_state(labels, scores[:, 0])

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_ext import metrics
 from tests.markers import needs_tensorflow
+from tests.metrics.modes import JIT, result_in_steps
 
 BACKEND = keras.backend.backend()
 # JAX has float64 only where it is asked to when it starts.
@@ -154,6 +155,18 @@ class TestEveryMetric:
         match = rf"{name} expects .* of shape \(batch, ..., {size}\). .*=\(60,\)"
         with pytest.raises(ValueError, match=match):
             result(name, y_true[:, 0], y_pred[:, 0])
+
+    @pytest.mark.parametrize("jit_compile", JIT)
+    @pytest.mark.parametrize("place", [(0, 0), (0, 1)])
+    def test_a_weight_of_nan_is_not_lost_when_compiled(self, name, jit_compile, place):
+        true, pred = np.eye(2, LABELS), np.float32([[0.9, 0.1, 0.2], [0.3, 0.8, 0.1]])
+        weights = np.ones((2, LABELS), "float32")
+        weights[place] = np.nan
+        if name == "ExactMatch":
+            weights = weights[:, place[1]]
+        batch = {"y_true": true, "y_pred": pred, "sample_weight": weights}
+        seen = result_in_steps(METRICS[name](), [batch], jit_compile)
+        assert np.isnan(seen[place[1]] if seen.ndim else seen).all()
 
     @pytest.mark.parametrize("threshold", [np.nan, np.inf, "0.5", True, (1, [2])])
     def test_bad_threshold(self, name, threshold):

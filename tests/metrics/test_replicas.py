@@ -1,15 +1,13 @@
 """Metrics on several replicas of `tf.distribute`: what one alone would say, or NaN."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from keras_ext import metrics
 from tests.markers import needs_tensorflow
 from tests.metrics.rows import METRICS
+from tests.programs import printed
 
 pytestmark = needs_tensorflow
 
@@ -28,15 +26,8 @@ def _keeps_samples(metric):
 
 @pytest.fixture(scope="module")
 def differences():
-    result = subprocess.run(
-        [sys.executable, "-m", "tests.metrics.replicated_program"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return dict(map(json.loads, result.stdout.strip().splitlines()))
+    lines = printed("-m", "tests.metrics.replicated_program").splitlines()
+    return dict(map(json.loads, lines))
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.id) for row in METRICS])

@@ -58,6 +58,21 @@ def test_what_is_cut_off_again_and_again_is_not_lost():
     assert float(total) + float(rest) == pytest.approx(exact, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [3, 2**24],
+        [2**24 - 1] * 3 + [1] * 5,
+        [1e4, -1e4, 0.125] * 200,
+    ],
+)
+def test_the_order_of_sizes_and_signs_does_not_matter(numbers):
+    total = rest = ops.zeros(())
+    for number in np.float32(numbers):
+        total, rest = _running_sum.add(total, rest, ops.convert_to_tensor(number))
+    assert float(total) + float(rest) == np.sum(numbers)
+
+
 def test_nan_stays():
     total, rest = _running_sum.add(
         ops.zeros(()), ops.zeros(()), ops.cast(np.nan, "float32")

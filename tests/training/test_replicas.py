@@ -1,11 +1,10 @@
 """Several replicas: the same numbers as one device with the same batches."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+
+from tests.programs import printed
 
 CODE = """
 import contextlib, json, sys
@@ -127,15 +126,8 @@ for drive in (arrays, step_by_step, data, loop, weighted, averaged, uphill, ahea
 
 @pytest.fixture(scope="module")
 def differences():
-    result = subprocess.run(
-        [sys.executable, "-c", CODE],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return dict(map(json.loads, result.stdout.strip().splitlines()))
+    lines = printed("-c", CODE).splitlines()
+    return dict(map(json.loads, lines))
 
 
 @pytest.mark.parametrize(
