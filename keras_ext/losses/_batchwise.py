@@ -106,7 +106,7 @@ class Samples(NamedTuple):
         """
         valid = valid & self.present
         factor = ops.cast(self.factor, values.dtype)
-        return factor * ops.where(valid, values, 0.0), valid | self.spared
+        return ops.where(valid, values, 0.0) * factor, valid | self.spared
 
 
 def embeddings(owner: str, y_pred: Tensor, *axes: tuple[str | int, ...]) -> Tensor:
@@ -156,7 +156,7 @@ def labelled(
         )
     absent = nobody(y_pred) if absent is None else absent
     ignored = _labels.is_ignored(labels, ignore_class)
-    whole = absent | ignored | _is_whole(labels)
+    whole = ignored | _is_whole(labels) | absent
     label = _checks.first_offender(labels, whole)
     if label is not None:
         raise ValueError(
@@ -169,7 +169,8 @@ def labelled(
 
 def nobody(y_pred: Tensor) -> Tensor:
     """Return False for every sample."""
-    return ops.arange(ops.shape(y_pred)[0], dtype="int32") < 0
+    axes = tuple(range(1, len(y_pred.shape)))
+    return ops.any(ops.zeros_like(y_pred, dtype="bool"), axis=axes)
 
 
 def _is_whole(labels: Tensor) -> Tensor:

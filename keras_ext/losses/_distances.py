@@ -35,7 +35,7 @@ def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Ten
     if distance == "cosine":
         x = unit(x)
         return 1.0 - ops.matmul(x, ops.transpose(x))
-    x -= ops.stop_gradient(x[:1] if origin is None else origin)
+    x -= ops.stop_gradient(x[:1, ...] if origin is None else origin)
     products = ops.matmul(x, ops.transpose(x))
     # From the same product: equal rows then have a distance of exactly 0.
     own = ops.diagonal(products)

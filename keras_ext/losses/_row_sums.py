@@ -35,5 +35,5 @@ def crossentropy(logits: Tensor, allowed: Tensor, shares: Tensor) -> Tensor:
     shares = ops.cast(shares, logits.dtype)
     total = ops.sum(shares, axis=1)
     # Where nothing is shared, logits are of no account, be they infinite.
-    weighted = shares * ops.where(shares > 0, surprise, 0.0)
+    weighted = ops.where(shares > 0, surprise, 0.0) * shares
     return ops.sum(weighted, axis=1) / ops.where(total > 0, total, 1.0)

@@ -85,10 +85,12 @@ def read(
     remedy = remedy or _hint(ignore_class)
     _labels.check(owner, "y_true", labels, valid, num_classes, remedy)
     index = ops.cast(ops.where(valid & ~ignored, labels, 0), "int32")
+    # Of a KerasTensor, Keras takes a new last axis by this name only.
+    new_axis = -1 if axis == len(labels.shape) else axis
     return Samples(
         # Here too, since a gradient passes through both branches of `settled`.
         y_pred=ops.where(ops.expand_dims(ignored, axis), 0.0, y_pred),
-        targets=ops.one_hot(index, num_classes, axis=axis, dtype=y_pred.dtype),
+        targets=ops.one_hot(index, num_classes, axis=new_axis, dtype=y_pred.dtype),
         ignored=ignored,
         factor=ops.cast(ops.where(valid, 1.0, float("nan")), y_pred.dtype),
         axis=axis,

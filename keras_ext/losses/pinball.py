@@ -115,7 +115,7 @@ def pinball(
     _check_shapes(y_true, y_pred, quantile)
     error = y_true - y_pred
     slope = ops.convert_to_tensor(quantile, dtype)
-    return ops.mean(ops.maximum(slope * error, (slope - 1) * error), axis=-1)
+    return ops.mean(ops.maximum(error * slope, error * (slope - 1)), axis=-1)
 
 
 def _quantile(tau: float | Sequence[float]) -> float | list[float]:

@@ -183,5 +183,5 @@ def _along_rows(matrix: Tensor, columns: Tensor) -> Tensor:
     """Return `matrix[i, columns[i, j]]`, of an empty batch too."""
     size = ops.shape(matrix)[0]
     first = size * ops.arange(size, dtype="int32")[:, None]
-    flat = ops.take(ops.reshape(matrix, (-1,)), first + ops.cast(columns, "int32"))
+    flat = ops.take(ops.reshape(matrix, (-1,)), ops.cast(columns, "int32") + first)
     return ops.reshape(flat, (size, size))
