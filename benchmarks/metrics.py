@@ -6,8 +6,8 @@
 
 Both update from the same batches, many times in one loop that is compiled, with `--jit`
 by XLA, so that only the update is timed, and not the call; they take turns in this one
-process.
-Both are reset every 32 updates, before the metrics that keep samples have too many.
+process. Both are reset every 32 updates, before the metrics that keep samples have too
+many.
 The last column is one `result()` in such a loop, which Keras computes in every step.
 """
 

@@ -1,6 +1,5 @@
 """What is installed, and what importing it does."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -11,21 +10,14 @@ import pytest
 
 import keras_ext
 from tests.markers import needs_tensorflow
+from tests.programs import printed
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
 def run(code, **environment):
     """Run Python code in a process of its own and return what it prints."""
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    return printed("-c", code, **environment)
 
 
 @pytest.fixture(scope="module")

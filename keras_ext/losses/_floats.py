@@ -35,11 +35,13 @@ def alike(
     true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
     missing = least_rank - len(predicted)
     if missing > 0 or not _checks.shapes_agree(true, predicted):
+        short = ""
+        if missing > 0:
+            number = "an axis" if missing == 1 else f"{missing} axes"
+            short = f", which is {number} short"
         raise ValueError(
             f"{owner} expects y_true and y_pred of the same shape {names}. "
-            f"Received: y_true.shape={true}, y_pred.shape={predicted}"
-            + (f", which is {missing} axes short" if missing > 1 else "")
-            + (", which is an axis short" if missing == 1 else "")
+            f"Received: y_true.shape={true}, y_pred.shape={predicted}{short}"
         )
     return y_true, y_pred
 

@@ -14,7 +14,8 @@ class WeightedLoss(keras.losses.Loss):
     beside values `(batch, time)` would be those of the time steps where there are as
     many of them, and an error of the backend elsewhere.
 
-    May be overridden: `axis`, `_values_shape`. Not to be overridden: `__call__`.
+    May be overridden: `axis`, `_values_shape`, `_check_weights`. Not to be overridden:
+    `__call__`.
     """
 
     axis: int = -1
@@ -30,11 +31,12 @@ class WeightedLoss(keras.losses.Loss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
-        """Return the shape of the loss's values; called wherever there are weights."""
+        """Return the shape of the loss's values, for `_check_weights`."""
         axis = self.axis % max(len(y_pred_shape), 1)
         return (*y_pred_shape[:axis], *y_pred_shape[axis + 1 :])
 
     def _check_weights(self, weights: Shape, y_pred_shape: Shape) -> None:
+        """Raise `ValueError` unless the weights fit; called wherever there are any."""
         values = self._values_shape(y_pred_shape)
         is_one = all(size == 1 for size in weights)
         if values and not is_one and not _fit(weights, values):

@@ -5,12 +5,13 @@ from keras import ops
 
 from keras_ext import _checks, _labels, _linear_chain
 from keras_ext._types import Config, Reduction, Shape, Tensor
+from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "crf_negative_log_likelihood"
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class CRFNegativeLogLikelihood(keras.losses.Loss):
+class CRFNegativeLogLikelihood(WeightedLoss):
     """Loss of a model that ends in `keras_ext.layers.CRF`.
 
     The model gives potentials; every sequence of tags has a score, the sum of the
@@ -77,26 +78,18 @@ class CRFNegativeLogLikelihood(keras.losses.Loss):
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)
 
-    def __call__(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Return the weighted and reduced loss, refusing weights of single steps."""
-        if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            shape = tuple(sample_weight.shape)
-            # Keras would spread (batch, time) silently where batch equals time.
-            if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1):
-                raise ValueError(
-                    f"{self.name} expects one `sample_weight` for each sequence, of "
-                    "shape (batch,) or (batch, 1). Received: "
-                    f"sample_weight.shape={shape}. Steps are left out by a mask: "
-                    "`CRF(...)(emissions, mask)`."
-                )
-        return super().__call__(y_true, y_pred, sample_weight)
-
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every sequence."""
         return crf_negative_log_likelihood(y_true, y_pred)
+
+    def _check_weights(self, weights: Shape, y_pred_shape: Shape) -> None:
+        if len(weights) > 2 or (len(weights) == 2 and weights[1] != 1):
+            raise ValueError(
+                f"{self.name} expects one `sample_weight` for each sequence, of "
+                "shape (batch,) or (batch, 1). Received: "
+                f"sample_weight.shape={weights}. Steps are left out by a mask: "
+                "`CRF(...)(emissions, mask)`."
+            )
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

@@ -70,3 +70,14 @@ def targets(owner: str, y_true: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]
             f"Received: y_true with a target {target:.10g}. {_HINT}"
         )
     return ones, known
+
+
+def are_spoiled(
+    weights: Tensor, known: Tensor, axis: tuple[int, ...] | None = None
+) -> Tensor:
+    """Return whether sums over `axis` are NaN: of a weight, or of an unknown target.
+
+    Weights are asked, not what came of them: XLA takes NaN * 0 for 0, where the factor
+    0 is a boolean.
+    """
+    return ops.isnan(ops.sum(weights, axis=axis)) | ops.any(~known, axis=axis)

@@ -37,3 +37,18 @@ class WeightedMean(keras.metrics.Metric):
         """Return the mean since the last reset; 0 if there was nothing."""
         weighted, of_all = ops.unstack(self.total + self.rest, 2)
         return ops.cast(ops.divide_no_nan(weighted, of_all), self.dtype)
+
+
+class ExponentialOfMean(WeightedMean):
+    """Base of the metrics that are the exponential of a weighted mean."""
+
+    def result(self) -> Tensor:
+        """Return the exponential of the mean since the last reset; 0 of nothing."""
+        weighted, of_all = ops.unstack(self.total + self.rest, 2)
+        return ops.cast(exponential_of_mean(weighted, of_all), self.dtype)
+
+
+def exponential_of_mean(weighted: Tensor, of_all: Tensor) -> Tensor:
+    """Return `exp(weighted / of_all)`, from the two sums; 0 if `of_all` is 0."""
+    exponential = ops.exp(ops.divide_no_nan(weighted, of_all))
+    return ops.where(ops.equal(of_all, 0), 0.0, exponential)

@@ -77,8 +77,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             match or, in eager execution, a label is not one of the classes or
             `y_pred` does not hold probabilities: a sum over the classes other than 1,
             or negative values, by more than 0.01 in all; or if there are more samples
-            than `capacity`. Compiled code cannot raise: there the result
-            is NaN, and after too many samples the next `reset_state` warns.
+            than `capacity`. Compiled code cannot raise: there the result is NaN, and
+            after too many samples the next `reset_state` warns.
 
     Example:
 

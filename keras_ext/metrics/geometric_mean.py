@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext._types import Tensor
-from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics._weighted_mean import ExponentialOfMean
 from keras_ext.metrics._weighted_values import weighted_values
 
 _NAME = "GeometricMean"
@@ -13,7 +13,7 @@ _LEAST = -1e20
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class GeometricMean(WeightedMean):
+class GeometricMean(ExponentialOfMean):
     """Weighted geometric mean of values.
 
     For values that multiply or differ by orders of magnitude, such as ratios, speeds
@@ -59,9 +59,9 @@ class GeometricMean(WeightedMean):
     4.0
 
     A value of 0 makes the result 0, if its weight is at least 1e-17 of the others' sum
-    and at most 1e18. So does having seen none. `compile` has no place
-    for metrics of values, since it feeds targets and predictions: a model, a layer or a
-    loop updates them.
+    and at most 1e18. So does having seen none. `compile` has no place for metrics of
+    values, since it feeds targets and predictions: a model, a layer or a loop updates
+    them.
 
     Masks are not used: pass them as `sample_weight`. Logarithms are summed as pairs of
     float32, under half precision too.
@@ -80,14 +80,3 @@ class GeometricMean(WeightedMean):
         # Of a value that is negative or infinite the logarithm, too, is no number.
         logarithms = ops.maximum(ops.log(batch.values), _LEAST)
         self.add(ops.where(batch.absent, 0.0, logarithms), batch.weights)
-
-    def result(self) -> Tensor:
-        """Return the mean of all values since the last reset."""
-        logarithms, weight = ops.unstack(self.total + self.rest, 2)
-        return ops.cast(geometric_mean(logarithms, weight), self.dtype)
-
-
-def geometric_mean(logarithms: Tensor, weight: Tensor) -> Tensor:
-    """Return the mean from the sums of the logarithms and of the weights."""
-    mean = ops.exp(ops.divide_no_nan(logarithms, weight))
-    return ops.where(ops.equal(weight, 0), 0.0, mean)

@@ -141,7 +141,6 @@ def multi_label_confusion_matrix(
         positive = side * of_predicted
         cells += [side - positive, positive]
     sums = ops.stack([ops.sum(cell, axis=samples) for cell in cells], axis=-1)
-    # XLA takes NaN * 0 for 0, where the factor 0 is a boolean.
-    wrong = ops.isnan(ops.sum(weights, axis=samples)) | ops.any(~known, axis=samples)
-    sums = ops.where(ops.expand_dims(wrong, axis=-1), float("nan"), sums)
+    spoiled = _multi_label.are_spoiled(weights, known, axis=samples)
+    sums = ops.where(ops.expand_dims(spoiled, axis=-1), float("nan"), sums)
     return ops.reshape(sums, (-1, 2, 2))

@@ -6,7 +6,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics._probabilities import are_probabilities
-from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics._weighted_mean import ExponentialOfMean
 
 _NAME = "Perplexity"
 _HINT = (
@@ -18,7 +18,7 @@ _MOST = 1e30
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Perplexity(WeightedMean):
+class Perplexity(ExponentialOfMean):
     """Exponential of the mean crossentropy, over all samples.
 
     For language models: a model of perplexity 20 is as unsure as one that chooses
@@ -110,13 +110,6 @@ class Perplexity(WeightedMean):
             valid = valid & are_probabilities(_NAME, y_pred, absent)
         values = ops.where(absent, 0.0, crossentropy(index, y_pred, self.from_logits))
         self.add(ops.minimum(values, _MOST), weights, valid | absent)
-
-    def result(self) -> Tensor:
-        """Return the perplexity of all samples since the last reset."""
-        values, weight = ops.unstack(self.total + self.rest, 2)
-        perplexity = ops.exp(ops.divide_no_nan(values, weight))
-        nothing = ops.equal(weight, 0)
-        return ops.cast(ops.where(nothing, 0.0, perplexity), self.dtype)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""

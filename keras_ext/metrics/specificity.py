@@ -107,9 +107,8 @@ class Specificity(keras.metrics.Metric):
         true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
         negatives = weights * ops.cast(~true, weights.dtype)
         batch = weights_between(y_pred, negatives, self._bounds)
-        # XLA takes NaN * 0 for 0, where the factor 0 is a boolean.
-        wrong = ops.isnan(ops.sum(weights)) | ops.any(~known)
-        batch = ops.where(wrong, float("nan"), batch)
+        spoiled = _multi_label.are_spoiled(weights, known)
+        batch = ops.where(spoiled, float("nan"), batch)
         _running_sum.accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:

@@ -1,22 +1,11 @@
 """Sums in pairs of float32, where a single float32 has long stopped counting."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from keras_ext.metrics import _running_sum
-
-BACKEND = keras.backend.backend()
-
-
-def _compiled(function, jit_compile):
-    if BACKEND == "jax":
-        import jax
-
-        return jax.jit(function)
-    tf = pytest.importorskip("tensorflow")
-    return tf.function(function, jit_compile=jit_compile)
+from tests.backends import compiled
 
 
 @pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
@@ -25,7 +14,7 @@ def test_counts_beyond_what_float32_can_count(mode):
         return _running_sum.add(total, rest, values)
 
     if mode != "eager":
-        add = _compiled(add, jit_compile=mode == "xla")
+        add = compiled(add, jit_compile=mode == "xla")
     start = np.array([2.0**24, 2.0**30, 2.0**40], "float32")
     total, rest = ops.convert_to_tensor(start), ops.zeros(3)
     added = np.array([1, 3, 5], "float32")

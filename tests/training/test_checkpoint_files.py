@@ -7,8 +7,6 @@ import os
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import textwrap
 import threading
 import warnings
@@ -19,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext.training.checkpoint_files import CheckpointFiles
+from tests.programs import printed
 from tests.training.folders import contents
 
 DATA = ".data-00000-of-00001"
@@ -1000,16 +999,8 @@ FULL = """
 
 @pytest.mark.parametrize("by", ["another", "the same"])
 def test_a_full_disk(folder, by):
-    root = pathlib.Path(__file__).parents[2]
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL), str(folder), f"by {by}"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == "there is room again\n"
+    output = printed("-c", textwrap.dedent(FULL), str(folder), f"by {by}")
+    assert output == "there is room again\n"
     assert names(folder) == checkpoint_names(1, 2, 3)
 
 
