@@ -10,6 +10,7 @@ import keras
 from keras_ext._types import Config
 from keras_ext.training.adoption import adopt_compilation
 from keras_ext.training.hooks import HOOKS
+from keras_ext.training.layer_metrics import without_nested
 
 _STEPS = (
     "train_step",
@@ -83,14 +84,16 @@ class WrappedModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        """The own metrics and those that belong to the wrapped model."""
-        metrics = super().metrics
+        """The own metrics and those of the wrapped model and its layers.
+
+        Not those of models that are layers of it, as everywhere in Keras.
+        """
+        metrics, nested = super().metrics, self
         if self._wrapped is not None:
             # Not those that the wrapped model may itself be compiled with.
-            wrapped = keras.layers.Layer.metrics.fget(self._wrapped)
-            known = {id(metric) for metric in metrics}
-            metrics += [metric for metric in wrapped if id(metric) not in known]
-        return metrics
+            metrics += keras.layers.Layer.metrics.fget(self._wrapped)
+            nested = self._wrapped
+        return without_nested(nested, metrics)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the wrapped model's outputs."""
