@@ -36,8 +36,10 @@ def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
 
 def _pass(trainer: "Trainer", x: Any, y: Any, sample_weight: Any) -> Any:
     """Make of a batch what a training step makes of it, up to the gradients."""
-    y_pred = trainer.forward(x, training=True)
-    loss = trainer.compute_loss(x, y, y_pred, sample_weight, training=True)
+    # What layers pass to `add_loss` is kept by such a scope only.
+    with keras.StatelessScope(collect_losses=True):
+        y_pred = trainer.forward(x, training=True)
+        loss = trainer.compute_loss(x, y, y_pred, sample_weight, training=True)
     trainer.compute_metrics(x, y, y_pred, sample_weight)
     return loss
 

@@ -80,6 +80,11 @@ def with_extra_loss() -> keras.Model:
     return keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(hidden))
 
 
+def with_nothing_but_extra_loss() -> keras.Model:
+    keras.utils.set_random_seed(5)
+    return keras.Sequential([keras.Input((6,)), keras.layers.Dense(8), ExtraLoss()])
+
+
 def two_outputs() -> keras.Model:
     keras.utils.set_random_seed(5)
     first, second = keras.Input((3,), name="first"), keras.Input((3,), name="second")
@@ -173,6 +178,11 @@ PROBLEMS = {
     "unbuilt": Problem(model=unbuilt),
     "subclassed": Problem(model=subclassed),
     "add_loss": Problem(model=with_extra_loss),
+    "add_loss alone": Problem(
+        model=with_nothing_but_extra_loss,
+        compile={},
+        fit=lambda: {"x": X, "validation_data": (X[:21],)},
+    ),
     "xla": Problem(compile={**CLASSIFY, "jit_compile": True}),
     "eager": Problem(compile={**CLASSIFY, "run_eagerly": True}),
     "schedule, ema, clipping, decay": Problem(

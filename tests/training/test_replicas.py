@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import keras_ext
 from tests.training.problems import CLASSIFY, LABELS, X, dataset
+from tests.training.problems import with_nothing_but_extra_loss
 
 # A sample alone in the last batch: one replica has none.
 X, LABELS = X[:65], LABELS[:65]
@@ -41,9 +42,10 @@ class EveryBatch(keras.callbacks.Callback):
 
 def train(strategy, drive):
     with strategy.scope() if strategy else contextlib.nullcontext():
-        trainer = KINDS.get(drive, keras_ext.Trainer)(network(), seed=1)
+        make_model = with_nothing_but_extra_loss if drive is added else network
+        trainer = KINDS.get(drive, keras_ext.Trainer)(make_model(), seed=1)
         make_optimizer = OPTIMIZERS.get(drive, keras.optimizers.Adam)
-        trainer.compile(make_optimizer(0.01), **CLASSIFY)
+        trainer.compile(make_optimizer(0.01), **({} if drive is added else CLASSIFY))
     return {**drive(trainer), "weights": trainer.get_weights()}
 
 
@@ -94,6 +96,10 @@ def averaged(trainer):
     return trainer.fit(X, LABELS, 16, 3, verbose=0, **options).history
 
 
+def added(trainer):
+    return trainer.fit(X[:64], batch_size=16, epochs=3, verbose=0).history
+
+
 def uphill(trainer):
     return arrays(trainer)
 
@@ -110,7 +116,8 @@ def look_ahead(rate):
 KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
 OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-for drive in (arrays, step_by_step, data, loop, weighted, averaged, uphill, ahead):
+DRIVES = (arrays, step_by_step, data, loop, weighted, averaged, added, uphill, ahead)
+for drive in DRIVES:
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
     differences = {
@@ -139,6 +146,7 @@ def differences():
         "loop",
         "weighted",
         "averaged",
+        "added",
         "uphill",
         "ahead",
     ],
