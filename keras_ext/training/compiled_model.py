@@ -1,12 +1,16 @@
 """What compiling a Trainer means: the arguments, and the steps made with them."""
 
+import contextlib
+import functools
 import inspect
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import keras
 
 from keras_ext._types import Config
 from keras_ext.training.compiled_steps import CompiledSteps
+from keras_ext.training.logs import kept
 from keras_ext.training.wrapping import WrappedModel
 
 
@@ -20,6 +24,8 @@ class CompiledModel(WrappedModel):
     """
 
     _jit_choice: bool | Literal["auto"] = "auto"
+    # Whether the metrics have counted batches of a training since they were reset.
+    _metrics_are_of_training = False
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         super().__init__(model, *more, **kwargs)
@@ -47,6 +53,40 @@ class CompiledModel(WrappedModel):
         declined = choice is True and not self.jit_compile
         self._jit_choice = False if declined else choice
         self._compiled = CompiledSteps(self)
+
+    def reset_metrics(self) -> None:
+        """Start the running values of all metrics again."""
+        super().reset_metrics()
+        self._metrics_are_of_training = False
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Return what Keras's own `fit` and `train_on_batch` call for a step."""
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            function = self.train_function
+
+            @functools.wraps(function)
+            def train(*args: Any) -> Any:
+                self._metrics_are_of_training = True
+                return function(*args)
+
+            self.train_function = train
+        return self.train_function
+
+    @contextlib.contextmanager
+    def _another_pass(self) -> Iterator[None]:
+        """Have metrics go on, after a pass without training, where they are now.
+
+        After a training they need not: then they may be read as the pass leaves them.
+        """
+        if not self._metrics_are_of_training:
+            yield
+            return
+        try:
+            with kept(self.metrics_variables):
+                yield
+        finally:
+            self._metrics_are_of_training = True
 
     def compile_from_config(self, config: Config) -> None:
         """Compile as a saved one was; Keras calls this when it loads one."""

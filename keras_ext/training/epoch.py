@@ -10,7 +10,7 @@ from keras_ext._types import Logs
 from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk, Plan, SingleBatch
 from keras_ext.training.hook_frequency import step_hooks
-from keras_ext.training.logs import EpochLogs
+from keras_ext.training.logs import EpochLogs, kept
 from keras_ext.training.preemption import EvaluationLeft
 from keras_ext.training.source import Source
 
@@ -251,14 +251,16 @@ class Epoch:
             self._loop._keeper.restore_source("validation", data)
         self._loop._keeper.before_evaluation(self)
         try:
-            logs = model.evaluate(
-                x,
-                y,
-                sample_weight=sample_weight,
-                callbacks=self._loop.callbacks,
-                return_dict=True,
-                **kwargs,
-            )
+            # The body may have more batches to train on, and to count.
+            with kept(model.metrics_variables):
+                logs = model.evaluate(
+                    x,
+                    y,
+                    sample_weight=sample_weight,
+                    callbacks=self._loop.callbacks,
+                    return_dict=True,
+                    **kwargs,
+                )
         except EvaluationLeft:
             self._loop._keeper.leave_evaluation()
             raise

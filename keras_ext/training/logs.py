@@ -1,6 +1,7 @@
 """What a step reports, and what an epoch makes of it."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -117,3 +118,14 @@ def reset(metrics: Iterable[keras.Metric]) -> None:
     """Start the running values of `metrics` anew."""
     for metric in metrics:
         metric.reset_state()
+
+
+@contextlib.contextmanager
+def kept(variables: Iterable[Any]) -> Iterator[None]:
+    """Give `variables` their values back, whatever happens to them within."""
+    before = [(one, tf.convert_to_tensor(one)) for one in variables]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            variable.assign(value)

@@ -205,6 +205,7 @@ class Trainer(WatchedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
+        self._metrics_are_of_training = True
         return StepLogs(self._compiled.train.one(data))
 
     def steps(self, chunk: Chunk) -> StepLogs:
@@ -228,6 +229,7 @@ class Trainer(WatchedModel):
                 "`chunk` must be what `Epoch.chunks` yields. "
                 f"Received: {type(chunk).__name__}. For a single batch, call `step`."
             )
+        self._metrics_are_of_training = True
         return StepLogs(self._compiled.train.many(chunk))
 
     def fit(
@@ -324,6 +326,7 @@ class Trainer(WatchedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
+        self._metrics_are_of_training = False
         return loop.history
 
     def evaluate(
@@ -341,14 +344,16 @@ class Trainer(WatchedModel):
         """Evaluate the model; arguments and result are `keras.Model.evaluate`'s.
 
         Different from it, `verbose="auto"` prints one line into a file, and data
-        without a batch is an error.
+        without a batch is an error. Called while an epoch runs, by a callback or in the
+        body of a loop, it leaves the running metrics of the training as they were.
         """
         self._require_compiled("evaluate")
         unknown = sorted(name for name in kwargs if not name.startswith("_"))
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
         source = pass_source((x, y, sample_weight), batch_size, steps)
-        logs = evaluate(self, self._compiled.test, source, callbacks, verbose)
+        with self._another_pass():
+            logs = evaluate(self, self._compiled.test, source, callbacks, verbose)
         return logs if return_dict else in_order(self, logs)
 
     def predict(
@@ -364,7 +369,8 @@ class Trainer(WatchedModel):
         Different from it, `verbose="auto"` prints one line into a file.
         """
         source = pass_source((x, None, None), batch_size, steps)
-        return predict(self, self._compiled.predict, source, callbacks, verbose)
+        with self._another_pass():
+            return predict(self, self._compiled.predict, source, callbacks, verbose)
 
     def _seed_for_fit(self) -> int:
         if self.seed is None and has_several_workers(self.distribute_strategy):

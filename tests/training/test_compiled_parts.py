@@ -82,9 +82,7 @@ def trainer():
 def test_only_the_trainers_own_numbers_are_logged(make, eager):
     model = Trainer(keras.Sequential([keras.Input((2,)), make(), ones(1)]))
     # Outputs are 6 for targets of 0.
-    model.compile(
-        keras.optimizers.SGD(0.0), "mse", metrics=["mae"], run_eagerly=eager
-    )
+    model.compile(keras.optimizers.SGD(0.0), "mse", metrics=["mae"], run_eagerly=eager)
     expected = {"loss": 36.0, "mae": 6.0}
     history = model.fit(X, Y, verbose=0, validation_data=(X, Y)).history
     logged = {**expected, **{f"val_{name}": one for name, one in expected.items()}}
