@@ -24,6 +24,7 @@ class CompiledModel(WrappedModel):
     """
 
     _jit_choice: bool | Literal["auto"] = "auto"
+    train_function: Any
     # Whether the metrics have counted batches of a training since they were reset.
     _metrics_are_of_training = False
 
@@ -103,10 +104,18 @@ class CompiledModel(WrappedModel):
         config: Config | None = super().get_compile_config()
         return config and {**config, "jit_compile": self._jit_choice}
 
-    def _forget_stale_steps(self) -> None:
-        """Trace anew if other variables are trainable than before."""
-        if self._compiled.train.is_stale():
+    def _current_steps(self, *, other_variables_train: bool = False) -> CompiledSteps:
+        """Return the compiled steps; new ones where the model has changed since.
+
+        Args:
+            other_variables_train: Whether it counts as a change that others than
+                before are trainable.
+        """
+        compiled = self._compiled
+        frozen = other_variables_train and compiled.train.trains_others()
+        if frozen or compiled.are_stale():
             self._compiled = CompiledSteps(self)
+        return self._compiled
 
     def _require_compiled(self, method: str) -> None:
         if not self.compiled:

@@ -27,6 +27,7 @@ class CompiledStep:
         trainer: The Trainer. With `run_eagerly`, nothing is compiled.
         step: Its method that makes the step and returns the logs.
         build: Called with the first batch before the step is traced for it.
+        traced: Called after each trace of the step.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class CompiledStep:
         trainer: "Trainer",
         step: Callable[[Any], Any],
         build: Callable[[Any], None],
+        traced: Callable[[], None],
     ) -> None:
         self._trainer = trainer
         self._step = step
         self._name = step.__name__.removeprefix("watched_")
         self._build = build
-        self._traces = Traces(self._run, build)
+        self._traces = Traces(self._run, build, traced)
         self._compiled: dict[Any, Any] = {}
         self._suits_xla: bool | None = None
         self._regular: Any = None
@@ -91,7 +93,7 @@ class CompiledStep:
         """Have further steps compiled as those of the run with this state."""
         self._made, self._regular = state["made"], state["regular"]
 
-    def is_stale(self) -> bool:
+    def trains_others(self) -> bool:
         """Whether other variables are trainable than when the step was traced."""
         return self._variables not in (None, self._trainable_now())
 

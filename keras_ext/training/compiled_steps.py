@@ -3,6 +3,8 @@
 import functools
 from typing import TYPE_CHECKING, Any
 
+import keras
+
 from keras_ext.training.building import build_variables
 from keras_ext.training.compiled_step import CompiledStep
 from keras_ext.training.prediction import CompiledPrediction
@@ -21,22 +23,44 @@ class CompiledSteps:
     def __init__(self, trainer: "Trainer") -> None:
         self._trainer = trainer
         self._built = False
+        self._traced_with: list[Any] | None = None
 
     @functools.cached_property
     def train(self) -> CompiledStep:
         """The `train_step`."""
         trainer = self._trainer
-        return CompiledStep(trainer, trainer.watched_train_step, self._build)
+        return CompiledStep(
+            trainer, trainer.watched_train_step, self._build, self._note_parts
+        )
 
     @functools.cached_property
     def test(self) -> CompiledStep:
         """The `test_step`."""
-        return CompiledStep(self._trainer, self._trainer.test_step, self._build_test)
+        trainer = self._trainer
+        return CompiledStep(
+            trainer, trainer.test_step, self._build_test, self._note_parts
+        )
 
     @functools.cached_property
     def predict(self) -> CompiledPrediction:
         """The `predict_step`."""
-        return CompiledPrediction(self._trainer, self._trainer.predict_step, _nothing)
+        trainer = self._trainer
+        return CompiledPrediction(
+            trainer, trainer.predict_step, _nothing, self._note_parts
+        )
+
+    def are_stale(self) -> bool:
+        """Whether the model has other variables or layers than when it was traced.
+
+        `quantize` and `enable_lora` give a layer others, for instance.
+        """
+        traced = self._traced_with
+        if traced is None:
+            return False
+        now = self._parts()
+        return len(now) != len(traced) or any(
+            one is not other for one, other in zip(now, traced, strict=True)
+        )
 
     def update_all_at_once(self) -> bool:
         """Whether one optimizer updates all variables, as it does by default."""
@@ -50,6 +74,14 @@ class CompiledSteps:
         """Have further steps compiled as those of the run with this state."""
         self.train.set_state(state["train"])
         self.test.set_state(state["test"])
+
+    def _note_parts(self) -> None:
+        """Note of what the model consists; a trace may make missing variables."""
+        self._traced_with = self._parts()
+
+    def _parts(self) -> list[Any]:
+        model = self._trainer.model
+        return [*self._trainer.variables, *keras.Model.layers.fget(model)]
 
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step") and self._is_known():

@@ -44,12 +44,17 @@ class Traces:
     Args:
         step: The function to trace.
         build: Called with the first batch, before anything is traced.
+        traced: Called after each trace.
     """
 
     def __init__(
-        self, step: Callable[[Any], Any], build: Callable[[Any], None]
+        self,
+        step: Callable[[Any], Any],
+        build: Callable[[Any], None],
+        traced: Callable[[], None],
     ) -> None:
         self._build = build
+        self._traced = traced
         self._functions = {
             for_xla: tf.function(
                 step, autograph=False, reduce_retracing=True, jit_compile=for_xla
@@ -79,6 +84,7 @@ class Traces:
             known = [t for t in self._traces.values() if t.function is concrete]
             trace = known[0] if known else Trace(concrete, operations(concrete.graph))
             self._traces[key] = trace
+            self._traced()
         return self._traces[key]
 
 

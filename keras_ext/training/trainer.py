@@ -206,7 +206,7 @@ class Trainer(WatchedModel):
         """
         self._require_compiled("step")
         self._metrics_are_of_training = True
-        return StepLogs(self._compiled.train.one(data))
+        return StepLogs(self._current_steps().train.one(data))
 
     def steps(self, chunk: Chunk) -> StepLogs:
         """Run the compiled `train_step` on every batch of a chunk.
@@ -230,7 +230,7 @@ class Trainer(WatchedModel):
                 f"Received: {type(chunk).__name__}. For a single batch, call `step`."
             )
         self._metrics_are_of_training = True
-        return StepLogs(self._compiled.train.many(chunk))
+        return StepLogs(self._current_steps().train.many(chunk))
 
     def fit(
         self,
@@ -285,7 +285,7 @@ class Trainer(WatchedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
-        self._forget_stale_steps()
+        self._current_steps(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
@@ -353,7 +353,8 @@ class Trainer(WatchedModel):
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
         source = pass_source((x, y, sample_weight), batch_size, steps)
         with self._another_pass():
-            logs = evaluate(self, self._compiled.test, source, callbacks, verbose)
+            step = self._current_steps().test
+            logs = evaluate(self, step, source, callbacks, verbose)
         return logs if return_dict else in_order(self, logs)
 
     def predict(
@@ -370,7 +371,8 @@ class Trainer(WatchedModel):
         """
         source = pass_source((x, None, None), batch_size, steps)
         with self._another_pass():
-            return predict(self, self._compiled.predict, source, callbacks, verbose)
+            step = self._current_steps().predict
+            return predict(self, step, source, callbacks, verbose)
 
     def _seed_for_fit(self) -> int:
         if self.seed is None and has_several_workers(self.distribute_strategy):
