@@ -95,9 +95,13 @@ class CompiledModel(WrappedModel):
             # Keras says what such a subclass has to override.
             super().compile_from_config(config)
             return
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
+        arguments = keras.saving.deserialize_keras_object(config)
+        if self.compiled and self._shares_optimizer():
+            arguments["optimizer"] = self.optimizer
+        self.compile(**arguments)
+        optimizer = self.optimizer
+        if optimizer is not None and self.built and not optimizer.built:
+            optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> Config | None:
         """Return the arguments of `compile`, with `jit_compile` as it was given."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
+from keras_ext.training.adoption import warn_of_another_optimizer
 from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.evaluation import evaluate, in_order, predict
@@ -285,6 +286,8 @@ class Trainer(WatchedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
+        if self.model is not self:
+            warn_of_another_optimizer(self, self.model)
         self._current_steps(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(

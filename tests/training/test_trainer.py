@@ -402,7 +402,9 @@ class TestModel:
         trainer = Trainer(model)
         trainer.compile("sgd", loss="sparse_categorical_crossentropy")
         model.compile(metrics=["accuracy"])
-        assert list(trainer.fit(X, LABELS, verbose=0).history) == ["loss"]
+        with pytest.warns(UserWarning, match="trains it with another optimizer"):
+            history = trainer.fit(X, LABELS, verbose=0)
+        assert list(history.history) == ["loss"]
 
     def test_nothing_to_train(self):
         model = classifier()
@@ -500,11 +502,7 @@ class TestAdoption:
         )
         model.fit(X, LABELS, verbose=0)
         trainer = Trainer(model)
-        assert trainer.optimizer is not model.optimizer
-        for a, b in zip(
-            trainer.optimizer.variables, model.optimizer.variables, strict=True
-        ):
-            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        assert trainer.optimizer is model.optimizer
         assert trainer.evaluate(X, LABELS, verbose=0) == model.evaluate(
             X, LABELS, verbose=0
         )
@@ -526,11 +524,75 @@ class TestAdoption:
         model.fit(X, LABELS, verbose=0)
         trainer = Trainer(model)
         trainer.fit(X, LABELS, verbose=0)
+        for saved in (trainer, model):
+            saved.save(tmp_path / "t.keras")
+            loaded = keras.models.load_model(tmp_path / "t.keras")
+            for a, b in zip(
+                loaded.optimizer.variables, trainer.optimizer.variables, strict=True
+            ):
+                np.testing.assert_array_equal(a.numpy(), b.numpy())
+            results = loaded.evaluate(X, LABELS, verbose=0)
+            assert results == trainer.evaluate(X, LABELS, verbose=0)
+        again = keras.models.load_model(tmp_path / "t.keras")
         trainer.save(tmp_path / "t.keras")
         loaded = keras.models.load_model(tmp_path / "t.keras")
+        assert loaded.model.optimizer is loaded.optimizer
+        for one in (again, loaded):
+            one.fit(X, LABELS, verbose=0, shuffle=False)
+        for a, b in zip(again.get_weights(), loaded.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    def test_compiled_again_and_saved(self, tmp_path):
+        def unregistered(y, p):
+            return keras.ops.mean(p, axis=-1)
+
+        model = classifier()
+        model.compile("sgd", loss=unregistered)
+        trainer = Trainer(model)
+        trainer.compile(keras.optimizers.Adam(0.02), **CLASSIFY)
+        with pytest.warns(UserWarning, match="compile only one of both"):
+            trainer.fit(X, LABELS, verbose=0)
+        trainer.save(tmp_path / "t.keras")
+        loaded = keras.models.load_model(tmp_path / "t.keras")
+        assert not loaded.model.compiled
         for a, b in zip(
             loaded.optimizer.variables, trainer.optimizer.variables, strict=True
         ):
+            np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+    @pytest.mark.parametrize("scaled", [False, True])
+    def test_a_callback_that_holds_on_to_the_model_sees_what_trains(self, scaled):
+        model = classifier()
+        optimizer = keras.optimizers.Adam(0.02)
+        if scaled:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        model.compile(optimizer, **CLASSIFY)
+        trainer, seen = Trainer(model), []
+        schedule = keras.callbacks.LearningRateScheduler(
+            lambda epoch: 0.1 / (epoch + 1)
+        )
+        printing = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: seen.append(
+                round(float(model.optimizer.learning_rate), 6)
+            )
+        )
+        options = {"epochs": 2, "verbose": 0, "callbacks": [schedule, printing]}
+        trainer.fit(X, LABELS, **options)
+        assert seen == [0.1, 0.05]
+
+    def test_a_compile_of_its_own_lends_a_copy(self):
+        class Own(Subclassed):
+            def compile(self, **options):
+                super().compile(**options)
+
+        model = Own()
+        model.compile(optimizer=keras.optimizers.Adam(0.02), **CLASSIFY)
+        model.fit(X, LABELS, verbose=0)
+        trainer = Trainer(model)
+        for a, b in zip(
+            trainer.optimizer.variables, model.optimizer.variables, strict=True
+        ):
+            assert a is not b
             np.testing.assert_array_equal(a.numpy(), b.numpy())
 
     def test_trainable_changed_since_the_model_was_compiled(self):
