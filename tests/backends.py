@@ -1,4 +1,6 @@
-"""What TensorFlow and JAX do in different ways: gradients and compiled code."""
+"""What backends and machines do in different ways: gradients and compiled code."""
+
+import functools
 
 import keras
 import numpy as np
@@ -30,3 +32,29 @@ def compiled(function, jit_compile=True):
     import tensorflow as tf
 
     return tf.function(function, jit_compile=jit_compile, autograph=False)
+
+
+def channels_first(function):
+    """Return `function`, of arrays, in a form that takes images channels first.
+
+    TensorFlow convolves such images on a CPU only with oneDNN, which it leaves off
+    where there is no AVX-512, or by XLA, which compiles `function` there. What
+    `function` calls must be built. `TF_ENABLE_ONEDNN_OPTS=0` or `1`, in the
+    environment, shows one machine what the other does.
+    """
+    return function if convolves_channels_first() else compiled(function)
+
+
+@functools.cache
+def convolves_channels_first():
+    """Whether this machine convolves images channels first without XLA."""
+    if keras.backend.backend() == "jax":
+        return True
+    import tensorflow as tf
+
+    ones = np.ones((1, 1, 1, 1), "float32")
+    try:
+        ops.conv(ones, ones, data_format="channels_first")
+    except tf.errors.UnimplementedError:
+        return False
+    return True

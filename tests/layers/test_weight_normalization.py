@@ -11,6 +11,7 @@ from keras import ops
 
 import keras_ext
 from keras_ext.layers import WeightNormalization
+from tests.backends import channels_first
 from tests.layers.steps import weights_after_a_step
 from tests.layers.weights import assert_close, images, moved, randomize
 from tests.markers import needs_tensorflow
@@ -221,8 +222,9 @@ def test_every_kind_of_layer_starts_with_outputs_of_mean_0_and_variance_1(make, 
 
 def test_channels_first_start_from_their_channels():
     conv = keras.layers.Conv2D(4, 3, data_format="channels_first")
-    y = WeightNormalization(conv)(_far(2, 3, 6, 5), training=True)
-    y = ops.convert_to_numpy(y)
+    layer, x = WeightNormalization(conv), _far(2, 3, 6, 5)
+    layer.build(x.shape)
+    y = ops.convert_to_numpy(channels_first(lambda x: layer(x, training=True))(x))
     np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(y.std((0, 2, 3)), 1, atol=1e-5)
 

@@ -12,6 +12,19 @@ every_twin = pytest.mark.parametrize("name", TWINS)
 SIDES = {"InceptionV3": (99, 120)}
 
 
+@pytest.fixture(autouse=True)
+def _double_precision():
+    """Leave rounding out, of which networks as deep as these make much.
+
+    In single precision the difference depends on the machine's kernels. What remains
+    is that Keras rounds the constants of a `Rescaling` to single precision.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
 def _relative_difference(model, source, x):
     ours, theirs = (ops.convert_to_numpy(one(x)) for one in (model, source))
     assert ours.shape == theirs.shape

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from keras_ext import models
+from tests.backends import channels_first
 from tests.models.networks import BUILDERS, NARROW, enliven, pixels, side
 
 BACKEND = keras.backend.backend()
@@ -77,7 +78,7 @@ def test_channels_first_is_channels_last_transposed(name):
     finally:
         keras.config.set_image_data_format("channels_last")
     first.set_weights(model.get_weights())
-    output = ops.convert_to_numpy(first(np.moveaxis(x, -1, 1)))
+    output = ops.convert_to_numpy(channels_first(first)(np.moveaxis(x, -1, 1)))
     scale = np.abs(expected).max()
     np.testing.assert_allclose(np.moveaxis(output, 1, -1), expected, atol=1e-4 * scale)
 
