@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training import compilation
+from keras_ext.training import channels_first, compilation
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.hook_frequency import act, traced_with
 from keras_ext.training.replicas import joined_logs, run_on_shares
@@ -55,18 +55,26 @@ class CompiledStep:
         """Make the step on one batch and return the logs."""
         self._plan = None
         self._long = self._made >= compilation.WORTH_STEPS
-        return self._one(batch)
+        try:
+            return self._one(batch)
+        except channels_first.REFUSED as error:
+            self._explain(error)
+            raise
 
     def many(self, chunk: Chunk) -> Any:
         """Make the step on every batch of a chunk and return the logs of the last."""
         self._follow(chunk.plan)
-        if isinstance(chunk, SingleBatch):
-            return self._joined([self._one(chunk.batch, regular=chunk.regular)])
-        if isinstance(chunk, Rows) and not self._eager():
-            trace = self._trace(chunk.arrays)
-            if self._can_be_looped(trace.outputs):
-                return self._loop_over(chunk)
-        return self._joined([self._one(batch) for batch in chunk])
+        try:
+            if isinstance(chunk, SingleBatch):
+                return self._joined([self._one(chunk.batch, regular=chunk.regular)])
+            if isinstance(chunk, Rows) and not self._eager():
+                trace = self._trace(chunk.arrays)
+                if self._can_be_looped(trace.outputs):
+                    return self._loop_over(chunk)
+            return self._joined([self._one(batch) for batch in chunk])
+        except channels_first.REFUSED as error:
+            self._explain(error)
+            raise
 
     def prepare(self, chunk: Chunk) -> None:
         """Make all variables that the step on such batches needs, but no step."""
@@ -96,6 +104,11 @@ class CompiledStep:
     def trains_others(self) -> bool:
         """Whether other variables are trainable than when the step was traced."""
         return self._variables not in (None, self._trainable_now())
+
+    def _explain(self, error: Exception) -> None:
+        """Raise what TensorFlow's error means, if it is about the machine's limits."""
+        step = f"{type(self._trainer).__name__}.{self._name}"
+        channels_first.explain(error, step)
 
     def _one(self, batch: Any, *, regular: bool = True) -> Any:
         """Make the step on one batch.
