@@ -1,16 +1,18 @@
 """The data arguments of `fit`, turned into a source as stock Keras reads them."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
-import numpy as np
 
 from keras_ext import _checks
-from keras_ext._types import Tensor
 from keras_ext.training.array_source import Shuffle, are_arrays
-from keras_ext.training.chunks import Chunk, SingleBatch
+from keras_ext.training.class_weights import (
+    ClassWeighted,
+    ClassWeights,
+    check_not_both,
+)
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
 
@@ -20,7 +22,7 @@ def fit_source(
     y: Any = None,
     sample_weight: Any = None,
     *,
-    class_weight: Mapping[int, float] | None,
+    class_weight: ClassWeights | None,
     batch_size: int | None,
     steps: int | None,
     shuffle: Shuffle,
@@ -33,7 +35,7 @@ def fit_source(
         ValueError: If targets or weights come beside data that should contain them,
             or both `class_weight` and `sample_weight` are given.
     """
-    _check_weights(class_weight, sample_weight)
+    check_not_both(class_weight, sample_weight)
     options: dict[str, Any] = {
         "shuffle": shuffle,
         "seed": seed,
@@ -44,9 +46,11 @@ def fit_source(
         _check_no_structure(x, y, sample_weight)
         _check_alone(x, y=y, sample_weight=sample_weight)
         source = make_source(x, batch_size, **options)
-        return source if class_weight is None else ClassWeighted(source, class_weight)
+        if class_weight is None:
+            return source
+        return ClassWeighted(source, class_weight, whole=steps is None)
     if class_weight is not None:
-        sample_weight = class_weights(y, class_weight)
+        sample_weight = class_weight.of_all(y)
     elif _is_shared(sample_weight, y):
         sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
     _check_weight_for_each(sample_weight, y)
@@ -145,75 +149,6 @@ def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
     return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0
 
 
-def class_weights(y: Any, class_weight: Mapping[int, float]) -> np.ndarray:
-    """Return one weight per sample, for labels or one-hot targets `y`.
-
-    Raises:
-        ValueError: If there is no single `y` to read the classes from.
-    """
-    if y is None or keras.tree.is_nested(y):
-        raise ValueError(
-            "`class_weight` needs a single array of targets. Received: targets of "
-            f"type {type(y).__name__}. Pass `sample_weight` instead."
-        )
-    labels: Any = np.asarray(y)
-    if labels.ndim > 1:
-        one_column = labels.shape[-1] == 1
-        labels = labels[..., 0] if one_column else labels.argmax(axis=-1)
-    classes, positions = np.unique(
-        np.round(labels).astype("int64"), return_inverse=True
-    )
-    weights = np.array([class_weight.get(int(label), 1.0) for label in classes])
-    return weights.astype(keras.config.floatx())[positions].reshape(labels.shape)
-
-
-class ClassWeighted(Source):
-    """Batches `(x, y)` of another source, with a weight for every sample added."""
-
-    def __init__(self, source: Source, class_weight: Mapping[int, float]) -> None:
-        self._source = source
-        self._class_weight = class_weight
-
-    @property
-    def num_batches(self) -> int | None:
-        """The other source's."""
-        return self._source.num_batches
-
-    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield `(x, y, weights)`."""
-        return map(self._weighted, self._source.epoch(index, start))
-
-    def description(self) -> dict[str, Any]:
-        """Return the other source's."""
-        return self._source.description()
-
-    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return the other source's."""
-        return self._source.state(iterators=iterators)
-
-    def set_state(self, state: dict[str, Any], restores: Any) -> None:
-        """Set the other source's."""
-        self._source.set_state(state, restores)
-
-    def peek(self) -> Chunk | None:
-        """Return one of the other source's batches, with weights."""
-        chunk = self._source.peek()
-        return chunk and SingleBatch(self._weighted(next(iter(chunk))))
-
-    def reseed(self, seed: int) -> None:
-        """Reseed the other source."""
-        self._source.reseed(seed)
-
-    def close(self) -> None:
-        """Let go of what the other source reads."""
-        self._source.close()
-
-    def _weighted(self, batch: Any) -> Any:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        _check_weights(self._class_weight, sample_weight)
-        return x, y, class_weights(y, self._class_weight)
-
-
 def _is_shared(sample_weight: Any, y: Any) -> bool:
     """Whether one array of weights is meant for all of several targets."""
     nested = keras.tree.is_nested
@@ -231,14 +166,6 @@ def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
             "`sample_weight` must hold weights for each of the targets, ones where all "
             f"samples count alike. Expected: {targets if named else len(targets)}. "
             f"Received: {weights if named else len(weights)}."
-        )
-
-
-def _check_weights(class_weight: Any, sample_weight: Tensor | None) -> None:
-    if class_weight is not None and sample_weight is not None:
-        raise ValueError(
-            "`class_weight` and `sample_weight` cannot both be given. Multiply the "
-            "class weights into `sample_weight`."
         )
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
@@ -14,6 +14,7 @@ from keras_ext.training import hooks
 from keras_ext.training.adoption import warn_of_another_optimizer
 from keras_ext.training.array_source import Shuffle
 from keras_ext.training.chunks import Chunk
+from keras_ext.training.class_weights import ClassWeight, ClassWeights
 from keras_ext.training.evaluation import evaluate, in_order, predict
 from keras_ext.training.fit_data import (
     debugging_limit,
@@ -244,7 +245,7 @@ class Trainer(WatchedModel):
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: Shuffle = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: ClassWeight | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -298,7 +299,7 @@ class Trainer(WatchedModel):
             x,
             y,
             sample_weight,
-            class_weight=class_weight,
+            class_weight=ClassWeights.of_model(class_weight, self.model),
             batch_size=batch_size,
             steps=debugging_limit(
                 "steps_per_epoch", steps_per_epoch, keras.config.max_steps_per_epoch()

@@ -1,11 +1,10 @@
 """Where batches come from: their order, number and limits."""
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training.fit_data import class_weights, fit_source
+from keras_ext.training.fit_data import fit_source
 from keras_ext.training.sources import ArraySource, make_source
 from tests.training.problems import LABELS, Numbers, X
 
@@ -138,13 +137,6 @@ class TestOthers:
 
 
 class TestFitData:
-    def test_class_weights_of_labels_columns_and_one_hot(self):
-        table = {0: 2.0, 2: 5.0}
-        expected = np.where(LABELS == 0, 2.0, np.where(LABELS == 2, 5.0, 1.0))
-        one_hot = keras.ops.one_hot(LABELS, 3)
-        for y in (LABELS, LABELS[:, None], LABELS.astype("float32"), one_hot):
-            np.testing.assert_array_equal(class_weights(y, table), expected)
-
     def test_one_array_of_weights_for_several_targets(self):
         source = fit_source(
             X,
