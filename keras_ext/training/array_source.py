@@ -11,6 +11,8 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext.training.chunks import Chunk, Rows, SingleBatch, batches_at_once
 from keras_ext.training.source import Source
+from keras_ext.training.sparse_rows import SparseRows, is_sparse
+from keras_ext.training.tensors import to_tensor
 
 Shuffle = bool | Literal["batch"]
 
@@ -25,7 +27,8 @@ class ArraySource(Source):
     """A structure of equally long arrays, cut into batches in a seeded order.
 
     The arrays are copied to the device once and gathered from there; those that are
-    too large for it stay where they are, and some batches at a time are copied.
+    too large for it stay where they are, and some batches at a time are copied. Of
+    sparse data, the rows of one batch at a time are.
 
     Args:
         arrays: Structure of arrays; `None` leaves stay `None`.
@@ -63,6 +66,9 @@ class ArraySource(Source):
         self.resident = _is_resident(arrays, resident)
         place = _to_device if self.resident else _keep
         self._arrays = keras.tree.map_structure(place, arrays)
+        self._has_sparse = any(
+            isinstance(leaf, SparseRows) for leaf in keras.tree.flatten(arrays)
+        )
 
     @property
     def num_batches(self) -> int:
@@ -86,9 +92,10 @@ class ArraySource(Source):
             if at != ordered:
                 order, ordered = self.order(at), at
                 padded = _lengthened(order)
-            if first == full:
-                rest = self._take(order[full * self.batch_size : self.num_samples])
-                yield SingleBatch(rest, regular=full == 0)
+            if first == full or self._has_sparse:
+                begin = first * self.batch_size
+                rows = order[begin : min(begin + self.batch_size, self.num_samples)]
+                yield SingleBatch(self._take(rows), regular=first < full or full == 0)
                 number += 1
                 continue
             block = self._block(padded, first, min(end - number, full - first))
@@ -150,6 +157,8 @@ class ArraySource(Source):
         def taken(array: Any) -> Any:
             if isinstance(array, np.ndarray):
                 return to_tensor(array[rows.numpy()])
+            if isinstance(array, SparseRows):
+                return array.take(rows.numpy())
             return None if array is None else tf.gather(array, rows)
 
         return keras.tree.map_structure(taken, self._arrays)
@@ -157,12 +166,8 @@ class ArraySource(Source):
 
 def is_array(leaf: Any) -> bool:
     """Whether `leaf` is something that can be cut along its first axis."""
-    if isinstance(leaf, tf.SparseTensor) or hasattr(leaf, "tocsr"):
-        raise TypeError(
-            f"Sparse data cannot be cut into batches. Received: {type(leaf).__name__}. "
-            "Pass `tf.data.Dataset.from_tensor_slices(sparse_tensor).batch(...)`, or "
-            "make it dense."
-        )
+    if is_sparse(leaf):
+        return True
     return isinstance(leaf, (tf.Tensor, tf.RaggedTensor)) or hasattr(leaf, "__array__")
 
 
@@ -176,22 +181,12 @@ def are_arrays(structure: Any) -> bool:
     )
 
 
-def to_tensor(array: Any) -> Any:
-    """Return `array` as a tensor, floats in `keras.config.floatx()`."""
-    if array is None or isinstance(array, tf.RaggedTensor):
-        return array
-    if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
-        array = array.tolist()
-    tensor = tf.convert_to_tensor(array)
-    if tensor.dtype.is_floating:
-        return tf.cast(tensor, keras.config.floatx())
-    return tensor
-
-
 def _as_array(array: Any) -> Any:
     """Return `array` as something that has a shape and can be indexed."""
-    if array is None or isinstance(array, (tf.RaggedTensor, np.ndarray)):
+    if array is None or isinstance(array, (tf.RaggedTensor, np.ndarray, SparseRows)):
         return array
+    if is_sparse(array):
+        return SparseRows.of(array)
     if hasattr(array, "iloc"):  # pandas: a column is one feature, shaped (n, 1)
         array = array.to_numpy()
         return array[:, None] if array.ndim == 1 else array
@@ -208,12 +203,12 @@ def _is_resident(arrays: Any, wish: bool | Literal["auto"]) -> bool:
 
 
 def _to_device(array: Any) -> Any:
-    return _lengthened(to_tensor(array))
+    return array if isinstance(array, SparseRows) else _lengthened(to_tensor(array))
 
 
 def _keep(array: Any) -> Any:
     """Return an array on the host as it is, anything else as a tensor."""
-    return array if isinstance(array, np.ndarray) else to_tensor(array)
+    return array if isinstance(array, (np.ndarray, SparseRows)) else to_tensor(array)
 
 
 def _lengthened(tensor: Any) -> Any:

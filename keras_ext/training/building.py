@@ -23,7 +23,7 @@ def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
         optimizer: Whether to make the variables of its optimizer too.
     """
     leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
-    if not all(isinstance(leaf, tf.Tensor) for leaf in leaves):
+    if not all(isinstance(leaf, (tf.Tensor, tf.SparseTensor)) for leaf in leaves):
         return
     with trainer.distribute_strategy.scope():
         data = keras.tree.map_structure(_symbolic, batch)
@@ -71,4 +71,5 @@ def _symbolic(leaf: Any) -> Any:
     if leaf is None:
         return None
     shape = (None, *leaf.shape[1:]) if leaf.shape.rank else ()
-    return keras.KerasTensor(shape, leaf.dtype.name)
+    sparse = isinstance(leaf, tf.SparseTensor)
+    return keras.KerasTensor(shape, leaf.dtype.name, sparse=sparse)

@@ -11,6 +11,7 @@ from keras_ext.training import channels_first, compilation
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.hook_frequency import act, traced_with
 from keras_ext.training.replicas import joined_logs, run_on_shares
+from keras_ext.training.tensors import to_tensor
 from keras_ext.training.traces import Trace, Traces, spec_of_any_length
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class CompiledStep:
     def prepare(self, chunk: Chunk) -> None:
         """Make all variables that the step on such batches needs, but no step."""
         batch = chunk.arrays if isinstance(chunk, Rows) else next(iter(chunk))
-        batch = keras.tree.map_structure(_as_tensor, batch)
+        batch = keras.tree.map_structure(to_tensor, batch)
         if self._eager():
             self._build(batch)
         else:
@@ -116,7 +117,7 @@ class CompiledStep:
         XLA compiles for the shape of the first batch only, not for an odd one.
         """
         self._made += 1
-        batch = keras.tree.map_structure(_as_tensor, batch)
+        batch = keras.tree.map_structure(to_tensor, batch)
         if self._eager():
             return self._run(batch)
         if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
@@ -217,6 +218,10 @@ class CompiledStep:
     def _uses_xla(self, batch: Any) -> bool:
         if not (self._long or self._trainer._jit_choice is True):
             return False
+        if self._trainer._jit_choice == "auto" and not _is_dense(batch):
+            # XLA knows no ragged and sparse tensors, and compiles for each number of
+            # values what it can.
+            return False
         if self._suits_xla is None:
             self._trace(batch)
         return bool(self._suits_xla)
@@ -276,15 +281,12 @@ def with_tensors(structure: Any, leaves: list[Any]) -> Any:
     )
 
 
+def _is_dense(batch: Any) -> bool:
+    return all(isinstance(leaf, tf.Tensor) for leaf in _tensors(batch))
+
+
 def _single(trace: Trace) -> Any:
     return trace.function
-
-
-def _as_tensor(leaf: Any) -> Any:
-    """Return `leaf` as a tensor; `None` and tensors of all kinds stay."""
-    if leaf is None or tf.is_tensor(leaf):
-        return leaf
-    return tf.convert_to_tensor(leaf)
 
 
 def _tensors(structure: Any) -> list[Any]:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_ext.training.chunks import Chunk, SingleBatch
 from keras_ext.training.source import Restores, Source, skip
 from keras_ext.training.stacking import ReadBefore, Reading, stacks_for
+from keras_ext.training.tensors import to_tensor
 
 
 class DatasetSource(Source):
@@ -23,7 +24,7 @@ class DatasetSource(Source):
     """
 
     def __init__(self, dataset: tf.data.Dataset) -> None:
-        self._dataset = dataset
+        self._dataset = _in_floatx(dataset)
         self._iterator: Any = None
         self._next_iterator: Any = None
         self._reading: Reading | ReadBefore | None = None
@@ -128,6 +129,20 @@ class DatasetSource(Source):
 
     def _make_iterator(self) -> Any:
         return iter(self._dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a dataset with the same batches, floats in `keras.config.floatx()`."""
+    spec = dataset.element_spec
+    types = {getattr(leaf, "dtype", tf.int32) for leaf in tf.nest.flatten(spec)}
+    if not any(one.is_floating and one != keras.config.floatx() for one in types):
+        return dataset
+
+    def cast(*batch: Any) -> Any:
+        leaves = tf.nest.flatten(batch if isinstance(spec, tuple) else batch[0])
+        return tf.nest.pack_sequence_as(spec, [to_tensor(leaf) for leaf in leaves])
+
+    return dataset.map(cast)
 
 
 def _has_samples(batch: Any) -> bool:

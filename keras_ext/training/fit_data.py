@@ -15,6 +15,7 @@ from keras_ext.training.class_weights import (
 )
 from keras_ext.training.source import Source
 from keras_ext.training.sources import make_source
+from keras_ext.training.sparse_rows import SparseRows, is_sparse
 
 
 def fit_source(
@@ -129,7 +130,11 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
 
 def _rows(arrays: Any, rows: slice) -> Any:
     def cut(array: Any) -> Any:
-        return None if array is None else getattr(array, "iloc", array)[rows]
+        if array is None:
+            return None
+        if is_sparse(array):
+            return SparseRows.of(array)[rows]
+        return getattr(array, "iloc", array)[rows]
 
     return keras.tree.map_structure(cut, arrays)
 

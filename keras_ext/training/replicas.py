@@ -52,14 +52,29 @@ def run_on_shares(
         _here.share = (end - begin) * replicas / samples
         try:
             return step(
-                keras.tree.map_structure(
-                    lambda leaf: leaf[begin:end] if has_axis(leaf) else leaf, batch
-                )
+                keras.tree.map_structure(lambda leaf: _samples(leaf, begin, end), batch)
             )
         finally:
             _here.share = None
 
     return strategy.run(step_on_share, args=(batch,))
+
+
+def _samples(leaf: Any, begin: Any, end: Any) -> Any:
+    """Return samples of a batch, from number `begin` to before `end`."""
+    if not has_axis(leaf):
+        return leaf
+    if not isinstance(leaf, tf.SparseTensor):
+        return leaf[begin:end]
+    inner = leaf.dense_shape[1:]
+    start, size = (tf.cast(one, tf.int64)[None] for one in (begin, end - begin))
+    samples = tf.sparse.slice(
+        leaf,
+        tf.concat([start, tf.zeros_like(inner)], 0),
+        tf.concat([size, inner], 0),
+    )
+    samples.set_shape([None, *leaf.shape[1:]])
+    return samples
 
 
 def joined_logs(trainer: "Trainer", logs: dict[str, Any]) -> dict[str, Any]:

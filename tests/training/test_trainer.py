@@ -788,11 +788,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"^CohenKappa expects `y_pred` of shape"):
             trainer.fit(np.ones((8, 4)), np.zeros((8, 3)), verbose=0)
 
-    def test_sparse_arrays(self):
-        sparse = tf.sparse.from_dense(X)
-        with pytest.raises(TypeError, match="Sparse data cannot be cut"):
-            compiled().fit(sparse, LABELS, verbose=0)
-
     def test_a_subclass_that_cannot_be_saved_says_so_when_saved(self):
         trainer, _ = gan()
         with pytest.raises(NotImplementedError, match="override `get_config`"):

@@ -1,0 +1,60 @@
+"""What becomes of an array on its way to a step: a tensor, its floats in `floatx`."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def to_tensor(array: Any) -> Any:
+    """Return `array` as a tensor, floats in `keras.config.floatx()`; `None` stays.
+
+    Ragged and sparse tensors stay what they are, and a sparse matrix of SciPy becomes a
+    sparse tensor.
+    """
+    if array is None:
+        return None
+    if is_sparse_matrix(array):
+        array = _sparse_tensor(array)
+    elif not tf.is_tensor(array):
+        if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
+            array = array.tolist()
+        array = tf.convert_to_tensor(array)
+    if isinstance(array, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
+        return in_floatx(array)
+    return array
+
+
+def in_floatx(tensor: Any) -> Any:
+    """Return a tensor of any kind, cast to `keras.config.floatx()` if it has floats."""
+    floatx = tf.as_dtype(keras.config.floatx())
+    if tensor.dtype.is_floating and tensor.dtype != floatx:
+        return tf.cast(tensor, floatx)
+    return tensor
+
+
+def is_sparse_matrix(array: Any) -> bool:
+    """Whether `array` is a sparse matrix of SciPy or can become one."""
+    return hasattr(array, "tocsr")
+
+
+def canonical_rows(matrix: Any) -> Any:
+    """Return a sparse matrix in compressed rows, each column once and in order."""
+    if len(matrix.shape) != 2:
+        raise ValueError(
+            "A sparse array must have two axes, samples and features. Received: "
+            f"{type(matrix).__name__} of shape {tuple(matrix.shape)}"
+        )
+    rows = matrix.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy() if rows is matrix else rows
+        rows.sum_duplicates()
+    return rows
+
+
+def _sparse_tensor(matrix: Any) -> tf.SparseTensor:
+    rows = canonical_rows(matrix)
+    first = np.repeat(np.arange(rows.shape[0]), np.diff(rows.indptr))
+    indices = np.stack([first, rows.indices], axis=1).astype("int64")
+    return tf.SparseTensor(indices, rows.data, rows.shape)
