@@ -2,11 +2,12 @@
 
 import contextlib
 import csv
+import io
 import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, Any
 
 MISSING = "NA"
@@ -17,7 +18,9 @@ class CSVTable:
 
     A row with a new name rewrites the file with one more column, into a file beside
     it that then takes its place, so that at no moment a row is missing. A file that is
-    to be replaced stays as it is until the first row comes, or `keep` is called.
+    to be replaced stays as it is until the first row comes, or `keep` is called. If
+    another program has changed the file since the last row, it is read again, and
+    rewritten with the next one.
 
     Args:
         filename: Path of the file. Missing folders are made.
@@ -37,14 +40,19 @@ class CSVTable:
     ) -> None:
         self._path = os.path.realpath(filename)
         self._separator = separator
+        self._key = columns[0]
         self.columns: list[str] = []
         _check_writable(self._path)
-        os.makedirs(os.path.dirname(self._path), exist_ok=True)
         self._replaces = os.path.exists(self._path) and not append
         self.num_rows = 0
+        # The last row and its columns, where it begins, and where the file ends.
+        self._last: tuple[bytes, list[str]] = b"", []
+        self._last_begin = self._end = 0
         rows: list[dict[str, str]] = []
         if append:
-            self.columns, rows = self._read_table(columns[0])
+            self.columns, rows = self._read_table(
+                "Choose another file, or append=False to replace it."
+            )
         self._add_columns(columns)
         if self._replaces:
             self._try_to_write()
@@ -53,15 +61,13 @@ class CSVTable:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a row; names that are no columns yet become columns."""
-        new = self._add_columns(row)
         if self._replaces:
+            self._add_columns(row)
             self._rewrite([row])
-        elif new or not os.path.exists(self._path):
-            self._rewrite([*self._read()[1], row])
+        elif self._add_columns(row) or self._was_changed():
+            self._rewrite([*self._read_again(), row])
         else:
-            with open(self._path, "a", newline="", encoding="utf-8") as file:
-                self._writer(file).writerow(row)
-                _sync(file)
+            self._put(row, self._end)
             self.num_rows += 1
 
     def keep(self, num_rows: int, columns: list[str]) -> bool:
@@ -73,8 +79,13 @@ class CSVTable:
 
         Returns:
             Whether there were as many.
+
+        Raises:
+            ValueError: If the file is no table with the first column.
         """
-        rows = self._read()[1][:num_rows]
+        rows = self._read_table(
+            "It was changed since the run was saved: bring it back, or remove it."
+        )[1][:num_rows]
         self.columns = list(columns)
         self._rewrite(
             {name: row.get(name, MISSING) for name in columns} for row in rows
@@ -82,9 +93,14 @@ class CSVTable:
         return self.num_rows == num_rows
 
     def replace_last(self, row: Mapping[str, Any]) -> None:
-        """Write `row` in place of the last one."""
-        self._add_columns(row)
-        self._rewrite([*self._read()[1][:-1], row])
+        """Write `row` in place of the last one that was written."""
+        if not (self._add_columns(row) or self._was_changed()):
+            self._put(row, self._last_begin)
+            return
+        (last, columns), rows = self._last, self._read_again()
+        if rows and self._encoded(rows[-1], columns) == last:
+            del rows[-1]
+        self._rewrite([*rows, row])
 
     def largest(self, column: str) -> float:
         """Return the largest number in a column, 0 if there is none."""
@@ -97,44 +113,97 @@ class CSVTable:
         self.columns += new
         return bool(new)
 
+    def _was_changed(self) -> bool:
+        """Whether another program has changed the file: its length or its header."""
+        try:
+            with open(self._path, "rb") as file:
+                header = self._encoded({name: name for name in self.columns})
+                length = os.fstat(file.fileno()).st_size
+                return length != self._end or file.read(len(header)) != header
+        except FileNotFoundError:
+            return True
+
+    def _read_again(self) -> list[dict[str, str]]:
+        """Return the rows as they are now, and take in columns that others added."""
+        columns, rows = self._read_table(
+            "Another program has changed it during the training: keep that from "
+            "writing to it."
+        )
+        self._add_columns(columns)
+        return rows
+
+    def _put(self, row: Mapping[str, Any], begin: int) -> None:
+        """Write the last row, in one piece, so that none is missing at any moment."""
+        line, replaced = self._encoded(row), self._end - begin
+        with open(self._path, "r+b") as file:
+            file.seek(begin)
+            # What was longer becomes empty lines first, which all readers skip.
+            file.write(line.ljust(replaced, b"\n"))
+            file.flush()
+            if len(line) < replaced:
+                file.truncate(begin + len(line))
+            _sync(file)
+        self._note_last(line, begin + len(line))
+
+    def _note_last(self, line: bytes, end: int) -> None:
+        """Note what the last row is, and where."""
+        self._last = line, list(self.columns)
+        self._last_begin, self._end = end - len(line), end
+
+    def _encoded(
+        self, row: Mapping[str, Any], columns: list[str] | None = None
+    ) -> bytes:
+        text = io.StringIO(newline="")
+        self._writer(text, columns).writerow(row)
+        return text.getvalue().encode()
+
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         """Return columns and rows; none if the file is not, or no longer, there."""
         if not os.path.exists(self._path):
             return [], []
         # Spreadsheets put a byte order mark in front, which is no part of a name.
-        with open(self._path, newline="", encoding="utf-8-sig") as file:
+        with open(self._path, newline="", encoding="utf-8-sig") as file, _long_cells():
             reader = csv.DictReader(file, delimiter=self._separator, restval=MISSING)
             return list(reader.fieldnames or []), list(reader)
 
-    def _read_table(self, expected: str) -> tuple[list[str], list[dict[str, str]]]:
-        """Read a file of unknown origin, of which no cell may get lost."""
+    def _read_table(self, advice: str) -> tuple[list[str], list[dict[str, str]]]:
+        """Read a file of unknown origin, of which no cell may get lost.
+
+        Args:
+            advice: What to do if that is not possible.
+        """
         try:
             columns, rows = self._read()
+            problem = self._problem(columns, rows)
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
-                f"{self._path!r} is no log to append to: {error}. Choose another "
-                "file, or append=False to replace it."
+                f"{self._path!r} is not a log to append to: {error}. {advice}"
             ) from error
-        if columns and expected not in columns:
+        if problem:
             raise ValueError(
-                f"{self._path!r} is no log to append to: expected a column "
-                f"{expected!r}, separated by {self._separator!r}. Received: columns "
-                f"{columns}. Choose another file, or append=False to replace it."
+                f"{self._path!r} is not a log to append to: {problem}. {advice}"
+            )
+        return columns, rows
+
+    def _problem(self, columns: list[str], rows: list[dict[str, str]]) -> str | None:
+        """Return what was expected of a file and what it has, if it is not a log."""
+        if columns and self._key not in columns:
+            return (
+                f"expected a column {self._key!r}, separated by {self._separator!r}. "
+                f"Received: columns {columns}"
             )
         if len(set(columns)) < len(columns):
-            raise ValueError(
-                f"{self._path!r} can't be appended to: expected a header that names "
-                f"every column once. Received: {columns}. Repair it, or choose another "
-                "file."
+            return (
+                "expected a header that names every column once. "
+                f"Received: columns {columns}"
             )
         for number, row in enumerate(rows, start=2):
             if None in row:
-                raise ValueError(
-                    f"{self._path!r} can't be appended to: line {number} has more "
-                    f"cells than the header, which names {columns}. Repair it, or "
-                    "choose another file."
+                return (
+                    "expected no more cells than the header names. Received: line "
+                    f"{number} with more, below the columns {columns}"
                 )
-        return columns, rows
+        return None
 
     def _try_to_write(self) -> None:
         """Raise unless the file could be replaced."""
@@ -144,6 +213,7 @@ class CSVTable:
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
         rows = list(rows)
+        os.makedirs(os.path.dirname(self._path), exist_ok=True)
         beside = f"{self._path}.{secrets.token_hex(4)}.new"
         try:
             with open(beside, "x", newline="", encoding="utf-8") as file:
@@ -153,17 +223,35 @@ class CSVTable:
                 _sync(file)
             if os.path.exists(self._path):
                 shutil.copymode(self._path, beside)
+            end = os.path.getsize(beside)
             os.replace(beside, self._path)
             self.num_rows, self._replaces = len(rows), False
+            self._note_last(self._encoded(rows[-1]) if rows else b"", end)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.remove(beside)
             raise
 
-    def _writer(self, file: IO[str]) -> "csv.DictWriter[str]":
+    def _writer(
+        self, file: IO[str], columns: list[str] | None = None
+    ) -> "csv.DictWriter[str]":
         return csv.DictWriter(
-            file, self.columns, restval=MISSING, delimiter=self._separator
+            file,
+            columns or self.columns,
+            restval=MISSING,
+            extrasaction="ignore",
+            delimiter=self._separator,
         )
+
+
+@contextlib.contextmanager
+def _long_cells() -> Iterator[None]:
+    """Have cells of any length read: an array may be longer than Python's limit."""
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _check_writable(path: str) -> None:
@@ -183,6 +271,6 @@ def _number(cell: str | None) -> float:
     return number if math.isfinite(number) else 0.0
 
 
-def _sync(file: IO[str]) -> None:
+def _sync(file: IO[Any]) -> None:
     file.flush()
     os.fsync(file.fileno())

@@ -1,10 +1,10 @@
 """A log of the training as a CSV file that is right at every moment."""
 
-import math
+import contextlib
 import os
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import keras
@@ -33,20 +33,22 @@ class CSVLogger(keras.callbacks.Callback):
     a column `learning_rate_<name>` for each of its optimizers.
 
     Args:
-        filename: Path of a local file; missing folders are made.
+        filename: Path of a local file; missing folders are made. A relative path is
+            resolved at once: a later `os.chdir` does not move the log.
         separator: One character between the cells, no quotation mark and no line
             break. Default: `","`.
         append: `True` continues a file that exists, its `step` and `seconds` included;
             `False` replaces it, when the first row is written. Default: `False`. A
             run that is continued (`resume=`) goes on with its file in either case.
         update_freq: `"epoch"` writes one row per epoch. A positive integer writes one
-            every so many steps as well, with the running values; the row of the
-            epoch's last step is the epoch's own. Default: `"epoch"`.
+            every so many steps of this training as well, with the running values; the
+            row of the epoch's last step is the epoch's own. Default: `"epoch"`.
 
     Raises:
         ValueError: If an argument is out of range; when training begins, if the file
-            to append to is not such a log.
-        OSError: When training begins, if the file can't be written.
+            to append to is not such a log; during training, if another program has
+            made something else of it.
+        OSError: If the file can't be written, known when training begins.
 
     Example:
 
@@ -70,6 +72,10 @@ class CSVLogger(keras.callbacks.Callback):
     reaches or passes a multiple of `update_freq`; and if nobody knows how many batches
     an epoch has (a generator), its last call counts as a full one. An optimizer that
     holds a schedule reports the rate of the step to come.
+
+    If another program changes the file during training, the rows that it has left stay
+    and the next ones follow, below a header that fits; a file that was removed or
+    emptied begins again. Two trainings need two files.
     """
 
     def __init__(
@@ -82,6 +88,8 @@ class CSVLogger(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.filename = _local_path(filename)
+        # A relative path means the same file after a change of the working directory.
+        self._path = os.path.abspath(self.filename)
         self.separator = _one_character(separator)
         self.append = append
         self.update_freq = _epoch_or_steps(update_freq)
@@ -92,10 +100,7 @@ class CSVLogger(keras.callbacks.Callback):
     @property
     def batch_hook_freq(self) -> Literal["epoch"] | int:
         """How often `keras_ext.Loop` has to call the hooks for batches."""
-        if self.update_freq == "epoch":
-            return "epoch"
-        # Rows come at multiples of all steps in the file.
-        return math.gcd(self.update_freq, self._appended_to)
+        return self.update_freq
 
     def get_state(self) -> dict[str, Any]:
         """Return what is in the file, for a run that is continued from here."""
@@ -125,12 +130,23 @@ class CSVLogger(keras.callbacks.Callback):
         self._step = state["step"]
         self._written = state["written"]
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say which file it is that can't be written."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"CSVLogger cannot write {self._path!r}: {error}. Expected the path "
+                "of a file that may be created or replaced."
+            ) from error
+
     def _drop_later_rows(self) -> None:
         """Drop the rows that were written after the run was saved."""
         kept, self._kept = self._kept, None
         if kept is not None and not self._table.keep(kept["rows"], kept["columns"]):
             warnings.warn(
-                f"The log {self.filename!r} has {self._table.num_rows} rows; there "
+                f"The log {self._path!r} has {self._table.num_rows} rows; there "
                 f"were {kept['rows']} when the run was saved. What is missing can't "
                 "be restored.",
                 stacklevel=3,
@@ -138,15 +154,10 @@ class CSVLogger(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Open the file, so that a path that can't be written is known at once."""
-        try:
+        with self._writing():
             self._table = CSVTable(
-                self.filename, self.separator, _COLUMNS, append=self.append
+                self._path, self.separator, _COLUMNS, append=self.append
             )
-        except OSError as error:
-            raise OSError(
-                f"CSVLogger cannot write {self.filename!r}: {error}. Expected the path "
-                "of a file that may be created or replaced."
-            ) from error
         self._appended_to = int(self._table.largest("step"))
         self._step = self._epoch_start = self._appended_to
         self._begin = time.perf_counter() - self._table.largest("seconds")
@@ -161,22 +172,27 @@ class CSVLogger(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Count the steps, and write a row if one is due."""
-        self._drop_later_rows()
+        with self._writing():
+            self._drop_later_rows()
         before = self._step
         self._step = self._epoch_start + batches_done(self, batch)
         if self.update_freq == "epoch":
             return
-        if self._step // self.update_freq > before // self.update_freq:
-            self._table.write(self._row(logs))
+        # Those of this training count: the file may have any number from before.
+        first, every = self._appended_to, self.update_freq
+        if (self._step - first) // every > (before - first) // every:
+            with self._writing():
+                self._table.write(self._row(logs))
             self._written = self._step
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Write the epoch's row."""
-        self._drop_later_rows()
-        if self._written == self._step:
-            self._table.replace_last(self._row(logs))
-        else:
-            self._table.write(self._row(logs))
+        with self._writing():
+            self._drop_later_rows()
+            if self._written == self._step:
+                self._table.replace_last(self._row(logs))
+            else:
+                self._table.write(self._row(logs))
 
     def _row(self, logs: Any) -> dict[str, Any]:
         rates = read_learning_rates(getattr(self.model, "optimizer", None))

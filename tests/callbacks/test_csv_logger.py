@@ -1,7 +1,9 @@
 """A log with honest columns, from which nothing is ever lost."""
 
 import csv
+import io
 import os
+import shutil
 import stat
 
 import keras
@@ -100,7 +102,12 @@ class Hooks(keras.callbacks.Callback):
             setattr(self, name, self._hook(function))
 
     def _hook(self, function):
-        return lambda number, logs=None: logs.update(function(number) or {})
+        def hook(number, logs=None):
+            result = function(number)
+            if isinstance(result, dict):
+                logs.update(result)
+
+        return hook
 
 
 def crash_at(batch):
@@ -429,13 +436,50 @@ class TestOnDisk:
         assert {other.read_text() for other in others} == {"mine"}
         assert len(os.listdir(path.parent)) == 3
 
-    def test_file_removed_while_training(self, path):
-        def remove(epoch):
-            if epoch == 1:
-                path.unlink()
+    def test_an_epochs_row_takes_the_place_of_a_running_one(self, path, monkeypatch):
+        logger = CSVLogger(path, update_freq=1)
+        losses = iter([0.5, 0.123456789, 1.0, 22.5])
+        late = Hooks(on_epoch_end=lambda epoch: {"late": next(losses)})
+        drive(late, logger)
+        monkeypatch.setattr(os, "replace", None)  # which would rewrite the file
+        for epoch in (1, 2, 3):
+            logger.on_epoch_begin(epoch)
+            logger.on_train_batch_end(0, {"loss": 0.25, "late": "a longer one"})
+            logger.on_epoch_end(epoch, {"loss": 1 / 3, "late": next(losses)})
+        assert column(path, "late")[4:] == ["0.5", "0.123456789", "1.0", "22.5"]
+        assert column(path, "loss")[4:] == ["0.5"] + [str(1 / 3)] * 3
 
-        drive(CSVLogger(path), Hooks(on_epoch_end=remove), epochs=4)
-        assert column(path, "epoch") == ["2", "3"]
+    def test_no_row_is_missing_while_one_is_replaced(self, path, monkeypatch):
+        class Interrupted(io.FileIO):
+            def truncate(self, size=None):
+                raise KeyboardInterrupt
+
+        logger = CSVLogger(path, update_freq=1)
+        drive(logger)
+        logger.on_epoch_begin(1)
+        logger.on_train_batch_end(0, {"loss": "a longer one"})
+        monkeypatch.setattr(
+            "keras_ext.callbacks._csv_table.open",
+            Interrupted,
+            raising=False,
+        )
+        with pytest.raises(KeyboardInterrupt):
+            logger.on_epoch_end(1, {"loss": 0.25})
+        assert column(path, "loss") == ["0.5"] * 5 + ["0.25"]
+
+    def test_cells_longer_than_those_that_python_reads(self, path):
+        late = Hooks(
+            on_epoch_end=lambda epoch: {
+                "matrix": np.zeros((200, 200)),
+                **({"late": 1} if epoch else {}),
+            }
+        )
+        limit = csv.field_size_limit()
+        drive(late, CSVLogger(path, update_freq=5), epochs=2)
+        assert csv.field_size_limit() == limit
+        text = path.read_text()
+        assert text.count("[0.0") == 2 * 200
+        assert text.splitlines()[0].endswith("matrix,late")
 
     @pytest.mark.skipif(os.name != "posix", reason="POSIX file modes")
     def test_mode_of_the_file_is_kept(self, path):
@@ -443,6 +487,110 @@ class TestOnDisk:
         path.chmod(0o640)
         drive(CSVLogger(path, append=True))
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+class TestChangedByOthers:
+    """What another program does to the file while training goes on."""
+
+    @pytest.mark.parametrize(
+        ("change", "epochs"),
+        [
+            (lambda path: path.unlink(), ["2", "3"]),
+            (lambda path: shutil.rmtree(path.parent), ["2", "3"]),
+            (lambda path: path.write_bytes(b""), ["2", "3"]),
+            (lambda path: path.write_bytes(b"\xef\xbb\xbf"), ["2", "3"]),
+            (lambda path: os.truncate(path, 10), ["2", "3"]),
+            (lambda path: path.write_bytes(_lines(path)[0]), ["2", "3"]),
+            (lambda path: os.truncate(path, path.stat().st_size - 2), list("0123")),
+            (lambda path: path.write_bytes(b"\n".join(_lines(path))), list("0123")),
+            (lambda path: path.write_bytes(b"".join(_lines(path)[::2])), list("123")),
+            (
+                lambda path: path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes()),
+                list("0123"),
+            ),
+        ],
+        ids=[
+            *("removed", "folder removed", "emptied", "byte order mark only"),
+            *("torn header", "no rows", "no line break", "other line breaks"),
+            *("a row removed", "byte order mark"),
+        ],
+    )
+    @pytest.mark.parametrize("update_freq", ["epoch", 5])
+    def test_the_rows_that_follow_are_right(
+        self, tmp_path, change, epochs, update_freq
+    ):
+        path = tmp_path / "folder" / "log.csv"
+        meddle = Hooks(on_epoch_end=lambda epoch: change(path) if epoch == 1 else None)
+        logger = CSVLogger(path, update_freq=update_freq)
+        drive(logger, meddle, epochs=4)
+        assert read(path)[0] == [*FIXED, "loss"]
+        assert column(path, "epoch") == epochs
+        assert column(path, "loss") == ["0.5"] * len(epochs)
+        assert logger.get_state()["rows"] == len(epochs)
+
+    @pytest.mark.parametrize("update_freq", ["epoch", 5])
+    def test_a_column_that_was_added_is_kept(self, path, update_freq):
+        def add(epoch):
+            if epoch == 1:
+                header, *rows = path.read_text().splitlines()
+                lines = [f"note,{header}", *(f"a,{row}" for row in rows)]
+                path.write_text("\n".join(lines))
+
+        drive(
+            CSVLogger(path, update_freq=update_freq), Hooks(on_epoch_end=add), epochs=4
+        )
+        assert column(path, "note") == ["a", "a", "NA", "NA"]
+        assert column(path, "epoch") == list("0123")
+
+    @pytest.mark.parametrize("content", ["", "epoch,step\n7,1\n"])
+    def test_before_a_row_is_replaced(self, path, content):
+        logger = CSVLogger(path, update_freq=5)
+        change = Hooks(
+            on_train_batch_end=lambda batch: batch == 4 and path.write_text(content)
+        )
+        drive(logger, change)
+        assert column(path, "epoch") == [*(["7"] if content else []), "0"]
+
+    def test_a_row_that_another_has_added_is_not_replaced(self, path):
+        def add(batch):
+            if batch == 4:
+                with open(path, "a") as file:
+                    file.write("mine\n")
+
+        drive(CSVLogger(path, update_freq=5), Hooks(on_train_batch_end=add))
+        assert column(path, "epoch") == ["0", "mine", "0"]
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            (
+                b"epoch;loss\n0;1.5\n",
+                r"expected a column 'epoch', .*'epoch;loss'\]. Another program has cha",
+            ),
+            (b"epoch,loss\n0,1.5\n1,2,3\n", r"more, .*: keep that from writing to it"),
+            (b"\x89PNG\xff\xfe", r"'utf-8' codec can't decode.* Another program has"),
+        ],
+        ids=["separator", "cells", "binary"],
+    )
+    def test_what_is_not_a_log_any_more(self, path, content, message):
+        change = Hooks(on_epoch_end=lambda epoch: path.write_bytes(content))
+        with pytest.raises(ValueError, match=message):
+            drive(CSVLogger(path), change, epochs=4)
+        assert path.read_bytes() == content
+
+    def test_a_folder_in_its_place(self, path):
+        def change(epoch):
+            path.unlink()
+            path.mkdir()
+
+        with pytest.raises(
+            OSError, match=r"CSVLogger cannot write .*log.csv.*Expected"
+        ):
+            drive(CSVLogger(path), Hooks(on_epoch_end=change), epochs=2)
+
+
+def _lines(path):
+    return path.read_bytes().splitlines(keepends=True)
 
 
 class TestFile:
@@ -455,6 +603,17 @@ class TestFile:
         monkeypatch.chdir(tmp_path)
         drive(CSVLogger("log.csv"))
         assert column(tmp_path / "log.csv", "step") == ["5"]
+
+    def test_relative_path_and_another_working_directory(self, tmp_path, monkeypatch):
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path)
+        logger = CSVLogger("log.csv", append=True, update_freq=2)
+        away = Hooks(on_epoch_end=lambda epoch: os.chdir(tmp_path / "other"))
+        drive(logger, away, epochs=2)
+        drive(logger)
+        assert logger.filename == "log.csv"
+        assert column(tmp_path / "log.csv", "step")[-2:] == ["14", "15"]
+        assert os.listdir(tmp_path / "other") == []
 
     @pytest.mark.parametrize("kind", [str, os.fsencode])
     def test_kinds_of_paths(self, path, kind):
@@ -509,6 +668,23 @@ class TestAppend:
         assert [row["epoch"] for row in rows] == ["0", "0", "0", "0", "1"]
         seconds = [float(row["seconds"]) for row in rows]
         assert seconds == sorted(seconds)
+
+    def test_steps_that_are_no_multiple_of_the_frequency(self, path, tmp_path):
+        drive(CSVLogger(tmp_path / "new.csv", update_freq=3), epochs=3)
+        drive(CSVLogger(path))
+        logger = CSVLogger(path, append=True, update_freq=3)
+        drive(logger, epochs=3)
+        assert logger.batch_hook_freq == 3
+        new = column(tmp_path / "new.csv", "step")
+        assert column(path, "step")[1:] == [str(int(step) + 5) for step in new]
+
+    @needs_tensorflow
+    def test_trainer_stops_for_every_row(self, path):
+        path.write_text("epoch,step\n0,7\n")
+        logger = CSVLogger(path, append=True, update_freq=4)
+        fit(keras_ext.Trainer(compiled()), logger, epochs=2)
+        assert logger.batch_hook_freq == 4
+        assert column(path, "step") == ["7", "11", "12", "15", "17"]
 
     def test_to_a_file_of_keras(self, path):
         theirs = keras.callbacks.CSVLogger(path)
@@ -569,15 +745,24 @@ class TestAppend:
         [
             (
                 b"name,age\nAda,36\n",
-                r"no log to append to: expected a column 'epoch', ",
+                r"not a log to append to: expected a column 'epoch', ",
             ),
             (
                 b"epoch;loss\n0;1.5\n",
                 r"separated by ','. Received: columns \['epoch;lo",
             ),
-            (b"epoch,loss\n0,1.5\n1,2,3\n", r"line 3 has more cells than the header, "),
-            (b"epoch,loss,loss\n0,1,2\n", r"names every column once. Received: \['epo"),
-            (b"\x89PNG\xff\xfe", r"is no log to append to: 'utf-8' codec can't decode"),
+            (
+                b"epoch,loss\n0,1.5\n1,2,3\n",
+                r"Received: line 3 with more, below the columns",
+            ),
+            (
+                b"epoch,loss,loss\n0,1,2\n",
+                r"names every column once. Received: columns \['epo",
+            ),
+            (
+                b"\x89PNG\xff\xfe",
+                r"is not a log to append to: 'utf-8' codec can't decode",
+            ),
         ],
         ids=["no log", "separator", "cells", "twice", "binary"],
     )
