@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -89,7 +90,7 @@ class CSVLogger(keras.callbacks.Callback):
         super().__init__()
         self.filename = _local_path(filename)
         # A relative path means the same file after a change of the working directory.
-        self._path = os.path.abspath(self.filename)
+        self._path = str(pathlib.Path(self.filename).absolute())
         self.separator = _one_character(separator)
         self.append = append
         self.update_freq = _epoch_or_steps(update_freq)

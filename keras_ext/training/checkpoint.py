@@ -36,7 +36,8 @@ class Checkpoint(keras.callbacks.Callback):
     Ctrl-C. A second signal leaves at once.
 
     Args:
-        directory: The folder for the checkpoints of this one run, made if need be.
+        directory: The folder for the checkpoints of this one run, made if need be. A
+            relative path is resolved at once: a later `os.chdir` does not move it.
         save_freq: When to save. `"epoch"`: after every epoch. A positive integer:
             after every so many steps. A length of time, `"90s"`, `"10min"`, `"2h"`:
             when so much time has passed. Default: `"epoch"`.

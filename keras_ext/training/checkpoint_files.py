@@ -67,7 +67,8 @@ class CheckpointFiles:
     pattern matches.)
 
     Args:
-        directory: The folder; made when the first one is written.
+        directory: The folder; made when the first one is written. A relative path is
+            resolved at once.
         max_to_keep: How many to keep. Default: all.
 
     Raises:
@@ -75,17 +76,18 @@ class CheckpointFiles:
     """
 
     def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
+        given, directory = directory, str(pathlib.Path(directory).absolute())
         forbidden = "*?[]" if os.sep == "\\" else "*?[]\\"
         if set(directory) & set(forbidden):
             raise ValueError(
                 "The path of a folder for checkpoints must not contain any of "
                 f"{' '.join(forbidden)}, which TensorFlow takes for a pattern. "
-                f"Received: {directory!r}"
+                f"Received: {given!r}, which is {directory!r}"
             )
-        if "://" in directory:
+        if "://" in given:
             raise ValueError(
                 "Checkpoints are written to a folder of the local file system, where "
-                f"files can be replaced. Received: {directory!r}. Mount it, or save "
+                f"files can be replaced. Received: {given!r}. Mount it, or save "
                 "locally and copy the folder."
             )
         self.directory = directory

@@ -48,7 +48,7 @@ def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | No
         )
     directory = os.fsdecode(resume)
     saved = _of_a_loop(CheckpointFiles(directory).read())
-    own = checkpoint is not None and _same(directory, checkpoint.directory)
+    own = checkpoint is not None and _same(directory, checkpoint.files.directory)
     if saved is None and not own:
         raise FileNotFoundError(
             f"`resume`: there is no checkpoint in {directory!r}. Expected: a folder in "

@@ -289,6 +289,14 @@ class TestStockFit:
         fit(compiled(), draws[2], epochs=4)
         assert draws[0].drawn + draws[1].drawn == draws[2].drawn
 
+    def test_another_working_directory(self, tmp_path, monkeypatch):
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path)
+        made = Checkpoint("run")
+        fit(compiled(), made, Hook(lambda call: os.chdir(tmp_path / "other")))
+        assert made.next_epoch == Checkpoint(tmp_path / "run").next_epoch == 1
+        assert os.listdir(tmp_path / "other") == []
+
     @pytest.mark.parametrize(
         ("save_freq", "steps"), [("epoch", [5, 10]), (3, [3, 6, 9]), (100, [])]
     )

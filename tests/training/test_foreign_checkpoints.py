@@ -1,5 +1,6 @@
 """A run that is continued with another program: refused, and nothing is changed."""
 
+import os
 import re
 import shutil
 
@@ -401,6 +402,48 @@ def test_a_new_run_is_begun_in_the_folder_of_the_checkpoint(
     saved = Checkpoint(tmp_path / "run").files.read()
     assert saved.state["loop"]["epoch"] == 1
     assert saved.variables[0].tolist() == variables(first)[0]
+
+
+@pytest.mark.parametrize("resume_from", [True, "run"])
+def test_another_working_directory(driver, tmp_path, resume_from, monkeypatch):
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def train(save_in, *more, **options):
+        away = keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: os.chdir(tmp_path / "other")
+        )
+        away.batch_hook_freq = "epoch"
+        trained = driver(network(), OPTIMIZERS["SGD"]())
+        checkpoint = Checkpoint(save_in, save_freq=3)
+        callbacks = [checkpoint, CSVLogger("log.csv"), away, *more]
+        trained.train(dataset(), callbacks=callbacks, **options)
+        assert checkpoint.directory == save_in
+
+    keras.utils.set_random_seed(1)
+    with pytest.raises(InterruptedError):
+        train("run", EndAt(1), epochs=3)
+    monkeypatch.chdir(tmp_path)
+    keras.utils.set_random_seed(2)
+    train("run" if resume_from is True else "new", epochs=3, resume=resume_from)
+    assert os.listdir(tmp_path / "other") == []
+    monkeypatch.chdir(tmp_path)
+    saved = Checkpoint("run" if resume_from is True else "new").files.read()
+    assert saved.state["loop"]["steps_made"] == 15
+    keras.utils.set_random_seed(1)
+    whole = driver(network(), OPTIMIZERS["SGD"]())
+    whole.train(dataset(), epochs=3)
+    assert saved.variables[0].tolist() == variables(whole)[0]
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 4
+
+
+def test_a_working_directory_that_is_a_pattern(tmp_path, monkeypatch):
+    (tmp_path / "runs[1]").mkdir()
+    monkeypatch.chdir(tmp_path / "runs[1]")
+    with pytest.raises(
+        ValueError, match=r"Received: 'run', which is '.*runs\[1\].run'"
+    ):
+        Checkpoint("run")
 
 
 @far_places
