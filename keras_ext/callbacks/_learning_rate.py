@@ -21,6 +21,15 @@ def read_learning_rate(optimizer: Any) -> float:
     return float(ops.convert_to_numpy(rate))
 
 
+def holds_schedule(optimizer: Any) -> bool:
+    """Whether a single optimizer asks a schedule, or function, of its own."""
+    try:
+        optimizer.learning_rate = read_learning_rate(optimizer)
+    except (TypeError, AttributeError):
+        return True
+    return False
+
+
 def read_learning_rates(optimizer: Any) -> dict[str, float]:
     """Return all rates under the names that Keras's callbacks log them by."""
     singles = single_optimizers(optimizer)

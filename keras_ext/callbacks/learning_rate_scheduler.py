@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -37,10 +38,16 @@ class LearningRateScheduler(keras.callbacks.Callback):
             if the optimizer accumulates gradients).
         verbose: 0 is silent, 1 prints every update. Default: 0.
         update_freq: `"epoch"` or `"batch"`. Default: `"epoch"`.
+        initial_step: Non-negative integer, for `"batch"` only: the step of the schedule
+            at which `optimizer.iterations` is 0, to which all others are added. Needed
+            where training continues with a new optimizer, as after `load_weights`.
+            Default: `None`, which means 0, with a warning if training then begins with
+            a later epoch than the first.
 
     Raises:
         TypeError: If `schedule` cannot be called with one or two arguments.
-        ValueError: If `verbose` or `update_freq` is unknown; when training begins, if
+        ValueError: If `verbose` or `update_freq` is unknown, or `initial_step` is not
+            such a number or given for epochs; when training begins, if
             the optimizer already holds a schedule, is a `MultiOptimizer` without
             optimizers yet, or `update_freq="batch"` meets `Model.fit` with
             `steps_per_execution > 1`; when the schedule returns something else than a
@@ -73,6 +80,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
         verbose: int = 0,
         *,
         update_freq: Literal["epoch", "batch"] = "epoch",
+        initial_step: int | None = None,
     ) -> None:
         super().__init__()
         self.schedule = schedule
@@ -80,7 +88,17 @@ class LearningRateScheduler(keras.callbacks.Callback):
         self.update_freq = _checks.one_of(
             "update_freq", update_freq, ("epoch", "batch")
         )
+        self.initial_step = _checks.optional(
+            _checks.non_negative_int, "initial_step", initial_step
+        )
+        if update_freq == "epoch" and initial_step is not None:
+            raise ValueError(
+                "`initial_step` is used by update_freq='batch' only. Received: "
+                f"update_freq='epoch', initial_step={initial_step!r}. The epoch to "
+                "begin with is `initial_epoch` of `fit`."
+            )
         self._takes_rate = _takes_rate(schedule)
+        self._epoch, self._has_begun = 0, False
 
     @property
     def batch_hook_freq(self) -> Literal["epoch", 1]:
@@ -94,6 +112,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that rates can be set, and set as often as asked."""
+        self._has_begun = False
         optimizers = single_optimizers(self.model.optimizer)
         if not optimizers:
             raise ValueError(
@@ -115,6 +134,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set the rate for the epoch."""
+        self._epoch = epoch
         if self.update_freq == "epoch":
             optimizers = single_optimizers(self.model.optimizer)
             self._update([(one, epoch) for one in optimizers], f"Epoch {epoch + 1}")
@@ -123,7 +143,12 @@ class LearningRateScheduler(keras.callbacks.Callback):
         """Set the rate for the batch."""
         if self.update_freq == "batch":
             optimizers = single_optimizers(self.model.optimizer)
-            steps = [(one, read_step(one)) for one in optimizers]
+            first = self.initial_step or 0
+            steps = [(one, first + read_step(one)) for one in optimizers]
+            # Whatever restores an optimizer has done so by now.
+            if not self._has_begun and not any(step for _, step in steps):
+                self._warn_of_step_0()
+            self._has_begun = True
             # The progress bar has left the cursor at the end of its line.
             self._update(steps, f"\nStep {steps[0][1]}")
 
@@ -136,7 +161,8 @@ class LearningRateScheduler(keras.callbacks.Callback):
                     raise ValueError(
                         "`schedule` must return a finite, non-negative number. "
                         "Received: another one in one of the last steps before step "
-                        f"{read_step(optimizer)}, which have used it."
+                        f"{(self.initial_step or 0) + read_step(optimizer)}, which "
+                        "have used it."
                     )
 
     def before_compiled_step(self) -> None:
@@ -144,6 +170,7 @@ class LearningRateScheduler(keras.callbacks.Callback):
         if self.update_freq == "batch":
             for optimizer in single_optimizers(self.model.optimizer):
                 step = ops.convert_to_tensor(step_counter(optimizer))
+                step = step + (self.initial_step or 0)
                 rate = ops.cast(self.schedule(step), "float32")
                 # Compiled code can't raise: a rate that is none stays until the hook
                 # at the end of the call finds it.
@@ -160,6 +187,18 @@ class LearningRateScheduler(keras.callbacks.Callback):
         for name, rate in read_learning_rates(self.model.optimizer).items():
             # A callback that logged the rate before may have lowered it since.
             logs.setdefault(name, rate)
+
+    def _warn_of_step_0(self) -> None:
+        if self._epoch and self.initial_step is None:
+            steps = (self.params or {}).get("steps")
+            known = f"{self._epoch * steps}" if steps else "..."
+            warnings.warn(
+                f"Training begins with epoch {self._epoch}, but the schedule with step "
+                "0: the optimizer has counted no steps, as after `load_weights`. Pass "
+                f"`LearningRateScheduler(..., initial_step={known})`, the number of "
+                "steps made before, or `initial_step=0` to begin the schedule again.",
+                stacklevel=2,
+            )
 
     def _update(self, steps: list[tuple[Any, int]], moment: str) -> None:
         # All rates before any is set: after an error, none has changed.

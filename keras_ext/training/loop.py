@@ -1,6 +1,7 @@
 """What an epoch is: callbacks, progress and History around any training step."""
 
 import random
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 import keras
 
 from keras_ext import _checks
+from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
 from keras_ext.training.array_source import ArraySource, Shuffle
 from keras_ext.training.checkpoint import Checkpoint
 from keras_ext.training.epoch import Epoch
@@ -330,7 +332,23 @@ class Loop:
         within = self._keeper.restore(in_epoch=True)
         if within is not None:
             epoch.set_state(within)
+        if index and index == self.initial_epoch:
+            self._warn_of_step_0()
         return epoch
+
+    def _warn_of_step_0(self) -> None:
+        """Warn if the optimizer holds a schedule that begins again."""
+        if any(
+            getattr(one, "iterations", 1) == 0 and holds_schedule(one)
+            for one in single_optimizers(self.optimizer)
+        ):
+            warnings.warn(
+                f"Training begins with epoch {self.initial_epoch}, but the schedule of "
+                "the optimizer with step 0: it has counted no steps, as after "
+                "`load_weights`. Set the number of steps made before, "
+                "`optimizer.iterations.assign(steps)`, or begin with epoch 0.",
+                stacklevel=2,
+            )
 
     def _finalize_variables(self) -> None:
         if self._seen_model is not self.model:

@@ -388,6 +388,119 @@ class TestLogs:
             assert f"Step {step}: slow learning rate set to {step / 8:.6g}." in lines
 
 
+class TestInitialStep:
+    """Training that continues with an optimizer that has counted no steps."""
+
+    drivers = pytest.mark.parametrize(
+        ("train", "wrap"),
+        [
+            (fit, lambda model: model),
+            pytest.param(
+                fit, lambda model: keras_ext.Trainer(model), marks=needs_tensorflow
+            ),
+            pytest.param(loop_fit, lambda model: model, marks=needs_tensorflow),
+        ],
+        ids=["Model.fit", "Trainer.fit", "Loop"],
+    )
+
+    @drivers
+    @pytest.mark.parametrize("verbose", [0, 1])
+    def test_the_schedule_goes_on_where_it_was(self, train, wrap, verbose, capsys):
+        def scheduler(**options):
+            return LearningRateScheduler(
+                cosine(), verbose, update_freq="batch", **options
+            )
+
+        whole, first, second = (
+            wrap(compiled(momentum(1.0), run_eagerly=False)) for _ in range(3)
+        )
+        rates = Rates(), Rates(), Rates()
+        train(whole, scheduler(), rates[0], epochs=3)
+        train(first, scheduler(), rates[1], epochs=2)
+        second.set_weights(first.get_weights())
+        begin_at_10 = scheduler(initial_step=10)
+        train(second, begin_at_10, rates[2], initial_epoch=2, epochs=3)
+        assert rates[1].seen + rates[2].seen == rates[0].seen
+        if verbose:
+            assert capsys.readouterr().out.count("Step 14: ") == 2
+
+    @drivers
+    def test_a_schedule_that_begins_again_is_warned_about(self, train, wrap):
+        schedule = LearningRateScheduler(cosine(), update_freq="batch")
+        message = (
+            r"begins with epoch 3, but the schedule with step 0: .*`load_weights`.*"
+            r"initial_step=15\)`, the number .* or `initial_step=0` to begin"
+        )
+        with pytest.warns(UserWarning, match=message):
+            train(wrap(compiled()), schedule, initial_epoch=3, epochs=4)
+
+    @pytest.mark.filterwarnings("ignore:Your input ran out of data")
+    def test_the_number_of_steps_may_be_unknown(self):
+        schedule = LearningRateScheduler(cosine(), update_freq="batch")
+        with pytest.warns(UserWarning, match=r"initial_step=\.\.\.\)`"):
+            compiled().fit(
+                ((X[:4], Y[:4]) for _ in range(5)),
+                shuffle=False,
+                verbose=0,
+                callbacks=[schedule],
+                initial_epoch=1,
+                epochs=2,
+            )
+
+    @drivers
+    def test_what_is_meant_is_not_warned_about(self, train, wrap):
+        rates, model = Rates(), wrap(compiled())
+        schedule = LearningRateScheduler(cosine(), update_freq="batch", initial_step=0)
+        train(model, schedule, rates, initial_epoch=3, epochs=4)
+        assert rates.seen == pytest.approx([float(cosine()(n)) for n in range(5)])
+        schedule = LearningRateScheduler(cosine(), update_freq="batch")
+        train(model, schedule, rates, initial_epoch=4, epochs=5)
+        assert rates.seen[5:] == pytest.approx(
+            [float(cosine()(n + 5)) for n in range(5)]
+        )
+
+    @needs_tensorflow
+    @pytest.mark.parametrize("save_freq", ["epoch", 3])
+    @pytest.mark.parametrize("held", [False, True])
+    def test_nor_is_a_run_that_is_continued(self, held, save_freq, tmp_path):
+        def train(epochs):
+            model = compiled(keras.optimizers.SGD(cosine() if held else 1.0))
+            model = keras_ext.Trainer(model)
+            callbacks = [keras_ext.callbacks.Checkpoint(tmp_path, save_freq=save_freq)]
+            if not held:
+                callbacks += [LearningRateScheduler(cosine(), update_freq="batch")]
+            fit(model, *callbacks, epochs=epochs, resume=True)
+            return model
+
+        train(2)
+        if save_freq == 3:  # without what was saved at the end, within an epoch
+            max(tmp_path.glob("ckpt-*.index")).unlink()
+        assert train(3).optimizer.iterations == 15
+
+    @needs_tensorflow
+    @pytest.mark.parametrize("train", [fit, loop_fit])
+    @pytest.mark.parametrize(
+        "optimizer",
+        [keras.optimizers.SGD, pytest.param(multi, marks=needs_multi_optimizer)],
+    )
+    def test_a_schedule_that_the_optimizer_holds(self, train, optimizer):
+        message = (
+            r"begins with epoch 3, but the schedule of the optimizer with step 0: .*"
+            r"`optimizer.iterations.assign\(steps\)`"
+        )
+        model = compiled(optimizer(cosine()))
+        model = keras_ext.Trainer(model) if train is fit else model
+        with pytest.warns(UserWarning, match=message):
+            train(model, initial_epoch=3, epochs=4)
+        # It has counted steps, now and when their number is assigned.
+        train(model, initial_epoch=4, epochs=5)
+        inner = getattr(model.optimizer, "optimizers", [model.optimizer])
+        for one in inner:
+            one.iterations.assign(20)
+        train(model, initial_epoch=3, epochs=4)
+        assert inner[0].iterations == 25
+
+
 class TestBadInputs:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
@@ -411,6 +524,16 @@ class TestBadInputs:
                 r"`update_freq` must be one of 'epoch', 'batch'. Received: ",
             ),
             ({"update_freq": 10}, ValueError, r"Received: update_freq=10"),
+            (
+                {"update_freq": "batch", "initial_step": -1},
+                ValueError,
+                r"`initial_step` must be .*Received: initial_step=-1",
+            ),
+            (
+                {"initial_step": 3},
+                ValueError,
+                r"update_freq='batch' only. Received: update_freq='epoch', initial_st",
+            ),
         ],
     )
     def test_arguments(self, arguments, error, message):
