@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 
-def printed(*arguments: str, **environment: str) -> str:
-    """Return what Python prints when called with `arguments`; it must not fail."""
+def printed(*arguments: str, timeout: float | None = None, **environment: str) -> str:
+    """Return what Python prints when called with `arguments`; it must not fail.
+
+    Nor must it take longer than `timeout` seconds.
+    """
     path = os.pathsep.join(sys.path)
     result = subprocess.run(
         [sys.executable, *arguments],
@@ -14,6 +17,7 @@ def printed(*arguments: str, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
+        timeout=timeout,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -63,7 +64,9 @@ class EvaluationWatch(keras.callbacks.Callback):
 class SignalWatch:
     """Notes the first signal; a second one has the effect that it had before.
 
-    Only the main thread can be asked, so in another one nothing is watched.
+    Only the main thread can be asked, so in another one nothing is watched. Nor is
+    anything in a process that is forked meanwhile: there, signals have the effect at
+    once that they had before.
 
     Args:
         signals: The numbers of the signals.
@@ -72,28 +75,73 @@ class SignalWatch:
     def __init__(self, signals: Sequence[int]) -> None:
         self._signals = signals
         self._before: dict[int, Any] = {}
+        self._process: int | None = None
         self.received: signal.Signals | None = None
         self.in_evaluation = False
 
     def start(self) -> None:
         """Begin to watch."""
-        self.received = None
-        if threading.current_thread() is threading.main_thread():
-            for number in self._signals:
-                # What is ignored (by `nohup`, for instance) stays so.
-                if signal.getsignal(number) != signal.SIG_IGN:
-                    self._before[number] = signal.signal(number, self._note)
+        self.received, self._process = None, os.getpid()
+        if not _in_main_thread():
+            return
+        for watch in list(_installed):
+            if not watch.is_watching:  # it was stopped in another thread
+                watch.stop()
+        for number in self._signals:
+            # What is ignored (by `nohup`, for instance) stays so.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
+        _installed.add(self)
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether a signal would be noted in this process."""
+        return self._process == os.getpid()
 
     def stop(self) -> None:
-        """Have the signals do what they did before."""
-        for number, handler in self._before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before = {}
+        """Have the signals do what they did before.
+
+        Only the main thread can remove a handler. In another one, it is left to pass
+        on what comes, until the main thread begins to watch the next time.
+        """
+        self._process = None
+        if not _in_main_thread():
+            return
+        for number, handler in list(self._before.items()):
+            # A handler that was installed over this one may call it, and stays.
+            if signal.getsignal(number) == self._note:
+                del self._before[number]
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        _installed.discard(self)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame
-        if self.received is None:
+        if self.is_watching and self.received is None:
             self.received = signal.Signals(number)
             return
+        before = self._before.get(number)
         self.stop()
+        if callable(before) and number in self._before:
+            before(number, frame)
+            return
+        if number in self._before:
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+_installed: "weakref.WeakSet[SignalWatch]" = weakref.WeakSet()
+"""Those whose handlers are installed."""
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _stop_all() -> None:
+    for watch in list(_installed):
+        watch.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    # At once, not when a signal comes: a process that is busy outside of Python would
+    # never run a handler, and could not be ended.
+    os.register_at_fork(after_in_child=_stop_all)
