@@ -37,8 +37,11 @@ def network():
 
 
 class EveryBatch(keras.callbacks.Callback):
+    # Hears of every batch, and evaluates in the middle of an epoch.
+
     def on_train_batch_end(self, batch, logs=None):
-        pass
+        if batch == 1:
+            self.model.evaluate(X[:21], LABELS[:21], verbose=0)
 
 
 def train(strategy, drive):
