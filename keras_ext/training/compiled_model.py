@@ -27,6 +27,8 @@ class CompiledModel(WrappedModel):
     train_function: Any
     # Whether the metrics have counted batches of a training since they were reset.
     _metrics_are_of_training = False
+    # What was current when Keras's own function for a step was made.
+    _trains_as: CompiledSteps | None = None
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         super().__init__(model, *more, **kwargs)
@@ -62,7 +64,10 @@ class CompiledModel(WrappedModel):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Return what Keras's own `fit` and `train_on_batch` call for a step."""
-        if self.train_function is None or force:
+        compiled = self._current_steps()
+        if self.train_function is None or force or self._trains_as is not compiled:
+            compiled.note_parts()
+            self._trains_as, self.train_function = compiled, None
             super().make_train_function(force)
             function = self.train_function
 

@@ -1,6 +1,7 @@
 """The three compiled steps of a Trainer, made when they are first needed."""
 
 import functools
+import operator
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -30,7 +31,7 @@ class CompiledSteps:
         """The `train_step`."""
         trainer = self._trainer
         return CompiledStep(
-            trainer, trainer.watched_train_step, self._build, self._note_parts
+            trainer, trainer.watched_train_step, self._build, self.note_parts
         )
 
     @functools.cached_property
@@ -38,7 +39,7 @@ class CompiledSteps:
         """The `test_step`."""
         trainer = self._trainer
         return CompiledStep(
-            trainer, trainer.test_step, self._build_test, self._note_parts
+            trainer, trainer.test_step, self._build_test, self.note_parts
         )
 
     @functools.cached_property
@@ -46,7 +47,7 @@ class CompiledSteps:
         """The `predict_step`."""
         trainer = self._trainer
         return CompiledPrediction(
-            trainer, trainer.predict_step, _nothing, self._note_parts
+            trainer, trainer.predict_step, _nothing, self.note_parts
         )
 
     def are_stale(self) -> bool:
@@ -58,9 +59,7 @@ class CompiledSteps:
         if traced is None:
             return False
         now = self._parts()
-        return len(now) != len(traced) or any(
-            one is not other for one, other in zip(now, traced, strict=True)
-        )
+        return len(now) != len(traced) or not all(map(operator.is_, now, traced))
 
     def update_all_at_once(self) -> bool:
         """Whether one optimizer updates all variables, as it does by default."""
@@ -75,7 +74,7 @@ class CompiledSteps:
         self.train.set_state(state["train"])
         self.test.set_state(state["test"])
 
-    def _note_parts(self) -> None:
+    def note_parts(self) -> None:
         """Note of what the model consists; a trace may make missing variables."""
         self._traced_with = self._parts()
 

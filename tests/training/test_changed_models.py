@@ -85,20 +85,26 @@ def test_the_wrapped_model_or_a_backbone_in_it_is_quantized(inside):
     assert np.abs(trainer.predict(X, verbose=0) - before).max() > 0
 
 
-@pytest.mark.parametrize("drive", ["fit", "step", "evaluate", "predict"])
+DRIVES = {
+    "fit": lambda trainer: trainer.fit(X, Y, verbose=0),
+    "step": lambda trainer: trainer.step((X, Y)),
+    "stock fit": lambda trainer: keras.Model.fit(trainer, X, Y, verbose=0),
+    "train_on_batch": lambda trainer: trainer.train_on_batch(X, Y),
+}
+
+
+@pytest.mark.parametrize("drive", [*DRIVES, None])
 def test_lora(drive):
     model = sequential()
     trainer = used(Trainer(model))
+    keras.Model.fit(trainer, X, Y, verbose=0)
     dense = model.get_layer("dense")
     dense.enable_lora(2)
     dense.lora_kernel_b.assign(np.ones((2, 8), "float32"))
-    if drive in ("fit", "step"):
+    if drive:
         trainer.optimizer = keras.optimizers.SGD(0.1)
         kernel, adapter = dense.lora_kernel_a.numpy(), dense.lora_kernel_b.numpy()
-        if drive == "fit":
-            trainer.fit(X, Y, verbose=0)
-        else:
-            trainer.step((X, Y))
+        DRIVES[drive](trainer)
         assert np.abs(dense.lora_kernel_a.numpy() - kernel).max() > 0
         assert np.abs(dense.lora_kernel_b.numpy() - adapter).max() > 0
     assert_current(trainer)
