@@ -107,14 +107,16 @@ def weights_like(
     """Return one weight for each label, 0 for those of `ignore_class`.
 
     A weight may stand for a whole sample: `(batch,)` beside labels
-    `(batch, height, width)` gives all labels of a sample its weight.
+    `(batch, height, width)` gives all labels of a sample its weight. In compiled code,
+    which cannot raise, a weight that is not valid is NaN.
 
     Raises:
-        ValueError: If the shapes do not match.
+        ValueError: If the shapes do not match; in eager execution, if a weight is
+            negative, infinite or NaN.
     """
-    counted = ops.cast(~is_ignored(labels, ignore_class), dtype)
+    counted = ~is_ignored(labels, ignore_class)
     if sample_weight is None:
-        return counted
+        return ops.cast(counted, dtype)
     weights = ops.cast(sample_weight, dtype)
     received, rank = tuple(weights.shape), len(labels.shape)
     if len(received) == rank + 1 and received[-1] == 1:
@@ -128,4 +130,20 @@ def weights_like(
             f"for each sample, the {what}s being of shape {tuple(labels.shape)}. "
             f"Received: sample_weight.shape={received}"
         )
-    return weights * counted
+    if ignore_class is None:
+        return _valid_weights(owner, weights) * ops.cast(counted, dtype)
+    # Not before: an ignored label may have any weight.
+    return _valid_weights(owner, ops.where(counted, weights, 0.0))
+
+
+def _valid_weights(owner: str, weights: Tensor) -> Tensor:
+    """Return `weights`, with NaN for those that are negative or infinite."""
+    valid = (weights >= 0) & (weights < float("inf"))
+    weight = _checks.first_offender(weights, valid)
+    if weight is not None:
+        raise ValueError(
+            f"{owner} expects `sample_weight` to hold finite numbers of at least 0. "
+            f"Received: sample_weight with a weight {weight:.10g}. Samples to leave "
+            "out have the weight 0."
+        )
+    return ops.where(valid, weights, float("nan"))

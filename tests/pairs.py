@@ -33,6 +33,11 @@ class PairCase:
             return (self.y_pred[part],)
         return self.y_true[part], self.y_pred[part]
 
+    def batch(self) -> dict[str, np.ndarray]:
+        """Return all samples as the arguments of `update_state`, by their names."""
+        names = ("values",) if self.values_only else ("y_true", "y_pred")
+        return dict(zip(names, self.fed(), strict=True))
+
 
 class Watched(keras.layers.Layer):
     """Feeds what passes through to a metric of values."""

@@ -11,6 +11,7 @@ import keras_ext
 from tests.callbacks.rows import CALLBACKS
 from tests.layers.rows import LAYERS
 from tests.losses.rows import LOSSES
+from tests.metrics.modes import JIT, in_steps
 from tests.metrics.rows import METRICS
 from tests.optimizers.rows import OPTIMIZERS
 from tests.pairs import Watched
@@ -26,6 +27,29 @@ def _public_classes(room):
 
 def _cases(rows):
     return [pytest.param(row, id=row.id) for row in rows]
+
+
+NAN_AT = 4
+"""The sample whose predictions are NaN, or whose weight is not valid."""
+
+
+def _with_nan(row):
+    """Return what `update_state` takes, with a sample whose predictions are NaN."""
+    batch = {name: x.astype("float32") for name, x in row.batch().items()}
+    batch["values" if row.values_only else "y_pred"][NAN_AT] = np.nan
+    return batch
+
+
+def _all_but_one(row):
+    weights = np.ones(len(row.y_pred), "float32")
+    weights[NAN_AT] = 0
+    return weights
+
+
+def _without_one(row):
+    metric = row.make()
+    metric.update_state(*row.fed(np.arange(len(row.y_pred)) != NAN_AT))
+    return metric.result()
 
 
 def _numpy(x):
@@ -163,6 +187,26 @@ class TestMetric:
         absent.update_state(*row.fed(kept), sample_weight=weights[kept])
         np.testing.assert_allclose(weighted.result(), absent.result(), rtol=1e-5)
 
+    def test_nan_predictions_make_the_result_nan(self, row):
+        metric, spoiled = row.make(), _with_nan(row)
+        for part in (slice(6), slice(6, None)):  # a NaN is not forgotten
+            metric.update_state(**{name: x[part] for name, x in spoiled.items()})
+            assert np.isnan(metric.result()).all()
+        metric.reset_state()
+        metric.update_state(**spoiled, sample_weight=_all_but_one(row))
+        np.testing.assert_allclose(metric.result(), _without_one(row), rtol=1e-5)
+
+    @pytest.mark.parametrize("weight", [-1, np.inf, np.nan])
+    def test_a_weight_that_is_not_valid_raises(self, row, weight):
+        weights = np.ones(len(row.y_pred), "float32")
+        weights[NAN_AT] = weight
+        metric = row.make()
+        name = type(metric).__name__
+        match = rf"{name} expects `sample_weight` to hold .* of at least 0. .* {weight}"
+        with pytest.raises(ValueError, match=match):
+            metric.update_state(**row.batch(), sample_weight=weights)
+        np.testing.assert_array_equal(metric.result(), row.make().result())
+
     def test_reset_state_forgets_everything(self, row):
         used, new = row.make(), row.make()
         used.update_state(*row.fed())
@@ -185,6 +229,36 @@ class TestMetric:
             row.y_pred, row.y_true, batch_size=3, verbose=0, return_dict=True
         )
         np.testing.assert_allclose(logs[metric.name], metric.result(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("row", "jit_compile"),
+    [
+        pytest.param(row, jit, id=f"{row.id}-{'xla' if jit else 'graph'}")
+        for row in METRICS
+        for jit in JIT
+        # XLA takes its time: one row of each metric, and its own tests for the longest.
+        if not jit
+        or (row.id == type(row.make()).__name__ and row.id != "MeanAveragePrecision")
+    ],
+)
+def test_metric_compiled_is_nan_of_what_is_not_valid(row, jit_compile):
+    metric = row.make()
+    run = in_steps(metric, jit_compile)
+
+    def result(batch, weights):
+        metric.reset_state()
+        return run([{**batch, "sample_weight": weights}])
+
+    weights = np.ones(len(row.y_pred), "float32")
+    plain, spoiled = row.batch(), _with_nan(row)
+    assert not np.isnan(result(plain, weights)).any()
+    assert np.isnan(result(spoiled, weights)).all()
+    absent = result(spoiled, _all_but_one(row))
+    np.testing.assert_allclose(absent, _without_one(row), rtol=1e-5)
+    for weight in (-1.0, np.inf, np.nan):
+        weights[NAN_AT] = weight
+        assert np.isnan(result(plain, weights)).all()
 
 
 @pytest.mark.parametrize("row", _cases(OPTIMIZERS))

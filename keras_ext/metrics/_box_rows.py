@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ext import _boxes, _checks, _labels
 from keras_ext._types import Tensor
+from keras_ext.metrics._numbers import are_numbers
 
 _COLUMNS = {
     "y_true": "four coordinates, the label and, if given, 1 for a crowd, else 0",
@@ -57,12 +58,11 @@ def frequencies(
 
     Raises:
         ValueError: If the shapes do not match; in eager execution, if a weight is not
-            a whole number.
+            a whole number of at least 0.
     """
     images = ops.zeros(ops.shape(y_true)[:1], dtype)
     weights = _labels.weights_like(owner, sample_weight, images, dtype, what="image")
-    whole = ops.isfinite(weights) & ops.equal(ops.floor(weights), weights)
-    whole = whole & (weights >= 0)
+    whole = ops.equal(ops.floor(weights), weights)
     weight = _checks.first_offender(weights, whole)
     if weight is not None:
         raise ValueError(
@@ -94,7 +94,7 @@ def read(
 
     Raises:
         ValueError: In eager execution, if a row of an image that is there, and that
-            is no padding, is not what it should be.
+            is no padding, is not what it should be, unless it holds a NaN in `y_pred`.
     """
     valid = _labels.in_range(owner, rows[..., 4], num_classes)
     rows = ops.stop_gradient(ops.cast(rows, weights.dtype))
@@ -131,6 +131,8 @@ def numbers_of_classes(
 def _check_values(
     owner: str, name: str, rows: Tensor, valid: Tensor, num_classes: int
 ) -> None:
+    if name == "y_pred":
+        valid = valid | ~are_numbers(rows, axis=-1)
     row = _checks.first_offender(rows, valid)
     if row is not None:
         numbers = ", ".join(f"{number:.10g}" for number in row)

@@ -2,6 +2,7 @@
 
 from keras_ext import _labels
 from keras_ext._types import Tensor
+from keras_ext.metrics._numbers import are_numbers
 
 _HINTS = {
     "y_true": "Give samples without a class a `sample_weight` of 0.",
@@ -23,8 +24,12 @@ def are_classes(
         name: What the labels are, for the message.
 
     Raises:
-        ValueError: In eager execution, if a label that counts is no class.
+        ValueError: In eager execution, if a label that counts is no class, unless it is
+            a NaN in `y_pred`.
     """
     valid = _labels.in_range(owner, labels, num_classes)
-    _labels.check(owner, name, labels, valid | absent, num_classes, _HINTS[name])
+    passed = valid | absent
+    if name == "y_pred":
+        passed = passed | ~are_numbers(labels)
+    _labels.check(owner, name, labels, passed, num_classes, _HINTS[name])
     return valid

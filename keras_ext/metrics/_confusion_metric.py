@@ -7,6 +7,7 @@ from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _running_sum
 from keras_ext.metrics._class_labels import are_classes
+from keras_ext.metrics._numbers import are_numbers
 
 
 class ConfusionMetric(keras.metrics.Metric):
@@ -49,10 +50,10 @@ class ConfusionMetric(keras.metrics.Metric):
     ) -> None:
         """Add a batch to the confusion matrix."""
         owner = type(self).__name__
-        predicted = self._classes("y_pred", y_pred, self.sparse_y_pred)
-        true = ops.convert_to_tensor(y_true)
+        predicted, scored = self._classes("y_pred", y_pred, self.sparse_y_pred)
+        true, one_hot = ops.convert_to_tensor(y_true), None
         if not self.sparse_y_true:
-            true = self._classes("y_true", true, sparse=False)
+            true, one_hot = self._classes("y_true", true, sparse=False)
         if self.sparse_y_pred:
             _check_no_scores(owner, true, predicted)
         size = 1 if self.sparse_y_pred else self.num_classes
@@ -60,13 +61,25 @@ class ConfusionMetric(keras.metrics.Metric):
         weights = _labels.weights_like(
             owner, sample_weight, true, self.total.dtype, self.ignore_class
         )
-        batch = confusion_matrix(owner, true, predicted, weights, self.num_classes)
+        absent = ops.equal(weights, 0)
+        valid = [
+            are_classes(owner, labels, absent, self.num_classes, name)
+            if known is None
+            else known
+            for name, labels, known in (
+                ("y_true", true, one_hot),
+                ("y_pred", predicted, scored),
+            )
+        ]
+        batch = confusion_matrix(
+            true, predicted, weights, valid[0] & valid[1], self.num_classes
+        )
         _running_sum.accumulate(self.total, self.rest, batch)
 
     def matrix(self) -> Tensor:
         """Return the summed weights since the last reset: rows are true classes.
 
-        All is NaN after a wrong label, whose cell nobody knows.
+        All is NaN after a wrong label or a NaN, whose cell nobody knows.
         """
         matrix = self.total + self.rest
         return ops.where(ops.isnan(ops.sum(matrix)), float("nan"), matrix)
@@ -81,16 +94,23 @@ class ConfusionMetric(keras.metrics.Metric):
             "ignore_class": self.ignore_class,
         }
 
-    def _classes(self, name: str, values: Tensor, sparse: bool) -> Tensor:
-        """Return the class labels that `values` holds or scores."""
+    def _classes(
+        self, name: str, values: Tensor, sparse: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the class labels that `values` holds or scores.
+
+        And, of those that come from scores, for which no score was NaN.
+        """
         values = ops.convert_to_tensor(values)
         rank, size = len(values.shape), values.shape[-1] if values.shape else None
         if sparse:
-            return ops.squeeze(values, axis=-1) if rank > 1 and size == 1 else values
+            is_column = rank > 1 and size == 1
+            return ops.squeeze(values, axis=-1) if is_column else values, None
         if rank > 1 and size == 1 and self.num_classes == 2:
-            return ops.cast(ops.squeeze(values, axis=-1) > 0.5, "int32")
+            values = ops.squeeze(values, axis=-1)
+            return ops.cast(values > 0.5, "int32"), are_numbers(values)
         if rank > 1 and size == self.num_classes:
-            return ops.argmax(values, axis=-1)
+            return ops.argmax(values, axis=-1), are_numbers(values, axis=-1)
         expected = f"(batch, ..., {self.num_classes}), a score for each class"
         if self.num_classes == 2:
             expected += ", or (batch, ..., 1), the probability of class 1"
@@ -115,27 +135,22 @@ def _check_no_scores(owner: str, true: Tensor, predicted: Tensor) -> None:
 
 
 def confusion_matrix(
-    owner: str, y_true: Tensor, y_pred: Tensor, weights: Tensor, num_classes: int
+    y_true: Tensor, y_pred: Tensor, weights: Tensor, valid: Tensor, num_classes: int
 ) -> Tensor:
     """Return the summed weights of every pair of classes: rows are true classes.
 
     Args:
-        owner: Who asks, for the messages.
         y_true: Class labels.
         y_pred: Class labels, of the same shape.
         weights: Weights of the labels, of the same shape.
+        valid: Whether both labels are classes, of the same shape.
         num_classes: Number of classes.
 
     Returns:
-        Tensor `(num_classes, num_classes)`, with a NaN if a label is no class.
-
-    Raises:
-        ValueError: In eager execution, if a label is no class.
+        Tensor `(num_classes, num_classes)`, with a NaN if a pair with a weight is not
+        valid.
     """
     absent = ops.equal(weights, 0)
-    valid = True
-    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
-        valid = valid & are_classes(owner, labels, absent, num_classes, name)
     cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")
     sums = ops.segment_sum(
         ops.reshape(ops.where(valid | absent, weights, float("nan")), (-1,)),

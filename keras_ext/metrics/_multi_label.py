@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Tensor
 from keras_ext.metrics import _running_sum
+from keras_ext.metrics._numbers import are_numbers
 
 _HINT = "Give samples or labels that nobody knows a `sample_weight` of 0."
 
@@ -49,33 +50,38 @@ def is_positive(y_pred: Tensor, threshold: float) -> Tensor:
     return ops.cast(y_pred, _running_sum.sum_dtype(dtype)) > threshold
 
 
-def targets(owner: str, y_true: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
-    """Return where a target is 1, and where it is what it should be.
+def targets(
+    owner: str, y_true: Tensor, absent: Tensor, y_pred: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return where a target is 1, and where it is valid, and not predicted as NaN.
 
     Args:
         owner: Who asks, for the message.
         y_true: The targets, 0 or 1.
         absent: Where a target may be anything, as it does not count.
+        y_pred: The predictions. Default: `None`, they are looked at elsewhere.
 
     Raises:
         ValueError: In eager execution, if a target that counts is neither 0 nor 1.
     """
     in_float = ops.cast(y_true, "float32")
     ones = ops.equal(in_float, 1)
-    known = ones | ops.equal(in_float, 0) | absent
-    target = _checks.first_offender(in_float, known)
+    known = ones | ops.equal(in_float, 0)
+    target = _checks.first_offender(in_float, known | absent)
     if target is not None:
         raise ValueError(
             f"{owner} expects `y_true` to hold 0 or 1 for every label. "
             f"Received: y_true with a target {target:.10g}. {_HINT}"
         )
-    return ones, known
+    if y_pred is not None:
+        known = known & are_numbers(y_pred)
+    return ones, known | absent
 
 
 def are_spoiled(
     weights: Tensor, known: Tensor, axis: tuple[int, ...] | None = None
 ) -> Tensor:
-    """Return whether sums over `axis` are NaN: of a weight, or of an unknown target.
+    """Return whether sums over `axis` are NaN: of a weight, or of what is not known.
 
     Weights are asked, not what came of them: XLA takes NaN * 0 for 0, where the factor
     0 is a boolean.

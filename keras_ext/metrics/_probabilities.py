@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_ext import _checks
 from keras_ext._types import Tensor
+from keras_ext.metrics._numbers import are_numbers
 
 _TOLERANCE = 0.01
 """How far probabilities may be off, as those of a softmax in bfloat16 are."""
@@ -31,13 +32,17 @@ def are_probabilities(
         name: What the values are, for the message.
 
     Raises:
-        ValueError: In eager execution, if values that count are no probabilities.
+        ValueError: In eager execution, if values that count are no probabilities,
+            unless they hold a NaN in `y_pred`.
     """
     total = ops.sum(values, axis=-1)
     valid = ops.absolute(total - 1) <= _TOLERANCE
     twice_negative = ops.sum(ops.absolute(values), axis=-1) - total
     valid = valid & (twice_negative <= 2 * _TOLERANCE)
-    row = _checks.first_offender(values, valid | absent)
+    passed = valid | absent
+    if name == "y_pred":
+        passed = passed | ~are_numbers(values, axis=-1)
+    row = _checks.first_offender(values, passed)
     if row is not None:
         raise ValueError(
             f"{owner} expects probabilities, in [0, 1] and with sum 1 over the last "

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Tensor
+from keras_ext.metrics._numbers import are_numbers
 
 
 class WeightedValues(NamedTuple):
@@ -24,13 +25,15 @@ def weighted_values(
 
     Raises:
         ValueError: If shapes do not match; in eager execution, if a value of a weight
-            other than 0 is negative, infinite or NaN.
+            other than 0 is negative or infinite.
     """
     values = ops.cast(values, dtype)
     weights = _labels.weights_like(owner, sample_weight, values, dtype, what="value")
     absent = ops.equal(weights, 0)
     valid = (values >= 0) & ops.isfinite(values) | absent
-    value = _checks.first_offender(values, valid)
+    value = _checks.first_offender(values, valid | ~are_numbers(values))
+    if sample_weight is not None:
+        valid = valid & are_numbers(weights)
     if value is not None:
         raise ValueError(
             f"{owner} expects `values` to be finite and at least 0. Received: values "

@@ -52,7 +52,8 @@ class AveragePrecision(keras.metrics.Metric):
     Call arguments:
         y_true: Targets, 0 or 1.
         y_pred: Scores: probabilities or logits.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, num_labels)`; for one label also `(batch,)`.

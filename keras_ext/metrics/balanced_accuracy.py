@@ -43,7 +43,8 @@ class BalancedAccuracy(ConfusionMetric):
         y_true: Class labels, or one-hot targets.
         y_pred: Probabilities or logits of the classes, or class labels. A single
             column for two classes holds probabilities, not logits.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,

@@ -43,7 +43,8 @@ class BrierScore(WeightedMean):
     Call arguments:
         y_true: Class labels, or probabilities with `sparse_y_true=False`.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`; for two classes also `(batch, ..., 1)` or

@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _multi_label
+from keras_ext.metrics._numbers import are_numbers
 from keras_ext.metrics._weighted_mean import WeightedMean
 
 _NAME = "ExactMatch"
@@ -39,7 +40,8 @@ class ExactMatch(WeightedMean):
             `threshold=None`, whole numbers.
         y_pred: Probabilities of the labels, or with `threshold=0` logits; with
             `threshold=None`, whole numbers.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., labels)`. `sample_weight`: `(batch, ...)` or
@@ -92,11 +94,11 @@ class ExactMatch(WeightedMean):
         weights = _labels.weights_like(
             _NAME, sample_weight, y_pred[..., 0], self.total.dtype
         )
+        absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
         if self.threshold is None:
-            right, known = ops.equal(y_true, y_pred), None
+            right, known = ops.equal(y_true, y_pred), are_numbers(y_pred) | absent
         else:
-            absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
-            true, known = _multi_label.targets(_NAME, y_true, absent)
+            true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
             right = _multi_label.is_positive(y_pred, self.threshold) == true
         self.add(ops.all(right, axis=-1), weights, known)
 

@@ -62,7 +62,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     Call arguments:
         y_true: Class labels.
         y_pred: Probabilities, not logits.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`; for two classes also `(batch, ..., 1)` or

@@ -37,8 +37,9 @@ class HammingLoss(WeightedMean):
     Call arguments:
         y_true: 1 for each label that the sample has, 0 for the others.
         y_pred: Probabilities of the labels, or with `threshold=0` logits.
-        sample_weight: Weights of the samples or of their labels. What has weight 0
-            counts as absent.
+        sample_weight: Weights of the samples or of their labels, finite and at least 0.
+            What has weight 0 counts as absent; anything else that is predicted as NaN
+            makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., labels)`. `sample_weight`: `(batch,)`,
@@ -84,7 +85,8 @@ class HammingLoss(WeightedMean):
         y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
         _multi_label.check_labels_axis(_NAME, y_pred)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
-        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
+        absent = ops.equal(weights, 0)
+        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
         predicted = _multi_label.is_positive(y_pred, self.threshold)
         self.add(predicted != true, weights, known)
 

@@ -31,7 +31,8 @@ class HarmonicMean(keras.metrics.Metric):
 
     Call arguments:
         values: Finite numbers of at least 0.
-        sample_weight: Weights of the values. A value of weight 0 counts as absent.
+        sample_weight: Weights of the values, finite and at least 0. A value of weight 0
+            counts as absent; any other that is NaN makes the result NaN.
 
     Input shape:
         `values`: any; each element is a value. `sample_weight`: the same, or
@@ -42,8 +43,8 @@ class HarmonicMean(keras.metrics.Metric):
 
     Raises:
         ValueError: On update, if shapes do not match or, in eager execution, a value
-            is negative, infinite or NaN. Compiled code cannot raise: there such a
-            value makes the result NaN.
+            or a weight is negative or infinite. Compiled code cannot raise: there such
+            a value makes the result NaN.
 
     Example:
 

@@ -47,7 +47,8 @@ class KendallTau(keras.metrics.Metric):
     Call arguments:
         y_true: Targets.
         y_pred: Predictions.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ...)`, the same; each element is a sample.

@@ -94,7 +94,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
             in a row that counts is not finite, a weight is not a whole number, or
             there are more detections than `capacity`. Compiled code cannot raise:
             there the result is NaN, and after too many detections the next
-            `reset_state` warns and names their number.
+            `reset_state` warns and names their number. A NaN in `y_pred` raises
+            nowhere: the result is NaN.
 
     Example:
 

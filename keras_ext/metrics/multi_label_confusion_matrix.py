@@ -38,8 +38,9 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
     Call arguments:
         y_true: 1 for each label that the sample has, 0 for the others.
         y_pred: Probabilities of the labels, or with `threshold=0` logits.
-        sample_weight: Weights of the samples or of their labels. What has weight 0
-            counts as absent.
+        sample_weight: Weights of the samples or of their labels, finite and at least 0.
+            What has weight 0 counts as absent; anything else that is predicted as NaN
+            makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., num_labels)`. `sample_weight`: `(batch,)`,
@@ -100,7 +101,8 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
         y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
         _multi_label.check_labels_axis(_NAME, y_pred, self.num_labels)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
-        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
+        absent = ops.equal(weights, 0)
+        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
         predicted = _multi_label.is_positive(y_pred, self.threshold)
         batch = multi_label_confusion_matrix(true, predicted, weights, known)
         _running_sum.accumulate(self.total, self.rest, batch)
@@ -127,11 +129,11 @@ def multi_label_confusion_matrix(
         true: Booleans `(batch, ..., labels)`, whether the sample has the label.
         predicted: Booleans of the same shape, whether it is predicted.
         weights: Weights of the same shape.
-        known: Booleans of the same shape, whether `true` is known.
+        known: Booleans of the same shape, whether `true` and `predicted` are known.
 
     Returns:
         Tensor `(labels, 2, 2)`, of the dtype of the weights; NaN for a label with a
-        sample of which it is not known, or whose weight is NaN.
+        sample of which they are not known, or whose weight is NaN.
     """
     samples = tuple(range(len(weights.shape) - 1))
     of_true = weights * ops.cast(true, weights.dtype)

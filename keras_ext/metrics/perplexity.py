@@ -46,7 +46,8 @@ class Perplexity(ExponentialOfMean):
     Call arguments:
         y_true: Class labels.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the samples. A sample of weight 0 counts as absent.
+        sample_weight: Weights of the samples, finite and at least 0. A sample of weight
+            0 counts as absent; any other that is predicted as NaN makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, such as `(batch, time, words)`. `y_true`:

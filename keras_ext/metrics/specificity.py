@@ -40,8 +40,9 @@ class Specificity(keras.metrics.Metric):
     Call arguments:
         y_true: 1 for positives, 0 for negatives.
         y_pred: Probabilities of being positive, or with `thresholds=0` logits.
-        sample_weight: Weights of the samples or of their entries. What has weight 0
-            counts as absent.
+        sample_weight: Weights of the samples or of their entries, finite and at least
+            0. What has weight 0 counts as absent; anything else that is predicted as
+            NaN makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ...)`. `y_true`: the same; beside `(batch, ..., 1)` also
@@ -104,7 +105,8 @@ class Specificity(keras.metrics.Metric):
             y_true, y_pred, weights = (
                 values[..., self.class_id] for values in (y_true, y_pred, weights)
             )
-        true, known = _multi_label.targets(_NAME, y_true, ops.equal(weights, 0))
+        absent = ops.equal(weights, 0)
+        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
         negatives = weights * ops.cast(~true, weights.dtype)
         batch = weights_between(y_pred, negatives, self._bounds)
         spoiled = _multi_label.are_spoiled(weights, known)

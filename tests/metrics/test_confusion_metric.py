@@ -107,6 +107,33 @@ class TestEveryMetric:
             evaluate(wrong, weights), result(kind, wrong, predicted, weights), rtol=1e-6
         )
 
+    def test_every_score_of_nan_is_seen(self, kind):
+        options = {"sparse_y_pred": False}
+        for column in range(CLASSES):
+            spoiled = scores.copy()
+            spoiled[3, column] = np.nan
+            assert np.isnan(result(kind, labels, spoiled, **options)).all()
+        one_hot = np.where(np.eye(CLASSES)[labels] == 0, np.nan, 1)
+        options = {"sparse_y_true": False}
+        assert np.isnan(result(kind, one_hot, predicted, **options)).all()
+        column = np.where(np.arange(60) == 3, np.nan, predicted / CLASSES)[:, None]
+        options = {"num_classes": 2, "sparse_y_pred": False}
+        assert np.isnan(result(kind, labels % 2, column, **options)).all()
+
+    def test_infinite_scores_have_an_order(self, kind):
+        infinite = np.where(np.eye(CLASSES)[predicted] == 1, np.inf, -np.inf)
+        np.testing.assert_array_equal(
+            result(kind, labels, infinite, sparse_y_pred=False),
+            result(kind, labels, predicted),
+        )
+
+    def test_an_ignored_label_may_have_any_weight(self, kind):
+        weights = np.where(labels == 3, -1.0, 1.0)
+        np.testing.assert_array_equal(
+            result(kind, labels, predicted, weights, ignore_class=3),
+            result(kind, labels, predicted, ignore_class=3),
+        )
+
     def test_bad_shapes_name_the_metric(self, kind):
         with pytest.raises(ValueError, match=rf"{kind.__name__} .*sparse_y_pred=True"):
             kind(CLASSES).update_state(labels, predicted)

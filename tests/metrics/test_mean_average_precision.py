@@ -322,8 +322,9 @@ WRONG_ROWS = [
     ("y_true", [0, 0, 10, 10, 0, 2], "1 for a crowd, else 0. .*10, 0, 2]"),
     ("y_pred", [0, 0, 10, 10, 3, 0.5], r"from 0 to 2, .*y_pred .*3, 0.5\]"),
     ("y_pred", [0, 0, 10, np.inf, 0, 0.5], "the label and the confidence. .*inf"),
-    ("y_pred", [0, 0, 10, 10, 0, np.nan], "finite numbers: .*y_pred .*nan"),
+    ("y_pred", [0, 0, 10, 10, 0, -np.inf], "finite numbers: .*y_pred .*-inf"),
 ]
+WITH_NAN = [[*GOOD_PRED[:k], np.nan, *GOOD_PRED[k + 1 :]] for k in range(6)]
 
 
 class TestWrongInput:
@@ -334,11 +335,17 @@ class TestWrongInput:
         with pytest.raises(ValueError, match=match):
             score(np.array(data["y_true"]), np.array(data["y_pred"]))
 
-    @pytest.mark.parametrize("weight", [-1, 0.5, np.nan, np.inf])
-    def test_weight_raises_when_eager(self, weight):
-        match = f"how often each image counts: a whole .*a weight {weight:g}"
+    @pytest.mark.parametrize("row", WITH_NAN)
+    def test_a_detection_with_nan_makes_the_result_nan(self, row):
+        truths, found = np.array([[GOOD_TRUE]]), np.array([[GOOD_PRED, row]])
+        assert np.isnan(score(truths, found))
+        padding = [*row[:4], -1, np.nan]
+        assert score(truths, np.array([[GOOD_PRED, padding]])) == pytest.approx(1)
+
+    def test_weight_raises_when_eager(self):
+        match = "how often each image counts: a whole .*a weight 0.5"
         with pytest.raises(ValueError, match=match):
-            score(np.array([[GOOD_TRUE]]), np.array([[GOOD_PRED]]), np.array([weight]))
+            score(np.array([[GOOD_TRUE]]), np.array([[GOOD_PRED]]), np.array([0.5]))
 
     @pytest.mark.parametrize("jit_compile", JIT)
     def test_is_nan_when_compiled_until_the_next_reset(self, jit_compile):
@@ -351,7 +358,7 @@ class TestWrongInput:
             batch["sample_weight"] = np.array([weight], "float32")
             return step([batch])
 
-        for name, row, _ in WRONG_ROWS:
+        for name, row, *_ in (*WRONG_ROWS, ("y_pred", WITH_NAN[2])):
             assert result() == pytest.approx(1)
             assert result(weight=0, **{name: row}) == pytest.approx(1)
             assert np.isnan(result(**{name: row}))

@@ -140,6 +140,24 @@ class TestEveryMetric:
             evaluate(targets, weights), result(name, targets, y_pred, weights)
         )
 
+    def test_every_prediction_of_nan_is_seen(self, name):
+        for column in range(LABELS):
+            pred = y_pred.copy()
+            pred[7, column] = np.nan
+            seen = result(name, y_true, pred)
+            assert np.isnan(seen[column] if seen.ndim else seen).all()
+            if seen.ndim:  # the other labels have matrices of their own
+                others = np.arange(LABELS) != column
+                np.testing.assert_array_equal(
+                    seen[others], result(name, y_true, y_pred)[others]
+                )
+
+    def test_infinite_predictions_are_compared(self, name):
+        infinite = np.where(y_pred > 0.5, np.inf, -np.inf)
+        np.testing.assert_array_equal(
+            result(name, y_true, infinite), result(name, y_true, y_pred)
+        )
+
     def test_bad_shapes_name_the_metric(self, name):
         match = rf"{name} expects `y_true` and `y_pred` of the same shape, .*\(5, 3\)"
         with pytest.raises(ValueError, match=match):

@@ -105,7 +105,7 @@ WRONG = [
     ([0, -1], np.eye(3)[:2], "Received: y_true with a label -1"),
     ([0, np.nan], np.eye(3)[:2], "Received: y_true with a label nan"),
     ([0, 0], [[1, 0, 0], [2.0, -1, 0]], "expects probabilities.*softmax"),
-    ([0, 0], [[1, 0, 0], [np.nan, 1, 0]], "expects probabilities.*nan"),
+    ([0, 0], [[1, 0, 0], [np.inf, 1, 0]], "expects probabilities.*inf"),
 ]
 
 

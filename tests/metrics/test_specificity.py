@@ -114,9 +114,11 @@ def test_config_keeps_every_argument():
 
 @pytest.mark.parametrize("thresholds", [0.5, [-1.0, 0.5]])
 @pytest.mark.parametrize("jit_compile", JIT)
-def test_a_prediction_of_nan_is_above_no_threshold(thresholds, jit_compile):
-    metric = Specificity(thresholds)
-    batch = {"y_true": np.zeros(3), "y_pred": np.float32([np.nan, 0.2, 0.9])}
-    actual = result_in_steps(metric, [batch], jit_compile)
-    expected = 2 / 3 if thresholds == 0.5 else [1 / 3, 2 / 3]
-    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+def test_a_prediction_of_nan_counts_in_its_class_only(thresholds, jit_compile):
+    batch = {"y_true": np.zeros((2, 2)), "y_pred": np.float32([[np.nan, 0.2], [0, 1]])}
+    spoiled = Specificity(thresholds, class_id=0)
+    assert np.isnan(result_in_steps(spoiled, [batch], jit_compile)).all()
+    other = Specificity(thresholds, class_id=1)
+    expected = 0.5 if thresholds == 0.5 else [0, 0.5]
+    actual = result_in_steps(other, [batch], jit_compile)
+    np.testing.assert_array_equal(actual, expected)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from keras_ext.metrics import GeometricMean, HarmonicMean
-from tests.metrics.modes import JIT, in_steps
+from tests.metrics.modes import JIT, in_steps, result_in_steps
 from tests.reference import mean_metrics as reference
 
 rng = np.random.default_rng(17)
@@ -90,6 +90,9 @@ def test_half_precision(kind, dtype):
 @pytest.mark.parametrize("wrong", [-1.0, np.inf, np.nan])
 class TestWrongValues:
     def test_raise_when_eager(self, kind, wrong):
+        if np.isnan(wrong):  # of a model that has diverged
+            assert np.isnan(mean(kind, [0.0, wrong]))
+            return
         match = rf"finite and at least 0. Received: values with {wrong:g}. .*of 0"
         with pytest.raises(ValueError, match=match):
             mean(kind, [1.0, wrong])
@@ -105,6 +108,12 @@ class TestWrongValues:
         assert np.isnan(run([{"values": np.float32([0.0, wrong])}, good]))
         metric.reset_state()
         assert run([good]) == pytest.approx(SCIPY[kind]([1, 2]))
+
+
+@pytest.mark.parametrize("jit_compile", JIT)
+def test_a_zero_does_not_hide_a_weight_of_nan(kind, jit_compile):
+    batch = {"values": np.float32([0, 1]), "sample_weight": np.float32([1, np.nan])}
+    assert np.isnan(result_in_steps(kind(), [batch], jit_compile))
 
 
 def test_bad_shapes(kind):
