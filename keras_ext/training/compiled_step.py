@@ -1,5 +1,6 @@
 """A step of a Trainer, compiled to be made once or many times."""
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_ext.training import channels_first, compilation
+from keras_ext.training.batch_checks import check_arrays, unbatched_explained
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.hook_frequency import act, traced_with
 from keras_ext.training.replicas import joined_logs, run_on_shares
@@ -56,26 +58,14 @@ class CompiledStep:
         """Make the step on one batch and return the logs."""
         self._plan = None
         self._long = self._made >= compilation.WORTH_STEPS
-        try:
+        with channels_first.explained(self._full_name()):
             return self._one(batch)
-        except channels_first.REFUSED as error:
-            self._explain(error)
-            raise
 
     def many(self, chunk: Chunk) -> Any:
         """Make the step on every batch of a chunk and return the logs of the last."""
         self._follow(chunk.plan)
-        try:
-            if isinstance(chunk, SingleBatch):
-                return self._joined([self._one(chunk.batch, regular=chunk.regular)])
-            if isinstance(chunk, Rows) and not self._eager():
-                trace = self._trace(chunk.arrays)
-                if self._can_be_looped(trace.outputs):
-                    return self._loop_over(chunk)
-            return self._joined([self._one(batch) for batch in chunk])
-        except channels_first.REFUSED as error:
-            self._explain(error)
-            raise
+        with channels_first.explained(self._full_name()):
+            return self._many(chunk)
 
     def prepare(self, chunk: Chunk) -> None:
         """Make all variables that the step on such batches needs, but no step."""
@@ -106,10 +96,18 @@ class CompiledStep:
         """Whether other variables are trainable than when the step was traced."""
         return self._variables not in (None, self._trainable_now())
 
-    def _explain(self, error: Exception) -> None:
-        """Raise what TensorFlow's error means, if it is about the machine's limits."""
-        step = f"{type(self._trainer).__name__}.{self._name}"
-        channels_first.explain(error, step)
+    def _full_name(self) -> str:
+        return f"{type(self._trainer).__name__}.{self._name}"
+
+    def _many(self, chunk: Chunk) -> Any:
+        if isinstance(chunk, SingleBatch):
+            return self._joined([self._one(chunk.batch, regular=chunk.regular)])
+        if isinstance(chunk, Rows) and not self._eager():
+            with self._explained(chunk.arrays, whole=False):
+                trace = self._trace(chunk.arrays)
+            if self._can_be_looped(trace.outputs):
+                return self._loop_over(chunk)
+        return self._joined([self._one(batch) for batch in chunk])
 
     def _one(self, batch: Any, *, regular: bool = True) -> Any:
         """Make the step on one batch.
@@ -117,7 +115,12 @@ class CompiledStep:
         XLA compiles for the shape of the first batch only, not for an odd one.
         """
         self._made += 1
+        check_arrays(batch)
         batch = keras.tree.map_structure(to_tensor, batch)
+        with self._explained(batch):
+            return self._of_one(batch, regular)
+
+    def _of_one(self, batch: Any, regular: bool) -> Any:
         if self._eager():
             return self._run(batch)
         if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
@@ -185,8 +188,8 @@ class CompiledStep:
     def _of_all_replicas(self, outputs: Any) -> Any:
         if not isinstance(outputs, dict):
             raise TypeError(
-                f"`{type(self._trainer).__name__}.{self._name}` must return a "
-                "dict of names and numbers, such as {'loss': loss}. "
+                f"`{self._full_name()}` must return a dict of names and numbers, such "
+                "as {'loss': loss}. "
                 f"Received: {outputs!r}"
             )
         return joined_logs(self._trainer, outputs)
@@ -215,6 +218,13 @@ class CompiledStep:
             self._variables = self._trainable_now()
         return trace
 
+    def _explained(
+        self, batch: Any, *, whole: bool = True
+    ) -> contextlib.AbstractContextManager[None]:
+        """Say what is wrong with a batch if a step fails for that."""
+        inputs = getattr(self._trainer.model, "inputs", None)
+        return unbatched_explained(batch, inputs, whole=whole)
+
     def _uses_xla(self, batch: Any) -> bool:
         if not (self._long or self._trainer._jit_choice is True):
             return False
@@ -239,11 +249,11 @@ class CompiledStep:
                     raise
                 self._suits_xla = False
                 warnings.warn(
-                    f"XLA can't compile `{type(self._trainer).__name__}."
-                    f"{self._name}`, which now runs as a graph. Say "
+                    f"XLA can't compile `{self._full_name()}`, which now runs as a "
+                    "graph. Say "
                     "`compile(..., jit_compile=False)` to have it so without this "
                     f"warning. XLA says: {str(error)[:300]}",
-                    stacklevel=6,
+                    stacklevel=7,
                 )
         trace = self._trace(batch)
         return self._function(key, trace, make, arguments, False)(*arguments)

@@ -8,6 +8,7 @@ import keras
 
 from keras_ext import _checks
 from keras_ext.training.array_source import Shuffle, are_arrays
+from keras_ext.training.batch_checks import shortened
 from keras_ext.training.class_weights import (
     ClassWeighted,
     ClassWeights,
@@ -29,8 +30,21 @@ def fit_source(
     shuffle: Shuffle,
     seed: int,
     resident: bool | Literal["auto"] = "auto",
+    where: str = "",
 ) -> Source:
     """Return the source for the data arguments of `fit`.
+
+    Args:
+        x: As in `fit`.
+        y: As in `fit`.
+        sample_weight: As in `fit`.
+        class_weight: Weights to look up, in place of `sample_weight`.
+        batch_size: As in `fit`.
+        steps: Batches per epoch.
+        shuffle: As in `fit`.
+        seed: What the orders are drawn from.
+        resident: As in `fit`.
+        where: What errors add to the name of an argument.
 
     Raises:
         ValueError: If targets or weights come beside data that should contain them,
@@ -44,8 +58,7 @@ def fit_source(
         "resident": resident,
     }
     if not are_arrays((x, y, sample_weight)):
-        _check_no_structure(x, y, sample_weight)
-        _check_alone(x, y=y, sample_weight=sample_weight)
+        _check_kinds(where, x=x, y=y, sample_weight=sample_weight)
         source = make_source(x, batch_size, **options)
         if class_weight is None:
             return source
@@ -59,23 +72,29 @@ def fit_source(
     return make_source(data, batch_size, **options)
 
 
-def pass_source(data: Any, batch_size: int | None, steps: int | None) -> Source:
+def pass_source(
+    data: Any, batch_size: int | None, steps: int | None, prefix: str = ""
+) -> Source:
     """Return the source for the data arguments of `evaluate` and `predict`.
 
     Args:
         data: `(x, y, sample_weight)`, or a `Source` in place of `x`.
         batch_size: Samples per batch, for arrays.
         steps: Number of batches.
+        prefix: What the names of the arguments begin with where the user gave them.
     """
     if isinstance(data[0], Source):
         return data[0]
     return fit_source(
         *data,
         class_weight=None,
-        batch_size=batch_size,
-        steps=debugging_limit("steps", steps, keras.config.max_steps_per_epoch()),
+        batch_size=_checks.optional(
+            _checks.positive_int, f"{prefix}batch_size", batch_size
+        ),
+        steps=limited_steps(f"{prefix}steps", steps),
         shuffle=False,
         seed=0,
+        where=f" in `{prefix}data`" if prefix else "",
     )
 
 
@@ -95,7 +114,7 @@ def validation_source(
     arrays = keras.utils.unpack_x_y_sample_weight(data)
     if batch_size is None and are_arrays(arrays):
         batch_size = fallback
-    return pass_source(arrays, batch_size, steps)
+    return pass_source(arrays, batch_size, steps, "validation_")
 
 
 def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
@@ -147,6 +166,16 @@ def debugging_limit(name: str, value: int | None, limit: int | None) -> int | No
     return limit
 
 
+def limited_steps(name: str, steps: int | None) -> int | None:
+    """Return a number of batches, checked and limited as `keras.config` says.
+
+    Raises:
+        ValueError: If it is no positive integer.
+    """
+    steps = _checks.optional(_checks.positive_int, name, steps)
+    return debugging_limit(name, steps, keras.config.max_steps_per_epoch())
+
+
 def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
     """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
     if isinstance(frequency, Sequence):
@@ -174,20 +203,25 @@ def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
         )
 
 
-def _check_no_structure(*arguments: Any) -> None:
-    for name, value in zip(("x", "y", "sample_weight"), arguments, strict=True):
+def _check_kinds(where: str, x: Any, **others: Any) -> None:
+    """Raise for what is not an array, and for what stands beside other data."""
+    for name, value in {"x": x, **others}.items():
         if isinstance(value, (list, tuple, dict)) and not are_arrays(value):
             raise TypeError(
-                f"`{name}` is a {type(value).__name__} that contains something else "
-                "than arrays. Convert Python numbers with `np.asarray`; wrap several "
-                "batches in a generator or a `tf.data.Dataset`."
+                f"`{name}`{where} is a {type(value).__name__} that contains something "
+                f"else than arrays: {shortened(value)}. Convert Python numbers with "
+                "`np.asarray`; wrap several batches in a generator or a "
+                "`tf.data.Dataset`."
             )
-
-
-def _check_alone(x: Any, **others: Any) -> None:
     for name, value in others.items():
-        if value is not None:
+        if value is not None and not (are_arrays(x) or x is None):
             raise ValueError(
-                f"`{name}` is for arrays; a {type(x).__name__} yields it as part of "
-                "its batches: (x, y) or (x, y, sample_weight)."
+                f"`{name}`{where} is for arrays; a {type(x).__name__} yields it as "
+                f"part of its batches: (x, y) or (x, y, sample_weight). Leave `{name}` "
+                "out."
+            )
+        if value is not None and not are_arrays(value):
+            raise TypeError(
+                f"`{name}`{where} must be an array, or a structure of arrays, as `x` "
+                f"is. Received: {shortened(value)} of type {type(value).__name__}."
             )

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_ext import _checks
 from keras_ext.training.array_source import ArraySource, Shuffle, are_arrays
+from keras_ext.training.batch_checks import shortened
 from keras_ext.training.chunks import Chunk, SingleBatch
 from keras_ext.training.dataset_source import DatasetSource
 from keras_ext.training.prefetching import fetched
@@ -235,7 +236,7 @@ def make_source(
             f"Received: batch_size={batch_size!r} with data of type "
             f"{type(data).__name__}. Leave it out, or batch the data itself."
         )
-    if isinstance(data, (tuple, dict, str)):
+    if isinstance(data, (tuple, dict)):
         kinds = sorted({type(leaf).__name__ for leaf in keras.tree.flatten(data)})
         raise TypeError(
             f"A {type(data).__name__} of data must contain arrays, and nothing else. "
@@ -245,13 +246,13 @@ def make_source(
         source: Source = PyDatasetSource(data, shuffle=shuffle, seed=seed)
     elif isinstance(data, tf.data.Dataset):
         source = DatasetSource(data)
-    elif hasattr(data, "__iter__"):
+    elif hasattr(data, "__iter__") and not isinstance(data, (str, bytes)):
         source = IterableSource(data)
     else:
         raise TypeError(
             "The data must be arrays (or a tuple or dict of arrays), a "
             "tf.data.Dataset, a keras.utils.PyDataset, or an iterable of batches. "
-            f"Received: {data!r} of type {type(data).__name__}"
+            f"Received: {shortened(data)} of type {type(data).__name__}"
         )
     if steps is not None:
         return SteppedSource(source, steps)
@@ -284,8 +285,8 @@ def alike(batches: Iterable[Any]) -> Iterator[Any]:
         if signature != first:
             raise ValueError(
                 "All batches of an epoch must have the same structure, ranks and "
-                f"dtypes. Received: batch {number} is {signature}, the first was "
-                f"{first}"
+                f"dtypes. Received: batch {number} is {shortened(signature)}, the "
+                f"first was {shortened(first)}"
             )
         yield batch
 

@@ -55,11 +55,9 @@ class Traces:
     ) -> None:
         self._build = build
         self._traced = traced
+        self._step = step
         self._functions = {
-            for_xla: tf.function(
-                step, autograph=False, reduce_retracing=True, jit_compile=for_xla
-            )
-            for for_xla in (False, True)
+            for_xla: self._function(for_xla) for for_xla in (False, True)
         }
         self._traces: dict[tuple[bool, str], Trace] = {}
 
@@ -78,14 +76,28 @@ class Traces:
             if not self._traces:
                 self._build(batch)
             specs = keras.tree.map_structure(spec_of_any_length, batch)
-            with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
-                concrete = self._functions[for_xla].get_concrete_function(specs)
+            concrete = self._traced_for(specs, for_xla)
             # Batches of several kinds may share one, with more axes left open.
             known = [t for t in self._traces.values() if t.function is concrete]
             trace = known[0] if known else Trace(concrete, operations(concrete.graph))
             self._traces[key] = trace
             self._traced()
         return self._traces[key]
+
+    def _traced_for(self, specs: Any, for_xla: bool) -> Any:
+        try:
+            with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
+                return self._functions[for_xla].get_concrete_function(specs)
+        except Exception:
+            if not any(xla == for_xla for xla, _ in self._traces):
+                # TensorFlow cannot use a function again whose first trace failed.
+                self._functions[for_xla] = self._function(for_xla)
+            raise
+
+    def _function(self, for_xla: bool) -> Any:
+        return tf.function(
+            self._step, autograph=False, reduce_retracing=True, jit_compile=for_xla
+        )
 
 
 def _kind(leaf: Any) -> str:

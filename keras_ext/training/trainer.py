@@ -13,6 +13,7 @@ from keras_ext._types import Config, Tensor
 from keras_ext.training import hooks
 from keras_ext.training.adoption import warn_of_another_optimizer
 from keras_ext.training.array_source import Shuffle
+from keras_ext.training.batch_checks import check_targets
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.class_weights import ClassWeight, ClassWeights
 from keras_ext.training.evaluation import evaluate, in_order, predict
@@ -20,6 +21,7 @@ from keras_ext.training.fit_data import (
     debugging_limit,
     fit_source,
     is_due,
+    limited_steps,
     pass_source,
     split_validation,
     validation_source,
@@ -154,6 +156,29 @@ class Trainer(WatchedModel):
     def forward(self, x: Any, training: bool) -> Any:
         """Return the predictions; called by all steps, on the tape in `train_step`."""
         return self(x, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Return the scalar to minimize; called on the tape, and in `test_step`.
+
+        Args:
+            x: The inputs.
+            y: The targets.
+            y_pred: The predictions.
+            sample_weight: Weights of the samples, or `None`.
+            training: Whether it is called by `train_step`.
+
+        Returns:
+            Keras's loss: what `compile` was given, and what was added by `add_loss`.
+        """
+        check_targets(getattr(self, "loss", None), y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_gradients(
         self, tape: tf.GradientTape, loss: Tensor
@@ -301,9 +326,7 @@ class Trainer(WatchedModel):
             sample_weight,
             class_weight=ClassWeights.of_model(class_weight, self.model),
             batch_size=batch_size,
-            steps=debugging_limit(
-                "steps_per_epoch", steps_per_epoch, keras.config.max_steps_per_epoch()
-            ),
+            steps=limited_steps("steps_per_epoch", steps_per_epoch),
             shuffle=shuffle,
             seed=seed,
             resident=resident,

@@ -692,8 +692,24 @@ class TestErrors:
             ({"x": X[:0], "y": LABELS[:0]}, "The data is empty"),
             ({"x": X, "y": LABELS[:3]}, "same number of samples"),
             ({"x": X, "y": LABELS, "batch_size": 0}, "`batch_size` must be a positive"),
-            ({"x": X, "y": LABELS, "steps_per_epoch": 0}, "`steps` must be a positive"),
-            ({"x": tf.data.Dataset.range(3), "steps_per_epoch": 0}, "`steps` must be"),
+            (
+                {"x": X, "y": LABELS, "steps_per_epoch": 2.0},
+                "`steps_per_epoch` must be",
+            ),
+            (
+                {"x": tf.data.Dataset.range(3), "steps_per_epoch": 0},
+                "`steps_per_epoch` must be a positive integer",
+            ),
+            (
+                {"x": X, "y": LABELS, "validation_data": (X, LABELS)}
+                | {"validation_steps": 2.0},
+                "`validation_steps` must be a positive integer. Received: .*=2.0",
+            ),
+            (
+                {"x": X, "y": LABELS, "validation_data": (X, LABELS)}
+                | {"validation_batch_size": 2.0},
+                "`validation_batch_size` must be a positive integer",
+            ),
             ({"x": X, "y": LABELS, "epochs": -1}, "`epochs` must be a non-negative"),
             ({"x": X, "y": LABELS, "shuffle": "rows"}, "`shuffle` must be one of"),
             ({"x": X, "y": LABELS, "verbose": 3}, "`verbose` must be one of"),

@@ -1,0 +1,138 @@
+"""What is wrong with a batch, said in words on the data rather than on a layer."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_NAMES = ("x", "y", "sample_weight")
+_PLAIN = (bool, int, float, str, bytes)
+_MOST_SHOWN = 100
+
+
+def check_arrays(batch: Any) -> None:
+    """Raise `TypeError` if a part of a batch is a list of numbers or strings."""
+    for name, part in _parts(batch):
+        if _has_plain_list(part):
+            raise TypeError(
+                f"`{name}` of a batch must be an array or a structure of arrays. "
+                f"Received: a {type(part).__name__} of Python numbers or strings, "
+                f"{shortened(part)}. Convert it: `np.asarray(...)`."
+            )
+
+
+def check_targets(loss: Any, y: Any) -> None:
+    """Raise unless there are targets from which a loss can be computed.
+
+    Args:
+        loss: What `compile` was given for it.
+        y: The targets.
+
+    Raises:
+        ValueError: If there are none.
+        TypeError: If they are strings.
+    """
+    if loss is None:
+        return
+    if y is None:
+        raise ValueError(
+            "The loss needs targets. Expected: `y`, or batches (x, y) or (x, y, "
+            f"sample_weight). Received: data without `y`, with loss={shortened(loss)}. "
+            "Pass targets (`validation_data` needs them too), or compute the loss "
+            "from the inputs: override `compute_loss`, or use `add_loss`."
+        )
+    # Of several outputs, some may have no loss.
+    single = not isinstance(loss, (dict, list, tuple))
+    if single and any(_is_string(leaf) for leaf in _leaves(y)):
+        raise TypeError(
+            "`y` must hold numbers for the loss to compute with. Received: strings, "
+            f"with loss={shortened(loss)}. Number the classes first: `classes, y = "
+            "np.unique(y, return_inverse=True)`, or a `keras.layers.StringLookup` in "
+            "`dataset.map`."
+        )
+
+
+@contextlib.contextmanager
+def unbatched_explained(
+    batch: Any, inputs: Any, *, whole: bool = True
+) -> Iterator[None]:
+    """Say `.batch(...)` if a step fails for what looks like a single sample.
+
+    Args:
+        batch: What the step is made with.
+        inputs: The symbolic inputs of the model, if it has such.
+        whole: Whether that is a batch, and not arrays that are cut into batches.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        if not _looks_unbatched(batch, inputs):
+            raise
+        shapes = ", ".join(
+            f"`{name}` {_shapes(part, whole)}"
+            for name, part in _parts(batch)
+            if part is not None
+        )
+        raise ValueError(
+            "A batch must have a first axis of samples in all of its arrays. Received: "
+            f"{shapes}. If these are single samples, batch the data: "
+            "`dataset.batch(32)`; give one sample such an axis by `x[None]`. "
+            f"The step failed with {type(error).__name__}: {error}"
+        ) from error
+
+
+def shortened(value: Any) -> str:
+    """Return what `value` looks like, in a line or so."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def _parts(batch: Any) -> list[tuple[str, Any]]:
+    if not isinstance(batch, (tuple, list)):
+        return [("x", batch)]
+    names = [*_NAMES, *(f"part {number}" for number in range(3, len(batch)))]
+    return list(zip(names, batch, strict=False))
+
+
+def _has_plain_list(part: Any) -> bool:
+    if isinstance(part, Mapping):
+        return any(map(_has_plain_list, part.values()))
+    if isinstance(part, list) and part and isinstance(part[0], _PLAIN):
+        return True
+    return isinstance(part, (list, tuple)) and any(map(_has_plain_list, part))
+
+
+def _looks_unbatched(batch: Any, inputs: Any) -> bool:
+    """Whether the arrays of a batch can hardly have an axis of samples."""
+    leaves = [leaf for leaf in _leaves(batch) if hasattr(leaf, "shape")]
+    ranks = [leaf.shape.rank for leaf in leaves]
+    if 0 in ranks:
+        return True
+    if None in ranks or not leaves:
+        return False
+    if len({leaf.shape[0] for leaf in leaves}) > 1:
+        return True
+    x = _leaves(_parts(batch)[0][1])
+    wanted = _leaves(inputs)
+    if not x:
+        return False
+    if len(x) == len(wanted):
+        pairs = zip(x, wanted, strict=True)
+        return all(one.shape.rank == len(other.shape) - 1 for one, other in pairs)
+    return all(one.shape.rank == 1 and one.dtype.is_floating for one in x)
+
+
+def _is_string(leaf: Any) -> bool:
+    return bool(getattr(leaf, "dtype", None) in (tf.string, "string"))
+
+
+def _leaves(structure: Any) -> list[Any]:
+    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+
+
+def _shapes(part: Any, whole: bool) -> str:
+    shapes = [leaf.shape for leaf in _leaves(part) if hasattr(leaf, "shape")]
+    shown = [tuple(one) if whole else (None, *one[1:]) for one in shapes]
+    return "of shape " + ", ".join(map(str, shown))

@@ -1,0 +1,165 @@
+"""What is said about data that does not fit, wherever it is used."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_ext import Trainer
+from keras_ext.training.sources import make_source
+
+X, Y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
+NAMES = np.array(["a", "b"] * 4)
+SAMPLES = tf.data.Dataset.from_tensor_slices((X, Y))
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.top = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.top(inputs)
+
+
+def functional():
+    return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+
+def compiled(model=functional, **options):
+    trainer = Trainer(model())
+    trainer.compile("sgd", "mse", **options)
+    return trainer
+
+
+def lists():
+    return iter([(X.tolist(), Y.tolist()), (X[:3].tolist(), Y[:3].tolist())])
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("model", [functional, Subclassed])
+class TestBatches:
+    def test_a_loss_without_targets(self, model, eager):
+        trainer = compiled(model, run_eagerly=eager)
+        data = tf.data.Dataset.from_tensors(X)
+        calls = [
+            lambda: trainer.fit(X, verbose=0),
+            lambda: trainer.fit(data, verbose=0),
+            lambda: trainer.evaluate(X, verbose=0),
+            lambda: trainer.step(X),
+            lambda: trainer.fit(X, Y, validation_data=X, verbose=0),
+        ]
+        for call in calls:
+            with pytest.raises(
+                ValueError, match=r"loss needs targets.*`y`.*loss='mse'"
+            ):
+                call()
+
+    def test_targets_that_are_strings(self, model, eager):
+        trainer = compiled(model, run_eagerly=eager)
+        for y in (NAMES, NAMES.astype(object)):
+            for call in (trainer.fit, trainer.evaluate):
+                with pytest.raises(TypeError, match="`y` must hold numbers"):
+                    call(X, y, verbose=0)
+        # And then with the right ones.
+        assert trainer.fit(X, Y, verbose=0).history["loss"]
+
+    def test_lists_of_python_numbers(self, model, eager):
+        trainer = compiled(model, run_eagerly=eager)
+        calls = [
+            lambda: trainer.fit(lists(), verbose=0),
+            lambda: trainer.evaluate(lists(), verbose=0),
+            lambda: trainer.predict(lists(), verbose=0),
+            lambda: trainer.step(next(lists())),
+            lambda: trainer.step(({"a": [1.0, 2.0]}, Y)),
+        ]
+        for call in calls:
+            with pytest.raises(TypeError, match=r"`x` of a batch must.*list|dict") as e:
+                call()
+            assert "np.asarray" in str(e.value)
+            assert len(str(e.value)) < 400
+
+    def test_single_samples(self, model, eager):
+        trainer = compiled(model, run_eagerly=eager)
+        scalars = tf.data.Dataset.from_tensor_slices((X, Y[:, 0]))
+        calls = [
+            lambda: trainer.fit(SAMPLES, verbose=0),
+            lambda: trainer.evaluate(SAMPLES, verbose=0),
+            lambda: trainer.predict(SAMPLES, verbose=0),
+            lambda: trainer.fit(scalars, verbose=0),
+            lambda: trainer.fit(iter(zip(X, Y, strict=True)), verbose=0),
+            lambda: trainer.step((X[0], Y[0])),
+        ]
+        for call in calls:
+            with pytest.raises(ValueError, match=r"`x` of shape \(2,\).*\.batch\(32\)"):
+                call()
+
+    def test_arrays_without_an_axis_of_samples(self, model, eager):
+        trainer = compiled(model, run_eagerly=eager)
+        match = r"`x` of shape \((2|None),\).*`x\[None\]`"
+        with pytest.raises(ValueError, match=match):
+            trainer.predict(X[0], verbose=0)
+
+    def test_other_errors_are_left_alone(self, model, eager):
+        class Failing(Trainer):
+            def forward(self, x, training):
+                raise ValueError("^of my own$")
+
+        trainer = Failing(model())
+        trainer.compile("sgd", "mse", run_eagerly=eager)
+        with pytest.raises(ValueError, match=re.escape("^of my own$")) as error:
+            trainer.fit(X, Y, verbose=0)
+        assert ".batch" not in str(error.value)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (
+                {"y": "text"},
+                "`y` must be an array.*as `x` is. Received: 'text' of type",
+            ),
+            ({"y": 5}, "`y` must be an array.*Received: 5 of type int"),
+            ({"y": SAMPLES}, "`y` must be an array.*of type _TensorSlice"),
+            ({"y": lists()}, "`y` must be an array.*of type list_iterator"),
+            ({"y": Y, "sample_weight": 2.0}, "`sample_weight` must be an array"),
+            ({"y": [0] * 99}, r"`y` is a list.*0, 0.*\.\.\.\. Convert Python numbers"),
+            (
+                {"y": Y, "validation_data": (X, "text")},
+                "`y` in `validation_data` must be an array",
+            ),
+        ],
+    )
+    def test_beside_arrays(self, arguments, message):
+        with pytest.raises(TypeError, match=message):
+            compiled().fit(X, **arguments, verbose=0)
+
+    def test_beside_other_data(self):
+        with pytest.raises(
+            ValueError, match=r"a list_iterator yields it.*Leave `y` out"
+        ):
+            compiled().fit(lists(), Y, verbose=0)
+
+    def test_text(self):
+        with pytest.raises(TypeError, match="Received: 'text' of type str"):
+            compiled().fit("text", verbose=0)
+
+
+def test_batches_that_differ_are_shown_in_short():
+    source = make_source(lists())
+    with pytest.raises(ValueError, match="Received: batch 1 is ") as error:
+        list(source.epoch(0))
+    assert len(str(error.value)) < 400
+
+
+def test_a_loss_of_ones_own_needs_no_targets():
+    class Small(Trainer):
+        def compute_loss(self, x=None, y=None, y_pred=None, *args, **kwargs):
+            return keras.ops.mean(y_pred**2)
+
+    trainer = Small(functional())
+    trainer.compile("sgd", "mse")
+    assert trainer.fit(X, verbose=0).history["loss"]
