@@ -31,7 +31,7 @@ def check_targets(loss: Any, y: Any) -> None:
         y: The targets.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are none, or those of a single sample.
         TypeError: If they are strings.
     """
     if loss is None:
@@ -42,6 +42,11 @@ def check_targets(loss: Any, y: Any) -> None:
             f"sample_weight). Received: data without `y`, with loss={shortened(loss)}. "
             "Pass targets (`validation_data` needs them too), or compute the loss "
             "from the inputs: override `compute_loss`, or use `add_loss`."
+        )
+    if any(len(leaf.shape) == 0 for leaf in _leaves(y) if _has_rank(leaf)):
+        raise ValueError(
+            "`y` must have a first axis of samples. Received: a scalar. If the data "
+            "yields single samples, batch it: `dataset.batch(32)`."
         )
     # Of several outputs, some may have no loss.
     single = not isinstance(loss, (dict, list, tuple))
@@ -122,6 +127,11 @@ def _looks_unbatched(batch: Any, inputs: Any) -> bool:
         pairs = zip(x, wanted, strict=True)
         return all(one.shape.rank == len(other.shape) - 1 for one, other in pairs)
     return all(one.shape.rank == 1 and one.dtype.is_floating for one in x)
+
+
+def _has_rank(leaf: Any) -> bool:
+    shape = getattr(leaf, "shape", None)
+    return shape is not None and getattr(shape, "rank", 0) is not None
 
 
 def _is_string(leaf: Any) -> bool:

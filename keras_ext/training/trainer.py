@@ -294,7 +294,9 @@ class Trainer(WatchedModel):
         unless a callback must hear of every one.
 
         Args:
-            x, y, ..., validation_freq: As in `keras.Model.fit`.
+            x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may be
+                a list or array by class as well, or `"balanced"` for arrays, and
+                weighs every label, also those of steps and pixels.
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
                 or have more than 2 GiB together. Tensors are where they are.

@@ -96,6 +96,14 @@ class TestBatches:
             with pytest.raises(ValueError, match=r"`x` of shape \(2,\).*\.batch\(32\)"):
                 call()
 
+    def test_single_samples_that_pass_for_batches(self, model, eager):
+        # A sample of four steps, taken for four samples.
+        data = tf.data.Dataset.from_tensor_slices((X.reshape(2, 4, 2), Y[:2, 0]))
+        with pytest.raises(
+            ValueError, match=r"`y` .*Received: a scalar.*\.batch\(32\)"
+        ):
+            compiled(model, run_eagerly=eager).fit(data, verbose=0)
+
     def test_arrays_without_an_axis_of_samples(self, model, eager):
         trainer = compiled(model, run_eagerly=eager)
         match = r"`x` of shape \((2|None),\).*`x\[None\]`"

@@ -6,6 +6,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow as tf
 
 import keras_ext
@@ -70,6 +71,10 @@ def dataset(shuffle=True):
     return (data.shuffle(100) if shuffle else data).batch(BATCH)
 
 
+def in_doubles(x, y):
+    return tf.cast(x, tf.float64), y
+
+
 class Batches(keras.utils.PyDataset):
     def __len__(self):
         return STEPS
@@ -126,7 +131,9 @@ PROBLEMS = {
         "fit": {"steps_per_epoch": 5},
     },
     "dataset of validation": {"fit": {"validation_data": dataset}},
+    "dataset of doubles": {"data": lambda: dataset().map(in_doubles)},
     "PyDataset": {"data": Batches},
+    "sparse": {"data": lambda: scipy.sparse.csr_matrix(np.where(X > 0, X, 0))},
     "steps of arrays": {"fit": {"steps_per_epoch": 5}},
     "class weights": {"fit": {"class_weight": {0: 1.0, 1: 3.0}}},
     "class weights of a dataset": {
@@ -195,7 +202,7 @@ def run_fit(seed, problem, callbacks=(), epochs=EPOCHS, resume=False):
     options = dict(problem.get("fit", {}))
     if callable(options.get("validation_data")):
         options["validation_data"] = options["validation_data"]()
-    arrays = isinstance(data, np.ndarray)
+    arrays = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
     history = trainer.fit(
         data,
         Y if arrays else None,
