@@ -120,11 +120,19 @@ def test_channels_first_train_with_xla_on_every_machine():
 def test_all_that_tensorflow_says_of_it_is_known(limit):
     around = f"{{{{function_node __wrapped__}}}} {limit} [Op:Conv2D] name: \nreceived"
     error = tf.errors.UnimplementedError(None, None, around)
-    with pytest.raises(RuntimeError) as caught:
-        channels_first.explain(error, "Trainer.train_step")
+    with (
+        pytest.raises(RuntimeError) as caught,
+        channels_first.explained("Trainer.train_step"),
+    ):
+        raise error
     assert f"Received: {limit!r}. Make" in str(caught.value)
 
 
 def test_other_errors_are_left_alone():
     error = tf.errors.InvalidArgumentError(None, None, "Matrix size-incompatible: NHWC")
-    assert channels_first.explain(error, "Trainer.train_step") is None
+    with (
+        pytest.raises(tf.errors.InvalidArgumentError) as caught,
+        channels_first.explained("Trainer.train_step"),
+    ):
+        raise error
+    assert caught.value is error
