@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import keras_ext
+from tests.backends import gradients
 from tests.callbacks.rows import CALLBACKS
 from tests.layers.rows import LAYERS
 from tests.losses.rows import LOSSES
@@ -119,6 +120,26 @@ class TestLoss:
             total(row.y_true[1:], row.y_pred[1:]),
             rtol=1e-5,
         )
+
+    @pytest.mark.parametrize("anything", [np.nan, np.inf])
+    def test_absent_samples_may_hold_anything(self, row, anything):
+        loss = row.make()
+        total = type(loss).from_config({**loss.get_config(), "reduction": "sum"})
+        kept = np.arange(len(row.y_true)) != NAN_AT
+        weights = kept.astype("float32")
+        y_true, y_pred = row.y_true.astype("float32"), row.y_pred.copy()
+        y_true[~kept], y_pred[~kept] = np.nan, anything
+        np.testing.assert_allclose(
+            total(y_true, y_pred, sample_weight=weights),
+            total(row.y_true[kept], row.y_pred[kept]),
+            rtol=1e-5,
+        )
+        (slope,) = gradients(lambda x: total(y_true, x, sample_weight=weights), y_pred)
+        np.testing.assert_array_equal(slope[~kept], 0)
+        (expected,) = gradients(lambda x: total(row.y_true[kept], x), row.y_pred[kept])
+        np.testing.assert_allclose(slope[kept], expected, rtol=1e-4, atol=1e-6)
+        if np.isnan(anything):  # and no other sample may
+            assert np.isnan(total(row.y_true, y_pred))
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     def test_half_precision_predictions(self, row, dtype):

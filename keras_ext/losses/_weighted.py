@@ -1,10 +1,10 @@
-"""What the losses with a value for each sample share: which weights fit."""
+"""What the losses with a value for each sample share: which weights fit, who is there."""
 
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Shape, Tensor
+from keras_ext._types import Reduction, Shape, Tensor
 
 
 class WeightedLoss(keras.losses.Loss):
@@ -14,24 +14,46 @@ class WeightedLoss(keras.losses.Loss):
     beside values `(batch, time)` would be those of the time steps where there are as
     many of them, and an error of the backend elsewhere.
 
+    What has the weight 0, or is masked, is absent: it may hold anything. Keras
+    multiplies its value by 0, and 0 * NaN is NaN. So it is given zeros before its value
+    is computed, which keeps the gradient finite, too.
+
     May be overridden: `axis`, `_values_shape`, `_check_weights`. Not to be overridden:
     `__call__`.
     """
 
     axis: int = -1
 
+    def __init__(
+        self,
+        reduction: Reduction | None,
+        name: str | None,
+        dtype: str | keras.DTypePolicy | None,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._present = Present(dtype=self.dtype)
+
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
         """Return the weighted and reduced loss."""
+        y_pred, y_true = ops.convert_to_tensor(y_pred), ops.convert_to_tensor(y_true)
+        shape, absent = tuple(y_pred.shape), None
         if sample_weight is not None:
-            y_pred = ops.convert_to_tensor(y_pred)
             sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            self._check_weights(tuple(sample_weight.shape), tuple(y_pred.shape))
+            self._check_weights(tuple(sample_weight.shape), shape)
+            absent = ops.equal(sample_weight, 0)
+        y_pred, y_true = self._present(
+            y_pred,
+            y_true,
+            absent,
+            rank=len(self._values_shape(shape)),
+            axis=self.axis,
+        )
         return super().__call__(y_true, y_pred, sample_weight)
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
-        """Return the shape of the loss's values, for `_check_weights`."""
+        """Return the shape of the loss's values, of which each may have a weight."""
         axis = self.axis % max(len(y_pred_shape), 1)
         return (*y_pred_shape[:axis], *y_pred_shape[axis + 1 :])
 
@@ -46,6 +68,71 @@ class WeightedLoss(keras.losses.Loss):
                 f"value of the loss, of shape {values}, or for each sample, {samples}. "
                 f"Received: sample_weight.shape={weights}, y_pred.shape={y_pred_shape}"
             )
+
+
+class Present(keras.layers.Layer):
+    """Puts zeros where values do not count. Keras shows masks to layers only."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype=dtype, autocast=False)
+        self.supports_masking = True
+
+    def call(
+        self,
+        y_pred: Tensor,
+        y_true: Tensor,
+        absent: Tensor | None,
+        *,
+        rank: int,
+        axis: int,
+        y_pred_mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return both with zeros where a value is absent or masked.
+
+        Args:
+            y_pred: Predictions.
+            y_true: Targets.
+            absent: Where values have the weight 0, or `None`.
+            rank: How many axes the values have.
+            axis: The axis of `y_pred` that the values do not have.
+            y_pred_mask: Which of the values count, or `None`; set by Keras.
+        """
+        masked = None if y_pred_mask is None else ~ops.cast(y_pred_mask, "bool")
+        for out in (absent, masked):
+            if out is not None:
+                y_pred, y_true = (
+                    ops.where(_beside(x, out, rank, axis), ops.zeros_like(x), x)
+                    for x in (y_pred, y_true)
+                )
+        return y_pred, y_true
+
+    def compute_mask(
+        self, y_pred: Tensor, previous_mask: Tensor | None
+    ) -> tuple[Tensor | None, None]:
+        """Return the mask of `y_pred`: the loss still has to leave out what it does."""
+        return previous_mask, None
+
+
+def _beside(x: Tensor, out: Tensor, rank: int, axis: int) -> Tensor:
+    """Return `out`, of values of rank `rank`, as what broadcasts to `x`.
+
+    Args:
+        x: Predictions, or targets with or without the axis that the values lack.
+        out: One for each value, for each sample or for all, as Keras takes weights.
+        rank: How many axes the values have.
+        axis: The axis that the values lack, if they lack one of `x` only.
+    """
+    if all(size == 1 for size in out.shape):
+        return ops.reshape(out, ())
+    if len(out.shape) > rank and out.shape[-1] == 1:
+        out = ops.squeeze(out, axis=-1)
+    while len(out.shape) < rank:
+        out = ops.expand_dims(out, axis=-1)
+    if len(x.shape) == len(out.shape) + 1:
+        return ops.expand_dims(out, axis=axis)
+    while len(out.shape) < len(x.shape):
+        out = ops.expand_dims(out, axis=-1)
+    return out
 
 
 def _fit(weights: Shape, values: Shape) -> bool:

@@ -182,7 +182,7 @@ def _factor(y_true: Tensor) -> Tensor:
     if label is not None:
         raise ValueError(
             f"{_NAME} expects `y_true` to hold 1 for present and 0 for absent labels, "
-            f"or a number between. Received: y_true with {label:.10g}. Leave out "
-            "samples without labels by `sample_weight`, and set their labels to 0."
+            f"or a number between. Received: y_true with {label:.10g}. Give samples "
+            "without labels a `sample_weight` of 0."
         )
     return ops.cast(ops.where(valid, 1.0, float("nan")), y_true.dtype)

@@ -82,6 +82,9 @@ class CRFNegativeLogLikelihood(WeightedLoss):
         """Return the loss of every sequence."""
         return crf_negative_log_likelihood(y_true, y_pred)
 
+    def _values_shape(self, y_pred_shape: Shape) -> Shape:
+        return y_pred_shape[:1]
+
     def _check_weights(self, weights: Shape, y_pred_shape: Shape) -> None:
         if len(weights) > 2 or (len(weights) == 2 and weights[1] != 1):
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import keras
 from keras import ops
 
-from keras_ext import _checks
+from keras_ext import _checks, _labels
 from keras_ext._ratio import ratio
 from keras_ext._types import Config, Reduction, Tensor
 from keras_ext.losses import _sparse
@@ -106,19 +106,22 @@ class LovaszSoftmax(keras.losses.Loss):
     ) -> Tensor:
         """Return the weighted and reduced loss, of the pixels that a mask leaves."""
         y_pred = ops.convert_to_tensor(y_pred)
-        absent = ~self._kept(y_pred)
-        # Half precision is for what the loss returns.
-        dtype = keras.backend.result_type(self.dtype, "float32")
-        values = self._values(y_true, ops.cast(y_pred, dtype), absent)
+        masked = ~self._kept(y_pred)
+        absent = masked
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
             sample_weight = one_weight_each(self.name, sample_weight, y_pred)
+            axes = range(len(sample_weight.shape), len(masked.shape))
+            absent |= ops.expand_dims(ops.equal(sample_weight, 0), tuple(axes))
+        # Half precision is for what the loss returns.
+        dtype = keras.backend.result_type(self.dtype, "float32")
+        values = self._values(y_true, ops.cast(y_pred, dtype), absent, masked)
         reduced = Reduced(self.name, self.reduction, self.dtype)
         return reduced(values, values, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every image, masked where no pixel counts."""
-        return self._values(y_true, y_pred, None)
+        return self._values(y_true, y_pred, None, None)
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
@@ -130,10 +133,21 @@ class LovaszSoftmax(keras.losses.Loss):
             "dtype": self.dtype,
         }
 
-    def _values(self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None) -> Tensor:
+    def _values(
+        self,
+        y_true: Tensor,
+        y_pred: Tensor,
+        absent: Tensor | None,
+        masked: Tensor | None,
+    ) -> Tensor:
         pixels = _read(y_true, y_pred, self.ignore_class, absent)
         values = _mean_extension(pixels, self.classes, self.from_logits)
-        return self._masked(values, mask=ops.any(_flat(~pixels.ignored), axis=1))
+        # The mean counts images of weight 0, as every Keras loss does.
+        labels = ops.reshape(y_true, ops.shape(pixels.ignored))
+        left_out = _labels.is_ignored(labels, self.ignore_class)
+        if masked is not None:
+            left_out |= masked
+        return self._masked(values, mask=ops.any(_flat(~left_out), axis=1))
 
 
 def lovasz_softmax(

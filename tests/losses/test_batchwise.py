@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_ext import losses
+from keras_ext.losses._masked import Masked
 from tests.backends import compiled, gradients
 from tests.markers import needs_tensorflow
 from tests.reference import metric_learning as reference
@@ -169,6 +170,10 @@ def test_masked_samples_are_left_out(cls):
     blank = np.where(np.expand_dims(kept, axes), y_pred, 0)
     masked = keras.layers.Masking()(blank)
     expected = float(cls()(y_true[kept], y_pred[kept]))
+    assert float(cls()(y_true, masked)) == pytest.approx(expected, rel=1e-5)
+    spoiled = np.where(np.expand_dims(kept, axes), y_pred, np.nan)
+    mask = ops.convert_to_tensor(kept if y_pred.ndim == 2 else kept[:, None])
+    masked = Masked("float32")(ops.convert_to_tensor(spoiled), mask=mask)
     assert float(cls()(y_true, masked)) == pytest.approx(expected, rel=1e-5)
 
 

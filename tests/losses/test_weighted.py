@@ -3,9 +3,13 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from keras_ext import losses
+from keras_ext.losses._masked import Masked
+from tests.backends import compiled, gradients
 from tests.markers import needs_tensorflow
+from tests.metrics.modes import JIT
 
 rng = np.random.default_rng(4)
 STEPS = 4
@@ -45,6 +49,32 @@ class TestSequences:
             2 * sum(alone), rel=1e-5
         )
 
+    @pytest.mark.parametrize("jit_compile", JIT)
+    def test_absent_and_masked_steps_may_hold_anything(self, kind, y_true, jit_compile):
+        absent, masked = np.zeros((2, 4, STEPS), "bool")
+        absent[1, 2], masked[3, :2], masked[1, 2] = True, True, True
+        kept = ~absent & ~masked
+        true, pred = y_true.astype("float32"), scores.copy()
+        true[~kept] = pred[~kept] = np.nan
+        loss, each = kind(reduction="sum"), kind(reduction="none")
+        given = np.where(absent, 0, np.arange(STEPS) + 1).astype("float32")
+
+        def total(x):
+            x = Masked("float32")(x, mask=ops.convert_to_tensor(~masked))
+            return loss(true, x, sample_weight=given)
+
+        values = ops.convert_to_numpy(each(y_true, scores))
+        expected = np.sum((given * values)[kept])
+        result = compiled(total, jit_compile)(ops.convert_to_tensor(pred))
+        assert float(result) == pytest.approx(expected, rel=1e-5)
+        if jit_compile:
+            return
+        (slope,) = gradients(total, pred)
+        (alone,) = gradients(
+            lambda x: ops.sum(each(y_true, x) * (given * kept)), scores
+        )
+        np.testing.assert_allclose(slope, alone, rtol=1e-5, atol=1e-6)
+
     @pytest.mark.parametrize("shape", [(4,), (3, 1), (4, 4, 3), (4, 3)])
     def test_others_are_refused(self, kind, y_true, shape):
         with pytest.raises(ValueError, match=MATCH) as caught:
@@ -54,13 +84,30 @@ class TestSequences:
 
 def test_the_class_axis_may_be_another():
     first = np.moveaxis(scores, -1, 1)
+    spoiled = np.where(weights[:, None, None] == 0, np.nan, first)
     loss = losses.Poly(axis=1)
     expected = losses.Poly()(labels, scores, sample_weight=weights[:, None])
     np.testing.assert_allclose(
-        loss(labels, first, sample_weight=weights[:, None]), expected, rtol=1e-6
+        loss(labels, spoiled, sample_weight=weights[:, None]), expected, rtol=1e-6
+    )
+    spoiled[1, :, 0] = np.nan
+    by_step = np.repeat(weights[:, None], STEPS, axis=1)
+    by_step[0, 1] = 0
+    spoiled[0, :, 1] = np.nan
+    np.testing.assert_allclose(
+        loss(labels, spoiled, sample_weight=by_step),
+        losses.Poly()(labels, scores, sample_weight=by_step),
+        rtol=1e-6,
     )
     with pytest.raises(ValueError, match=r"of shape \(4, 4\), or"):
         loss(labels, first, sample_weight=weights)
+
+
+def test_a_negative_weight_multiplies():
+    loss = losses.Charbonnier(reduction="sum")
+    expected = -float(loss(one_hot, scores))
+    value = loss(one_hot, scores, sample_weight=-1.0)
+    assert float(value) == pytest.approx(expected, rel=1e-6)
 
 
 def test_one_weight_is_a_number():
@@ -114,4 +161,6 @@ def test_are_refused_in_fit_too():
     model.compile("sgd", losses.Poly())
     with pytest.raises(ValueError, match=r"shape \(None, 4\), or .* \(None, 1\)"):
         model.fit(scores, labels, sample_weight=weights, verbose=0)
-    model.fit(scores, labels, sample_weight=weights[:, None], verbose=0)
+    spoiled = np.where(weights[:, None, None] == 0, np.nan, scores)
+    history = model.fit(spoiled, labels, sample_weight=weights[:, None], verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
