@@ -121,7 +121,7 @@ class CompiledModel(WrappedModel):
                 before are trainable.
         """
         compiled = self._compiled
-        frozen = other_variables_train and compiled.train.trains_others()
+        frozen = other_variables_train and compiled.trains_others()
         if frozen or compiled.are_stale():
             self._compiled = CompiledSteps(self)
         return self._compiled

@@ -9,6 +9,7 @@ import keras
 from keras_ext.training.building import build_variables
 from keras_ext.training.compiled_step import CompiledStep
 from keras_ext.training.prediction import CompiledPrediction
+from keras_ext.training.update_watch import UpdateWatch
 
 if TYPE_CHECKING:
     from keras_ext.training.trainer import Trainer
@@ -25,14 +26,25 @@ class CompiledSteps:
         self._trainer = trainer
         self._built = False
         self._traced_with: list[Any] | None = None
+        self._watches: dict[bool, UpdateWatch] = {}
+        self._trains: dict[UpdateWatch | None, CompiledStep] = {}
 
-    @functools.cached_property
+    @property
     def train(self) -> CompiledStep:
-        """The `train_step`."""
+        """The `train_step`, with what looks at its updates now, if anything does."""
         trainer = self._trainer
-        return CompiledStep(
-            trainer, trainer.watched_train_step, self._build, self.note_parts
-        )
+        watch = trainer.update_watch
+        if watch not in self._trains:
+            self._trains[watch] = CompiledStep(
+                trainer, trainer.watched_train_step, self._build, self.note_parts
+            )
+        return self._trains[watch]
+
+    def watch(self, *, go_on: bool) -> UpdateWatch:
+        """Return what looks at updates; the same again, so that traces serve again."""
+        if go_on not in self._watches:
+            self._watches[go_on] = UpdateWatch(go_on=go_on)
+        return self._watches[go_on]
 
     @functools.cached_property
     def test(self) -> CompiledStep:
@@ -60,6 +72,10 @@ class CompiledSteps:
             return False
         now = self._parts()
         return len(now) != len(traced) or not all(map(operator.is_, now, traced))
+
+    def trains_others(self) -> bool:
+        """Whether other variables are trainable than when a step was traced."""
+        return any(step.trains_others() for step in self._trains.values())
 
     def update_all_at_once(self) -> bool:
         """Whether one optimizer updates all variables, as it does by default."""

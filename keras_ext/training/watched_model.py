@@ -8,7 +8,6 @@ import tensorflow as tf
 from keras_ext._types import Tensor
 from keras_ext.training.chunks import first_tensor
 from keras_ext.training.compiled_model import CompiledModel
-from keras_ext.training.compiled_steps import CompiledSteps
 from keras_ext.training.update_watch import UpdateWatch
 
 
@@ -25,6 +24,11 @@ class WatchedModel(CompiledModel):
         super().__init__(model, *more, **kwargs)
         self._tracks_loss = False
         self._watch: UpdateWatch | None = None
+
+    @property
+    def update_watch(self) -> UpdateWatch | None:
+        """What looks at loss and gradients before every update now, if anything."""
+        return self._watch
 
     def update(self, loss: Tensor, gradients: list[Tensor | None]) -> None:
         """Call `apply_gradients`, unless `NaNGuard` finds something that is not finite.
@@ -77,11 +81,7 @@ class WatchedModel(CompiledModel):
             What notes the updates that were left out; `None` if there are several
             replicas, which are not looked at.
         """
-        wanted = go_on if self.distribute_strategy.num_replicas_in_sync == 1 else None
-        if wanted != (self._watch and self._watch.go_on):
-            # What was compiled looks at something else.
-            self._compiled = CompiledSteps(self)
-            self._watch = None
-        if wanted is not None and self._watch is None:
-            self._watch = UpdateWatch(go_on=wanted)
+        single = self.distribute_strategy.num_replicas_in_sync == 1
+        watched = single and go_on is not None
+        self._watch = self._compiled.watch(go_on=bool(go_on)) if watched else None
         return self._watch
