@@ -3,10 +3,12 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from keras_ext._types import Config
 from keras_ext.training.compiled_steps import CompiledSteps
@@ -39,10 +41,21 @@ class CompiledModel(WrappedModel):
 
         `jit_compile="auto"`, the default, has XLA compile the steps where it is
         expected to make them faster: on a GPU, and on a CPU where the step contains no
-        convolution or pooling. `True` and `False` decide it.
+        convolution or pooling. `True` and `False` decide it. `loss_weights` may be
+        arrays and integers too.
         """
         call = inspect.signature(super().compile).bind(*args, **kwargs)
         choice = call.arguments.get("jit_compile", "auto")
+        if "loss_weights" in call.arguments:
+            weights = _floats(call.arguments["loss_weights"])
+            losses = keras.tree.flatten(call.arguments.get("loss"))
+            if isinstance(weights, float) and len(losses) > 1:
+                raise ValueError(
+                    "`loss_weights` must be one number for each loss, in a list or "
+                    f"dict as `loss` is. Received: loss_weights={weights} for "
+                    f"{len(losses)} losses"
+                )
+            call.arguments["loss_weights"] = weights
         replicas = self.distribute_strategy.num_replicas_in_sync
         if choice is True and replicas > 1:
             raise ValueError(
@@ -51,7 +64,7 @@ class CompiledModel(WrappedModel):
                 "out."
             )
         with self.distribute_strategy.scope():
-            super().compile(*args, **kwargs)
+            super().compile(*call.args, **call.kwargs)
         # Keras declines for layers that say they can't be compiled.
         declined = choice is True and not self.jit_compile
         self._jit_choice = False if declined else choice
@@ -105,7 +118,10 @@ class CompiledModel(WrappedModel):
             arguments["optimizer"] = self.optimizer
         self.compile(**arguments)
         optimizer = self.optimizer
-        if optimizer is not None and self.built and not optimizer.built:
+        # Which variables it serves in a Trainer of several networks, only the step
+        # knows.
+        known = self.built and self._defines_call
+        if optimizer is not None and known and not optimizer.built:
             optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> Config | None:
@@ -132,3 +148,14 @@ class CompiledModel(WrappedModel):
                 f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
                 "`compile(optimizer=..., loss=...)` first."
             )
+
+
+def _floats(weights: Any) -> Any:
+    """Return numbers and arrays as floats and lists of them, which Keras expects."""
+    if isinstance(weights, Mapping):
+        return {name: _floats(weight) for name, weight in weights.items()}
+    if isinstance(weights, (list, tuple)):
+        return [_floats(weight) for weight in weights]
+    if isinstance(weights, (int, np.ndarray, np.generic, tf.Tensor)):
+        return np.asarray(weights, "float64").tolist()
+    return weights

@@ -1,5 +1,7 @@
 """The names of `Trainer`'s hooks, and checks of what a subclass makes of them."""
 
+import functools
+import inspect
 from typing import Any
 
 import keras
@@ -32,6 +34,35 @@ def check_spelling(cls: type) -> None:
                     f"{', '.join(HOOKS)}. Rename it; if it is a method of your own, "
                     "give it a name that is less alike."
                 )
+
+
+def accept_training(cls: type) -> None:
+    """Let a `compute_loss` without the argument `training` be called with it.
+
+    Keras allows to leave it out: its own was added later.
+    """
+    override = vars(cls).get("compute_loss")
+    if not inspect.isfunction(override):
+        return
+    parameters = inspect.signature(override).parameters
+    if "training" in parameters or any(
+        p.kind is p.VAR_KEYWORD for p in parameters.values()
+    ):
+        return
+
+    # It keeps its signature, by which Keras's own steps call it.
+    @functools.wraps(override)
+    def compute_loss(
+        self: Any,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        return override(self, x, y, y_pred, sample_weight)
+
+    cls.compute_loss = compute_loss  # type: ignore[attr-defined]
 
 
 def check_loss(trainer: keras.Model, loss: Any) -> None:

@@ -90,6 +90,34 @@ class IterableSource(Source):
         return skip(alike(self._iterable), start)
 
 
+class _WholeBatches:
+    """The batches of a distributed dataset, before they were cut for the replicas.
+
+    A step cuts them for its replicas itself, also where they can't be cut evenly.
+    """
+
+    def __init__(self, dataset: tf.distribute.DistributedDataset) -> None:
+        cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+        spec = cluster.cluster_spec()
+        if sum(spec.num_tasks(job) for job in spec.jobs) > 1:
+            raise ValueError(
+                "With several workers, a dataset that is distributed already has only "
+                "this worker's part of each batch. Received: "
+                f"{type(dataset).__name__}. Pass the whole `tf.data.Dataset`, the same "
+                "in every worker: each takes its part."
+            )
+        self._dataset = dataset
+
+    def __iter__(self) -> Iterator[Any]:
+        return (tf.nest.map_structure(_whole, batch) for batch in self._dataset)
+
+
+def _whole(leaf: Any) -> Any:
+    if not isinstance(leaf, tf.distribute.DistributedValues):
+        return leaf
+    return tf.concat(leaf.values, 0)
+
+
 class SteppedSource(Source):
     """A fixed number of batches an epoch, out of a source that may be endless."""
 
@@ -246,6 +274,8 @@ def make_source(
         source: Source = PyDatasetSource(data, shuffle=shuffle, seed=seed)
     elif isinstance(data, tf.data.Dataset):
         source = DatasetSource(data)
+    elif isinstance(data, tf.distribute.DistributedDataset):
+        source = IterableSource(_WholeBatches(data))
     elif hasattr(data, "__iter__") and not isinstance(data, (str, bytes)):
         source = IterableSource(data)
     else:

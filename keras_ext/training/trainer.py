@@ -111,6 +111,7 @@ class Trainer(WatchedModel):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         hooks.check_spelling(cls)
+        hooks.accept_training(cls)
 
     def __init__(
         self,

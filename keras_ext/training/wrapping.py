@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from keras_ext._types import Config
 from keras_ext.training.adoption import adopt_compilation
 from keras_ext.training.hooks import HOOKS
 from keras_ext.training.layer_metrics import without_nested
+from keras_ext.training.weight_files import is_trainers_file
 
 _STEPS = (
     "train_step",
@@ -19,6 +21,28 @@ _STEPS = (
     "compute_loss",
     "compute_metrics",
 )
+
+
+def _shown(name: str, doc: str) -> Any:
+    """Return a property that is read from the wrapped model."""
+
+    def read(self: "WrappedModel") -> Any:
+        wrapped = self._wrapped
+        try:
+            return getattr(
+                super(WrappedModel, self) if wrapped is None else wrapped, name
+            )
+        except AttributeError as error:
+            why = (
+                "it is defined by `call`"
+                if wrapped is None
+                else f"`trainer.model`, a {type(wrapped).__name__}, has none: {error}"
+            )
+            raise AttributeError(
+                f"This {type(self).__name__} has no `{name}`, since {why}"
+            ) from error
+
+    return property(read, doc=doc)
 
 
 class WrappedModel(keras.Model):
@@ -33,6 +57,10 @@ class WrappedModel(keras.Model):
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
     """
 
+    # Keras's __init__ asks for both before they are set.
+    _wrapped: keras.Model | None = None
+    _built = False
+
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         check_wrapped(model, more, kwargs)
         if model is not None:
@@ -41,7 +69,6 @@ class WrappedModel(keras.Model):
         super().__init__(**kwargs)
         self._wrapped = model
         if model is not None:
-            self.built = model.built
             self._hands_down_training = (
                 "training" in inspect.signature(model.call).parameters
             )
@@ -61,10 +88,11 @@ class WrappedModel(keras.Model):
         )
 
     def __dir__(self) -> list[str]:
-        # Keras saves and loads what it finds here, and would follow a Trainer that is
-        # its own `model` in circles.
-        own = self._wrapped is None
-        return [name for name in super().__dir__() if not (own and name == "model")]
+        # Keras saves and loads what it finds here: private names last, and so the
+        # wrapped model after its layers and the optimizer, which stand in the file
+        # where the bare model has them. A Trainer that is its own `model` would be
+        # followed in circles.
+        return [name for name in super().__dir__() if name != "model"]
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in HOOKS and isinstance(value, keras.layers.Layer):
@@ -75,12 +103,50 @@ class WrappedModel(keras.Model):
         super().__setattr__(name, value)
 
     @property
-    def output_names(self) -> list[str]:
-        """Names of the wrapped model's outputs, for `compile(loss={...})`."""
-        names: list[str] | None = getattr(self._wrapped, "output_names", None)
-        if names is None:
-            raise AttributeError(f"{type(self).__name__} has no named outputs")
-        return names
+    def built(self) -> bool:
+        """Whether the weights exist, which Keras asks before it saves or loads them.
+
+        A Trainer without a model and without `call`, such as a GAN, is built when all
+        of its parts are.
+        """
+        if self._wrapped is not None:
+            return self._built or self._wrapped.built
+        if self._built or self._defines_call:
+            return self._built
+        return all(part.built for part in self.layers)
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        self._built = value
+
+    @property
+    def _defines_call(self) -> bool:
+        return self._wrapped is not None or type(self).call is not WrappedModel.call
+
+    # The setter is Keras's, which says that the name is reserved.
+    @keras.Model.layers.getter
+    def layers(self) -> list[keras.layers.Layer]:
+        """Layers of the wrapped model, and after them those of the Trainer's own.
+
+        Keras saves by this list, so that files of a Trainer and of the bare model have
+        the same layout.
+        """
+        own: list[keras.layers.Layer] = super().layers
+        if self._wrapped is None:
+            return own
+        shown: list[keras.layers.Layer] = self._wrapped.layers
+        known = {id(layer) for layer in (self._wrapped, *shown)}
+        return shown + [layer for layer in own if id(layer) not in known]
+
+    inputs = _shown("inputs", "Symbolic inputs of the wrapped model, in a list.")
+    outputs = _shown("outputs", "Symbolic outputs of the wrapped model, in a list.")
+    input = _shown("input", "Symbolic inputs of the wrapped model, in its structure.")
+    output = _shown("output", "Symbolic outputs of the wrapped model, likewise.")
+    input_shape = _shown("input_shape", "Shapes of the wrapped model's inputs.")
+    output_shape = _shown("output_shape", "Shapes of the wrapped model's outputs.")
+    output_names = _shown(
+        "output_names", "Names of its outputs, for `compile(loss={...})`."
+    )
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -120,6 +186,35 @@ class WrappedModel(keras.Model):
         else:
             self._wrapped.export(filepath, *args, **kwargs)
 
+    @property
+    def serving_default(self) -> Any:
+        """The predictions as a function, which `tf.saved_model.save` makes a signature.
+
+        TensorFlow looks for one among the attributes. Keras has one itself for models
+        whose inputs it learns from their first call.
+        """
+        sequential = isinstance(self._wrapped, keras.Sequential)
+        specs = keras.tree.map_structure(
+            lambda x: tf.TensorSpec(x.shape, x.dtype),
+            self.inputs[0] if sequential else self.input,
+        )
+        return tf.function(lambda inputs: self(inputs), input_signature=[specs])
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Save the Trainer to a `.keras` file; arguments of `keras.Model.save`.
+
+        Raises:
+            ValueError: If `filepath` names an HDF5 file. From the old format, only
+                functional and sequential models can be loaded.
+        """
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise ValueError(
+                f"A {type(self).__name__} saved as HDF5 could not be loaded. Expected: "
+                '`save("trainer.keras")`, `save_weights("model.weights.h5")`, or '
+                f"`trainer.model.save(...)`. Received: filepath={str(filepath)!r}"
+            )
+        super().save(filepath, *args, **kwargs)
+
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Save the wrapped model's weights; see `keras.Model.save_weights`.
 
@@ -135,7 +230,7 @@ class WrappedModel(keras.Model):
 
     def load_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Load the wrapped model's weights; see `keras.Model.load_weights`."""
-        if self._wrapped is None:
+        if self._wrapped is None or is_trainers_file(filepath):
             super().load_weights(filepath, *args, **kwargs)
         else:
             self._wrapped.load_weights(filepath, *args, **kwargs)
@@ -232,15 +327,19 @@ def accepted_config(cls: Any, base: Any, config: Config) -> Config:
     if cls.get_config is not base.get_config:
         return config
     parameters = inspect.signature(cls).parameters.values()
-    named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
-    unknown = named - set(config) - {"model", "more", "seed", "name"}
-    if unknown or ("model" in config and "model" not in named):
+    kinds = {p.kind for p in parameters}
+    more, keywords = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named = {p.name for p in parameters if p.kind not in (more, keywords)}
+    unknown = named - set(config) - {"model", "seed", "name"}
+    # (*args, **kwargs) hands on what it is given.
+    takes_model = "model" in named or {more, keywords} <= kinds
+    if unknown or ("model" in config and not takes_model):
         raise NotImplementedError(
             f"{cls.__name__} cannot be saved: its __init__ takes "
             f"({', '.join(p.name for p in parameters)}), and it does not override "
             "`get_config` to say what they were. Add its arguments to "
             "`super().get_config()`, and make the object from them in `from_config`."
         )
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    if keywords in kinds:
         return config
     return {name: value for name, value in config.items() if name in named}

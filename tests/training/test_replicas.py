@@ -70,6 +70,15 @@ def data(trainer):
     return trainer.fit(dataset(), epochs=3, verbose=0).history
 
 
+def distributed(trainer):
+    train, test = dataset(), dataset().map(lambda x, y: x)
+    strategy = trainer.distribute_strategy
+    if strategy.num_replicas_in_sync > 1:
+        train, test = map(strategy.experimental_distribute_dataset, (train, test))
+    history = trainer.fit(train, validation_data=train, epochs=2, verbose=0)
+    return {**history.history, "predicted": trainer.predict(test, verbose=0)}
+
+
 def loop(trainer):
     loop = keras_ext.Loop(trainer, epochs=3, verbose=0, seed=1)
     for epoch in loop:
@@ -127,7 +136,8 @@ def look_ahead(rate):
 KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
 OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-DRIVES = (arrays, step_by_step, data, loop, weighted, sparse, averaged, added, uphill)
+DRIVES = (arrays, step_by_step, data, distributed, loop, weighted, sparse)
+DRIVES += (averaged, added, uphill)
 for drive in (*DRIVES, ahead):
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
@@ -154,6 +164,7 @@ def differences():
         "arrays",
         "step_by_step",
         "data",
+        "distributed",
         "loop",
         "weighted",
         "sparse",

@@ -1,5 +1,7 @@
 """Where batches come from: their order, number and limits."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -150,3 +152,12 @@ class TestFitData:
         )
         ((_, _, weights),) = source.epoch(0)
         np.testing.assert_array_equal(weights["a"], weights["b"])
+
+
+def test_a_distributed_dataset_among_several_workers(monkeypatch):
+    cluster = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    data = strategy.experimental_distribute_dataset(tf.data.Dataset.range(4).batch(2))
+    with pytest.raises(ValueError, match=r"Pass the whole `tf\.data\.Dataset`"):
+        make_source(data)
