@@ -79,8 +79,8 @@ class Trainer(WatchedModel):
         TypeError: If `model` is not a `keras.Model`, as in
             `Trainer(inputs, outputs)`; at the definition of a subclass with a
             misspelt hook.
-        ValueError: If `model` overrides steps of its own, which would not be called,
-            or was compiled with objects that can't be adopted.
+        ValueError: If `model` overrides steps or `fit`, `evaluate`, `predict`, which
+            would not be called, or was compiled with objects that can't be adopted.
 
     Example:
 

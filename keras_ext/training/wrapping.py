@@ -21,6 +21,14 @@ _STEPS = (
     "compute_loss",
     "compute_metrics",
 )
+_PASSES = (
+    "fit",
+    "evaluate",
+    "predict",
+    "train_on_batch",
+    "test_on_batch",
+    "predict_on_batch",
+)
 
 
 def _shown(name: str, doc: str) -> Any:
@@ -285,7 +293,8 @@ def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -
     Raises:
         TypeError: If the arguments are those of a functional model, or `model` is not
             a `keras.Model`.
-        ValueError: If `model` overrides steps, which a Trainer would not call.
+        ValueError: If `model` overrides steps or passes over the data, which a Trainer
+            would not call.
     """
     if more or "inputs" in options or "outputs" in options:
         raise TypeError(
@@ -313,6 +322,33 @@ def check_wrapped(model: Any, more: Sequence[Any], options: Mapping[str, Any]) -
                 "would not call. Derive the class from keras_ext.Trainer instead of "
                 "keras.Model, or wrap a model without steps of its own."
             )
+    _check_passes(model)
+
+
+def _check_passes(model: keras.Model) -> None:
+    """Raise if the model's own `fit` may do something to the data, as KerasHub's do."""
+    own = [
+        name
+        for name in _PASSES
+        if getattr(type(model), name) is not getattr(keras.Model, name)
+    ]
+    # KerasHub's hand the data on as it is when there is no preprocessor.
+    if not own or getattr(model, "preprocessor", model) is None:
+        return
+    kind = type(model).__name__
+    advice = "Derive the class from keras_ext.Trainer, or wrap a model without them."
+    if hasattr(model, "preprocessor"):
+        advice = (
+            "They prepare the data with `preprocessor`. Do so before, with "
+            "`dataset.map(task.preprocessor)`, and wrap the network alone: "
+            "`Trainer(keras.Model(task.inputs, task.outputs))`, which trains the "
+            "task's own weights; a model around `task.backbone`; or the task itself "
+            "after `task.preprocessor = None`."
+        )
+    raise ValueError(
+        f"{kind} overrides {', '.join(f'`{name}`' for name in own)}, which "
+        f"Trainer(model) would not call. {advice}"
+    )
 
 
 def accepted_config(cls: Any, base: Any, config: Config) -> Config:

@@ -158,3 +158,50 @@ class TestLossWeights:
     def test_a_single_one_for_two_losses(self):
         with pytest.raises(ValueError, match="one number for each loss"):
             Trainer(two_outputs()).compile("sgd", ["mse", "mse"], loss_weights=2)
+
+
+class Prepares(keras.Model):
+    """Like a task of KerasHub: the network takes what `preprocessor` returns."""
+
+    def __init__(self):
+        inputs = keras.Input((2,))
+        outputs = keras.layers.Dense(1, kernel_initializer="ones")(inputs)
+        super().__init__(inputs, outputs)
+        self.preprocessor = keras.layers.Rescaling(0.5)
+
+    def fit(self, x, *args, **kwargs):
+        return super().fit(self.preprocessor(x), *args, **kwargs)
+
+    def evaluate(self, x, *args, **kwargs):
+        return super().evaluate(self.preprocessor(x), *args, **kwargs)
+
+
+class TestPasses:
+    def test_a_model_that_prepares_its_data_is_refused(self):
+        with pytest.raises(
+            ValueError,
+            match=r"Prepares overrides `fit`, `evaluate`, .*"
+            r"dataset\.map\(task\.preprocessor\).*Trainer\(keras\.Model\(task\.inputs",
+        ):
+            Trainer(Prepares())
+
+    def test_what_the_message_advises(self):
+        expected = Prepares()
+        expected.compile("sgd", "mse")
+        loss = expected.evaluate(X, Y, verbose=0)
+        dataset = tf.data.Dataset.from_tensor_slices((X, Y)).batch(4)
+        task = Prepares()
+        dataset = dataset.map(lambda x, y: (task.preprocessor(x), y))
+        network = keras.Model(task.inputs, task.outputs)
+        task.preprocessor = None
+        for model in (network, task):
+            trainer = Trainer(model)
+            trainer.compile("sgd", "mse")
+            assert trainer.evaluate(dataset, verbose=0) == loss == 1.0
+        assert [id(v) for v in network.weights] == [id(v) for v in task.weights]
+
+    @pytest.mark.parametrize("name", ["fit", "predict", "test_on_batch"])
+    def test_a_model_with_passes_of_its_own(self, name):
+        own = type("Own", (keras.Model,), {name: lambda self, *args: None})
+        with pytest.raises(ValueError, match=f"Own overrides `{name}`.*Derive the cl"):
+            Trainer(own())
