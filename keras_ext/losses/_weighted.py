@@ -1,4 +1,4 @@
-"""What the losses with a value for each sample share: which weights fit, who is there."""
+"""What losses with a value for each sample share: fitting weights, who is there."""
 
 import keras
 from keras import ops

@@ -113,10 +113,7 @@ class CompiledModel(WrappedModel):
             # Keras says what such a subclass has to override.
             super().compile_from_config(config)
             return
-        arguments = keras.saving.deserialize_keras_object(config)
-        if self.compiled and self._shares_optimizer():
-            arguments["optimizer"] = self.optimizer
-        self.compile(**arguments)
+        self.compile(**keras.saving.deserialize_keras_object(config))
         optimizer = self.optimizer
         # Which variables it serves in a Trainer of several networks, only the step
         # knows.

@@ -35,11 +35,11 @@ def _shown(name: str, doc: str) -> Any:
     """Return a property that is read from the wrapped model."""
 
     def read(self: "WrappedModel") -> Any:
-        wrapped = self._wrapped
+        wrapped, own = self._wrapped, super(WrappedModel, self)
+        # As a layer of another model, it has inputs and outputs there.
+        called = name in ("input", "output") and hasattr(own, name)
         try:
-            return getattr(
-                super(WrappedModel, self) if wrapped is None else wrapped, name
-            )
+            return getattr(own if called or wrapped is None else wrapped, name)
         except AttributeError as error:
             why = (
                 "it is defined by `call`"
@@ -250,21 +250,7 @@ class WrappedModel(keras.Model):
             config["model"] = keras.saving.serialize_keras_object(self._wrapped)
             # The Trainer's own compilation is the one to restore.
             config["model"].pop("compile_config", None)
-            if self.compiled and self._shares_optimizer():
-                # Keras saves the state of an optimizer where it finds it first: in
-                # the wrapped model, which then needs one when it is loaded.
-                optimizer = keras.optimizers.serialize(self.optimizer)
-                config["model"]["compile_config"] = {"optimizer": optimizer}
         return config
-
-    def _shares_optimizer(self) -> bool:
-        """Whether the wrapped model is compiled with the same optimizer."""
-        wrapped = self._wrapped
-        return bool(
-            wrapped is not None
-            and wrapped.compiled
-            and wrapped.optimizer is self.optimizer
-        )
 
     def _warn_of_own_variables(self) -> None:
         saved = {id(variable) for variable in self.model.variables}

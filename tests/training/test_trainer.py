@@ -536,7 +536,6 @@ class TestAdoption:
         again = keras.models.load_model(tmp_path / "t.keras")
         trainer.save(tmp_path / "t.keras")
         loaded = keras.models.load_model(tmp_path / "t.keras")
-        assert loaded.model.optimizer is loaded.optimizer
         for one in (again, loaded):
             one.fit(X, LABELS, verbose=0, shuffle=False)
         for a, b in zip(again.get_weights(), loaded.get_weights(), strict=True):
