@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 import keras
 from keras import ops
 
+from keras_ext._scale import scale
 from keras_ext._types import Tensor
 
 Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
@@ -13,17 +14,23 @@ _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
 
 
 def unit(x: Tensor) -> Tensor:
-    """Return `x` divided by its norm along the last axis; 0 stays 0, of slope 0."""
+    """Return `x` divided by its norm along the last axis; 0 stays 0, of slope 0.
+
+    So does what is less than 1e-36 in float32, since its slopes overflow.
+    """
+    size = scale(x, -1)
+    x = x / size
     square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    some = ops.not_equal(square, 0.0)
-    return ops.where(some, x * ops.rsqrt(ops.where(some, square, 1.0)), 0.0)
+    nothing = square < 1.0  # no entry reaches the scale, which is the least there is
+    return ops.where(nothing, 0.0, x * ops.rsqrt(ops.where(nothing, 1.0, square)))
 
 
 def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Tensor:
     """Return the distance of each row of `x`, `(batch, dim)`, from each other row.
 
     The squares come from a matrix product, `|a - b|^2 = a.a - 2 a.b + b.b`: nothing is
-    as large as `(batch, batch, dim)`. What that leaves of rounding counts as 0.
+    as large as `(batch, batch, dim)`. What that leaves of rounding counts as 0. Squares
+    may be infinite where they are what is asked for.
 
     Args:
         x: Embeddings.
@@ -36,21 +43,26 @@ def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Ten
         x = unit(x)
         return 1.0 - ops.matmul(x, ops.transpose(x))
     x -= ops.stop_gradient(x[:1, ...] if origin is None else origin)
+    size = scale(x, (0, 1)) if distance == "euclidean" else 1.0
+    x = x / size
     products = ops.matmul(x, ops.transpose(x))
     # From the same product: equal rows then have a distance of exactly 0.
     own = ops.diagonal(products)
     total = own[:, None] + own[None, :]
     square = total - 2.0 * products
     square = ops.where(square <= 4.0 * _epsilon(x) * total, 0.0, square)
-    return square if distance == "squared_euclidean" else _root(square)
+    return size * _root(square) if distance == "euclidean" else square
 
 
 def paired(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
     """Return the distance of each row of `x` from the same row of `y`."""
     if distance == "cosine":
         return 1.0 - ops.sum(unit(x) * unit(y), axis=-1)
-    square = ops.sum(ops.square(x - y), axis=-1)
-    return square if distance == "squared_euclidean" else _root(square)
+    x = x - y
+    if distance == "squared_euclidean":
+        return ops.sum(ops.square(x), axis=-1)
+    size = scale(x, -1)
+    return size[:, 0] * _root(ops.sum(ops.square(x / size), axis=-1))
 
 
 def just_above(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What losses with a value for each sample share: fitting weights, who is there."""
+"""What the losses with a value for each sample share: which of them count."""
 
 import keras
 from keras import ops

@@ -104,8 +104,11 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     y_true, y_pred = _floats.alike(
         "charbonnier", y_true, y_pred, "(batch, ..., outputs)"
     )
-    squares = ops.square(y_true - y_pred) + epsilon**2
-    return ops.mean(ops.sqrt(squares), axis=-1)
+    error = y_true - y_pred
+    # Not the plain formula, in which the square of a large error is infinite.
+    size = ops.stop_gradient(ops.maximum(ops.abs(error), epsilon))
+    squares = ops.square(error / size) + ops.square(epsilon / size)
+    return ops.mean(size * ops.sqrt(squares), axis=-1)
 
 
 def _width(epsilon: float) -> float:

@@ -198,6 +198,40 @@ def test_a_batch_without_pairs_is_0(kind):
         np.testing.assert_array_equal(slope, 0)
 
 
+@pytest.mark.parametrize("size", [2.0**-66, 2.0**100])
+@pytest.mark.parametrize(
+    ("cls", "options"),
+    [
+        (losses.NTXent, {}),
+        (losses.SupervisedContrastive, {}),
+        *((cls, {"distance": "cosine"}) for cls in TRIPLETS),
+    ],
+)
+def test_what_is_normalised_may_be_large_or_small(cls, options, size):
+    y_true, y_pred = case(cls)
+    loss = cls(**options)
+    each = np.where(np.arange(20) % 2, size, 1).astype("float32")
+    sizes = each.reshape((-1, *[1] * (y_pred.ndim - 1)))
+    expected = float(loss(y_true, y_pred))
+    assert float(loss(y_true, sizes * y_pred)) == pytest.approx(expected, rel=1e-5)
+    (slope,) = gradients(lambda x: loss(y_true, x), sizes * y_pred)
+    (alone,) = gradients(lambda x: loss(y_true, x), y_pred)
+    np.testing.assert_allclose(slope * sizes, alone, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [2.0**-66, 2.0**100])
+@pytest.mark.parametrize("cls", [losses.TripletHard, losses.TripletSemiHard])
+def test_distances_may_be_large_or_small(cls, size):
+    y_true, y_pred = case(cls)
+    loss = cls(margin=0.0, distance="euclidean")
+    expected = size * float(loss(y_true, y_pred))
+    y_pred = np.float32(size) * y_pred
+    assert float(loss(y_true, y_pred)) == pytest.approx(expected, rel=1e-5)
+    (slope,) = gradients(lambda x: loss(y_true, x), y_pred)
+    (alone,) = gradients(lambda x: loss(y_true, x), y_pred / np.float32(size))
+    np.testing.assert_allclose(slope, alone, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("cls", EVERY)
 class TestCorners:
     def test_a_batch_without_weights(self, cls):
