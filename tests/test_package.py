@@ -73,8 +73,8 @@ def test_sdist_contains_only_the_package_and_what_builds_it(distributions):
 
 def test_wheel_installs_into_an_empty_folder_and_imports(distributions, tmp_path):
     target = tmp_path / "site"
-    command = f"{sys.executable} -m pip install --no-deps --quiet --target".split()
-    subprocess.run([*command, target, distributions[0]], check=True)
+    command = [sys.executable, "-m", "pip", "install", "--no-deps", "--quiet"]
+    subprocess.run([*command, "--target", target, distributions[0]], check=True)
     code = "import keras_ext; print(keras_ext.__file__); keras_ext.Trainer()"
     path = f"import sys; sys.path.insert(0, {str(target)!r}); "
     output = run(path + code, KERAS_BACKEND="tensorflow")

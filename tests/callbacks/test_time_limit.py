@@ -2,7 +2,6 @@
 
 import csv
 import math
-import time
 
 import keras
 import numpy as np
@@ -178,10 +177,8 @@ class TestWithoutCheckpoint:
 
     def test_a_real_clock(self):
         limit = TimeLimit(0.5)
-        begin = time.monotonic()
-        self.train(limit)
+        self.train(limit)  # without it, for hours
         assert limit.interrupted
-        assert time.monotonic() - begin < 30
 
     @needs_tensorflow
     def test_the_same_in_trainer_fit(self, clock):
@@ -196,10 +193,8 @@ class TestWithoutCheckpoint:
     @needs_tensorflow
     def test_many_steps_per_call(self):
         limit = TimeLimit(0.5)
-        begin = time.monotonic()
         fit(compiled(keras_ext.Trainer), limit)
         assert limit.interrupted
-        assert time.monotonic() - begin < 30
 
 
 def state_of(model):
