@@ -1,7 +1,19 @@
 """What a test may need that not every lane has."""
 
+import multiprocessing
+
 import keras
 import pytest
+
+
+def _has_semaphores():
+    """Whether processes can share a semaphore, as their queues and pools do."""
+    try:
+        multiprocessing.Semaphore()
+    except OSError:
+        return False
+    return True
+
 
 needs_tensorflow = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
@@ -10,4 +22,8 @@ needs_tensorflow = pytest.mark.skipif(
 needs_multi_optimizer = pytest.mark.skipif(
     not hasattr(keras.optimizers, "MultiOptimizer"),
     reason="this Keras has no MultiOptimizer",
+)
+needs_semaphores = pytest.mark.skipif(
+    not _has_semaphores(),
+    reason="needs semaphores, which Linux keeps in /dev/shm: there is none to write to",
 )

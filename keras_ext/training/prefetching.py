@@ -45,9 +45,16 @@ def _pool(dataset: keras.utils.PyDataset) -> tuple[Any, Any]:
     if safe:
         # What takes long to import is imported once, not by every worker.
         context.set_forkserver_preload([type(dataset).__module__])
-    processes = concurrent.futures.ProcessPoolExecutor(
-        dataset.workers, context, initializer=_receive, initargs=(dataset,)
-    )
+    try:
+        processes = concurrent.futures.ProcessPoolExecutor(
+            dataset.workers, context, initializer=_receive, initargs=(dataset,)
+        )
+    except OSError as error:
+        raise OSError(
+            "`use_multiprocessing=True` needs semaphores, which Linux keeps in "
+            f"/dev/shm. Received: {error}. Mount /dev/shm for writing, or make the "
+            "PyDataset with `use_multiprocessing=False`, which takes threads."
+        ) from error
     return processes, _fetch
 
 

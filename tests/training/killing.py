@@ -87,6 +87,8 @@ class Program:
         folder.mkdir(parents=True, exist_ok=True)
         self._begin_ns = time.time_ns()
         command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
+        # What it says without /dev/shm when Keras imports scikit-learn.
+        command += ["-W", "ignore::UserWarning:joblib._multiprocessing_helpers"]
         command += ["-m", "tests.training.resumable_program", str(folder)]
         with (folder / "stderr.txt").open("a") as errors:
             self.process = subprocess.Popen(

@@ -1,6 +1,7 @@
 """Batches of a `PyDataset` that its workers fetch ahead."""
 
 import concurrent.futures
+import errno
 import multiprocessing
 import os
 import threading
@@ -13,6 +14,7 @@ from keras_ext import Trainer
 from keras_ext.training import prefetching
 from keras_ext.training.prefetching import fetched
 from keras_ext.training.sources import make_source
+from tests.markers import needs_semaphores
 from tests.training.problems import CLASSIFY, LABELS, X, classifier
 
 WORKERS = {
@@ -21,6 +23,7 @@ WORKERS = {
     "threads": {"workers": 3, "max_queue_size": 4},
     "processes": {"workers": 2, "use_multiprocessing": True},
 }
+PROCESSES = pytest.param("processes", marks=needs_semaphores)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +95,7 @@ def inline(monkeypatch):
 
 
 class TestFetched:
-    @pytest.mark.parametrize("how", WORKERS)
+    @pytest.mark.parametrize("how", ["none", "one", "threads", PROCESSES])
     def test_batches_and_hooks_come_in_order(self, how):
         """Two epochs, of which the second sees what the first's end changed."""
         dataset = Telling(**WORKERS[how])
@@ -124,12 +127,24 @@ class TestFetched:
         with pytest.raises(LookupError, match="no batch 3"):
             next(batches)
 
+    @needs_semaphores
     def test_an_error_in_a_process_reaches_the_caller(self):
         dataset = Part(workers=1, use_multiprocessing=True)
         dataset.fails_at = 0
         with pytest.raises(LookupError, match="no batch 0"):
             next(fetched(dataset, range(7)))
         assert multiprocessing.active_children() == []
+
+    def test_a_machine_without_semaphores(self, monkeypatch):
+        def refuse(*args, **kwargs):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", refuse)
+        with pytest.raises(
+            OSError,
+            match=r"`use_multiprocessing=True` needs .*/dev/shm.*not impl.*=False",
+        ):
+            next(fetched(Part(**WORKERS["processes"]), range(7)))
 
 
 class TestAhead:
@@ -207,7 +222,7 @@ def with_one_worker():
     return trained("one")
 
 
-@pytest.mark.parametrize("how", ["none", "threads", "processes"])
+@pytest.mark.parametrize("how", ["none", "threads", PROCESSES])
 def test_training_is_that_with_one_worker(how, with_one_worker):
     (weights, history), (expected, expected_history) = trained(how), with_one_worker
     assert history == expected_history

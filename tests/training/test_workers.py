@@ -8,6 +8,8 @@ import sys
 
 import numpy as np
 
+from tests.markers import needs_semaphores
+
 CODE = """
 import contextlib, json, os, time
 import tensorflow as tf
@@ -88,13 +90,14 @@ def flat(structure):
     return [value for item in structure for value in flat(item)]
 
 
+@needs_semaphores  # for the threads in which TensorFlow reduces over workers
 def test_two_workers_compute_what_one_process_does():
-    workers = [f"localhost:{port}" for port in free_ports(2)]
-    processes = [start({"worker": workers}, index) for index in range(2)]
-    try:
-        first, second = map(result, processes)
-    finally:
-        for process in processes:
-            process.kill()
+    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
+    with start(cluster, 0) as one, start(cluster, 1) as other:
+        try:
+            first, second = result(one), result(other)
+        finally:
+            one.kill()
+            other.kill()
     assert first == second
     np.testing.assert_allclose(flat(first), flat(result(start())), atol=1e-6)
