@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_ext import _checks
 from keras_ext._powers import one_minus_power
 from keras_ext._types import Tensor
 
@@ -111,10 +112,17 @@ class RunningAverage:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` has returned."""
+        """Go on from what `get_state` has returned.
+
+        Raises:
+            ValueError: If it has returned no such thing. Nothing is set then.
+        """
+        check_values("values", state["values"], self._values)
+        counters = [_checks.non_negative_int("counters", n) for n in state["counters"]]
+        pairs = list(zip(self._counters(), counters, strict=True))
         for variable, value in zip(self._values, state["values"], strict=True):
             variable.assign(value)
-        for counter, number in zip(self._counters(), state["counters"], strict=True):
+        for counter, number in pairs:
             counter.assign(number)
 
     def _counters(self) -> tuple[Any, ...]:
@@ -138,6 +146,16 @@ class RunningAverage:
         for variable, value in zip(self._values, values, strict=True):
             variable.assign(value)
         self._count.assign_add(terms)
+
+
+def check_values(name: str, values: Any, variables: Sequence[Any]) -> None:
+    """Raise `ValueError` unless values that were saved have the shapes of variables."""
+    expected = [tuple(one.shape) for one in variables]
+    received = [tuple(getattr(one, "shape", "?")) for one in values]
+    if received != expected:
+        raise ValueError(
+            f"`{name}` must be arrays of shapes {expected}. Received: {received}"
+        )
 
 
 def _variable(name: str, shape: Sequence[int] = (), dtype: str = "int") -> Any:

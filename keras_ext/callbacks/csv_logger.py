@@ -122,7 +122,19 @@ class CSVLogger(keras.callbacks.Callback):
         """Go on with the file as it was: later rows are dropped, earlier ones kept.
 
         That is done when training goes on; until then the file stays as it is.
+
+        Raises:
+            ValueError: If `get_state` has returned no such thing.
         """
+        for name in ("rows", "appended_to", "epoch", "epoch_start", "step"):
+            _checks.non_negative_int(name, state[name])
+        _checks.optional(_checks.non_negative_int, "written", state["written"])
+        _checks.number("seconds", state["seconds"], low=0)
+        columns = state["columns"]
+        if not isinstance(columns, list) or not all(
+            isinstance(name, str) for name in columns
+        ):
+            raise ValueError(f"`columns` must be names. Received: {columns!r}")
         self._kept = state
         self._begin = time.perf_counter() - state["seconds"]
         self._appended_to = state["appended_to"]

@@ -82,9 +82,11 @@ class NaNGuard(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there; what was found since is not forgotten."""
-        if len(state["found"]) > len(self.found):
-            self.found = list(state["found"])
-        self._rolled_back = max(self._rolled_back, state["rolled_back"])
+        found = [_as_found(item) for item in state["found"]]
+        rolled_back = _checks.non_negative_int("rolled_back", state["rolled_back"])
+        if len(found) > len(self.found):
+            self.found = found
+        self._rolled_back = max(self._rolled_back, rolled_back)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Have the Trainer, if it is one, look at its updates."""
@@ -159,6 +161,15 @@ class NaNGuard(keras.callbacks.Callback):
         self.request = "discard"
         self.model.stop_training = True
         warnings.warn(f"{where}. The training ends.", stacklevel=2)
+
+
+def _as_found(item: Any) -> tuple[int, int, str]:
+    """Return an item of `NaNGuard.found` that was saved, or raise `ValueError`."""
+    epoch, batch, name = item
+    if not isinstance(name, str):
+        raise ValueError(f"`found` must name tensors. Received: {name!r}")
+    check = _checks.non_negative_int
+    return check("epoch", epoch), check("batch", batch), name
 
 
 def _is_finite(value: Any) -> bool:

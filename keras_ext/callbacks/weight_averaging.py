@@ -12,7 +12,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext.callbacks._batch_norm import reestimate, statistics_of
 from keras_ext.callbacks._learning_rate import single_optimizers
-from keras_ext.callbacks._running_average import RunningAverage
+from keras_ext.callbacks._running_average import RunningAverage, check_values
 
 _averaging: Any = weakref.WeakKeyDictionary()
 """For each model, the callback whose `on_train_begin` was last."""
@@ -157,6 +157,10 @@ class WeightAveraging(keras.callbacks.Callback):
         """Go on from there; the model has the weights that it had then."""
         average = self._prepared()
         if state and average is not None:
+            if state["own"] is not None:
+                of_own = (*average.variables, *self._statistics)
+                check_values("own", state["own"], of_own)
+            _checks.one_of("taken", state["taken"], (True, False))
             average.set_state(state)
             self._own, self._taken = state["own"], state["taken"]
 

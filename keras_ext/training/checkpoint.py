@@ -15,6 +15,7 @@ from keras_ext.training import host_random
 from keras_ext.training.checkpoint_files import CheckpointFiles
 from keras_ext.training.preemption import SignalWatch
 from keras_ext.training.run_variables import Restoration, run_variables
+from keras_ext.training.saved_state import check_stock
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -113,7 +114,10 @@ class Checkpoint(keras.callbacks.Callback):
     def next_epoch(self) -> int:
         """The epoch to continue with: 0 if there is no checkpoint yet."""
         saved = self.files.read()
-        return 0 if saved is None else int(saved.state["loop"]["epoch"])
+        if saved is None:
+            return 0
+        check_stock(saved)
+        return int(saved.state["loop"]["epoch"])
 
     def get_state(self) -> dict[str, Any]:
         """Return nothing: what this callback remembers is no part of the run."""
@@ -201,6 +205,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.saved()
 
     def _restore(self, saved: Any) -> None:
+        check_stock(saved)
         optimizer = self.model.optimizer
         if self.model.built and not optimizer.built:
             optimizer.build(self.model.trainable_variables)

@@ -6,21 +6,28 @@ import os
 import pathlib
 import re
 import shutil
+import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from keras_ext.training.packing import pack, unpack
+from keras_ext.training.checkpoint_reading import (
+    GRAPH,
+    STATE,
+    Contents,
+    Saved,
+    variable_key,
+)
+from keras_ext.training.packing import pack
 
 _NAME = "ckpt"
 _WHOLE = re.compile(rf"{_NAME}-\d+\.index")
 _DATA = re.compile(rf"({_NAME}-\d+)\.data-\d+-of-\d+")
+_ATTEMPTS = 5
+_PAUSE = 0.02
 _UNFINISHED = re.compile(rf"{_NAME}-\d+_temp")
-_STATE = "state/.ATTRIBUTES/py_state"
-_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 class _Text(tf.train.experimental.PythonState):
@@ -35,27 +42,6 @@ class _Text(tf.train.experimental.PythonState):
 
     def deserialize(self, string_value: Any) -> None:
         self.text = string_value
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What was read from a checkpoint.
-
-    Args:
-        path: The checkpoint, as `tf.train.load_checkpoint` takes it.
-        state: What was saved beside the variables.
-        variables: The values of the variables.
-    """
-
-    path: str
-    state: Any
-    variables: Sequence[Any]
-
-    def restore_iterator(self, number: int, iterator: Any) -> None:
-        """Have a dataset's iterator go on where the saved one stood."""
-        saved = tf.train.Checkpoint(iterators=[tf.train.Checkpoint()] * number)
-        saved.iterators.append(iterator)
-        saved.read(self.path).expect_partial()
 
 
 class CheckpointFiles:
@@ -105,35 +91,79 @@ class CheckpointFiles:
         found = [path for path in self._listed() if _WHOLE.fullmatch(path.name)]
         return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
 
-    def read(self) -> Saved | None:
+    def read(self, check: Callable[[Contents], None] | None = None) -> Saved | None:
         """Return the newest whole checkpoint, `None` if there is not a single one.
+
+        Another process may write and remove checkpoints meanwhile.
+
+        Args:
+            check: Called before the tensors of a checkpoint are read, with what it
+                says that it holds. What it raises is raised.
 
         Raises:
             ValueError: If there are some, and none of them can be read.
         """
-        problems = []
-        for path in reversed(self.paths()):
-            try:
-                saved = _read(path)
-            # What damaged bytes raise, nobody knows.
-            except Exception as error:
-                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
-                continue
-            for problem in problems:
-                warnings.warn(
-                    f"{self.directory!r} has a checkpoint that is not whole, and is "
-                    f"left alone: {problem}. The one before it is used, "
-                    f"{os.path.basename(path)}.",
-                    stacklevel=4,
-                )
-            return saved
-        if problems:
+        for _ in range(_ATTEMPTS):
+            paths = self._paths_or_wait()
+            found, problems = self._newest(paths, check)
+            # What can't be read may have been removed just now.
+            if not problems or self.paths() == paths:
+                break
+        if found is None and problems:
             raise ValueError(
                 f"No checkpoint in {self.directory!r} can be read. "
                 f"{'; '.join(problems)}. Expected: at least one that Checkpoint has "
                 "written and nobody has changed. Choose another folder to start anew."
             )
-        return None
+        if found is not None:
+            self._warn(problems, found.path)
+        return found
+
+    def _newest(
+        self, paths: Sequence[str], check: Callable[[Contents], None] | None
+    ) -> tuple[Saved | None, list[str]]:
+        """Return the newest whole one, and what is wrong with those after it."""
+        problems = []
+        for path in reversed(paths):
+            try:
+                contents = Contents(path)
+            # What damaged bytes raise, nobody knows.
+            except Exception as error:
+                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
+                continue
+            try:
+                if check is not None:
+                    check(contents)
+            except ValueError:
+                self._warn(problems, path)
+                raise
+            try:
+                return contents.read(), problems
+            except Exception as error:
+                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
+        return None, problems
+
+    def _warn(self, problems: Sequence[str], used: str) -> None:
+        for problem in problems:
+            warnings.warn(
+                f"{self.directory!r} has a checkpoint that is not whole, and is "
+                f"left alone: {problem}. The one before it is used, "
+                f"{os.path.basename(used)}.",
+                stacklevel=5,
+            )
+
+    def _paths_or_wait(self) -> list[str]:
+        """Return the checkpoints that are there.
+
+        While they are listed, one may come and the one before it go, so that neither is
+        seen. Where there are other files of checkpoints, it is looked again.
+        """
+        for _ in range(_ATTEMPTS):
+            paths = self.paths()
+            if paths or not any(map(_number, self._listed())):
+                break
+            time.sleep(_PAUSE)
+        return paths
 
     def write(
         self, variables: Sequence[Any], state: Any, iterators: Sequence[Any] = ()
@@ -225,9 +255,9 @@ class CheckpointFiles:
             checkpoint.write(path)
             if not iterators:
                 reader = tf.train.load_checkpoint(path)
-                self._graph = len(values), reader.get_tensor(_GRAPH)
+                self._graph = len(values), reader.get_tensor(GRAPH)
             return
-        names = [*map(_key, range(len(values))), _STATE, _GRAPH]
+        names = [*map(variable_key, range(len(values))), STATE, GRAPH]
         tf.raw_ops.SaveV2(
             prefix=path,
             tensor_names=names,
@@ -275,39 +305,12 @@ class CheckpointFiles:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []
 
 
-def _read(path: str) -> Saved:
-    """Return what is in a checkpoint; every byte of it is read, and its sum checked."""
-    reader = tf.train.load_checkpoint(path)
-    shapes = reader.get_variable_to_shape_map()
-    if _STATE not in shapes:
-        raise ValueError("it was not written by keras_ext.callbacks.Checkpoint")
-    iterators = [name for name in shapes if name.endswith("ITERATOR_STATE")]
-    if iterators:
-        tf.raw_ops.RestoreV2(
-            prefix=path,
-            tensor_names=iterators,
-            shape_and_slices=[""] * len(iterators),
-            dtypes=[tf.variant] * len(iterators),
-        )
-    found = {name: reader.get_tensor(name) for name in shapes if name not in iterators}
-    names = map(_key, range(len(shapes)))
-    values = [found[name] for name in names if name in found]
-    content = unpack(found[_STATE].decode(), values)
-    count = content["variables"]
-    return Saved(path, content["state"], values[len(values) - count :])
-
-
 def _is_ours(path: str) -> bool:
     """Whether a checkpoint was written by this class; not if it can't be read."""
     try:
-        return bool(tf.train.load_checkpoint(path).has_tensor(_STATE))
+        return bool(tf.train.load_checkpoint(path).has_tensor(STATE))
     except (tf.errors.OpError, ValueError, RuntimeError):
         return False
-
-
-def _key(number: int) -> str:
-    """Return the name of a variable in a checkpoint."""
-    return f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def _number(path: pathlib.Path) -> int:

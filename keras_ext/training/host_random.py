@@ -24,6 +24,26 @@ def set_state(state: dict[str, Any]) -> None:
     np.random.set_state(state["numpy"])
 
 
+def check_state(state: Any) -> None:
+    """Raise `ValueError` unless `set_state` can set a state, by generators like these.
+
+    NumPy does not look at the position, and would read beyond its numbers.
+    """
+    try:
+        version, numbers, gauss = state["python"]
+        random.Random().setstate((version, tuple(numbers.tolist()), gauss))
+        kind = type(np.random.get_bit_generator())
+        np.random.RandomState(kind()).set_state(state["numpy"])
+        position = state["numpy"][2] if kind is np.random.MT19937 else 0
+        if not 0 <= position <= 624 or not isinstance(gauss, (float, type(None))):
+            raise ValueError(f"position {position!r}, {gauss!r}")
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            "the random numbers of Python or NumPy have no such state: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+
+
 @contextlib.contextmanager
 def untouched() -> Iterator[None]:
     """Leave the state as it is, whatever is drawn in the block."""

@@ -78,8 +78,27 @@ def pack(value: Any) -> tuple[str, list[Any]]:
     return json.dumps(packed(value)), arrays
 
 
-def unpack(text: str, arrays: Sequence[Any]) -> Any:
-    """Return what `pack` was given; all arrays are NumPy's."""
+def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
+    """Return what `pack` was given; all arrays are NumPy's.
+
+    Args:
+        packed: What JSON makes of the text that `pack` has returned.
+        arrays: The arrays.
+
+    Raises:
+        ValueError: If `pack` returns no such thing.
+    """
+
+    def array(item: Mapping[str, Any]) -> np.ndarray:
+        number = item["array"]
+        if type(number) is not int or not 0 <= number < len(arrays):
+            raise IndexError(f"array number {number!r} of {len(arrays)}")
+        return np.asarray(arrays[number])
+
+    def single(item: Mapping[str, Any]) -> Any:
+        if array(item).shape:
+            raise ValueError(f"a number of shape {array(item).shape}")
+        return array(item)[()]
 
     def sequence(kind: type) -> Callable[[Any], Any]:
         return lambda item: kind(map(unpacked, item["items"]))
@@ -90,8 +109,8 @@ def unpack(text: str, arrays: Sequence[Any]) -> Any:
         )
 
     kinds: dict[str, Callable[[Any], Any]] = {
-        "number": lambda item: np.asarray(arrays[item["array"]])[()],
-        "array": lambda item: np.asarray(arrays[item["array"]]),
+        "number": single,
+        "array": array,
         **{name: sequence(kind) for name, kind in _SEQUENCES.items()},
         "deque": lambda item: _DEQUE(map(unpacked, item["items"]), item["maxlen"]),
         **{name: mapping(kind) for name, kind in _MAPPINGS.items()},
@@ -106,7 +125,13 @@ def unpack(text: str, arrays: Sequence[Any]) -> Any:
             return kinds[value[_KIND]](value)
         return {key: unpacked(item) for key, item in value.items()}
 
-    return unpacked(json.loads(text))
+    try:
+        return unpacked(packed)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"its state is not such as Checkpoint saves: {type(error).__name__}: "
+            f"{error}"
+        ) from error
 
 
 def _is_numeric(value: Any) -> bool:

@@ -1,14 +1,16 @@
 """What `resume` asks for, and whether that can be done."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from keras_ext.training.checkpoint import Checkpoint
-from keras_ext.training.checkpoint_files import CheckpointFiles, Saved
+from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.checkpoint_reading import Contents, Saved
 from keras_ext.training.run_variables import variables_of
+from keras_ext.training.saved_state import check_run, check_stock
 
 Resume = bool | str | os.PathLike[str]
 
@@ -23,8 +25,18 @@ def find_checkpoint(callbacks: Any) -> Checkpoint | None:
     return found[0] if found else None
 
 
-def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | None:
-    """Return what to continue from, `None` to begin anew."""
+def read_checkpoint(
+    resume: Resume,
+    checkpoint: Checkpoint | None,
+    check: Callable[[Contents], None] | None = None,
+) -> Saved | None:
+    """Return what to continue from, `None` to begin anew.
+
+    Args:
+        resume: What the user has asked for.
+        checkpoint: The Checkpoint among the callbacks.
+        check: Called before the tensors are read, with what there is.
+    """
     if resume is True and checkpoint is None:
         raise ValueError(
             "`resume=True` continues from the folder of the Checkpoint among the "
@@ -40,14 +52,14 @@ def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | No
             )
         return None
     if resume is True and checkpoint is not None:
-        return _of_a_loop(checkpoint.files.read())
+        return _of_a_loop(checkpoint.files.read(check))
     if not isinstance(resume, (str, os.PathLike)):
         raise TypeError(
             "`resume` must be True, False or a folder with checkpoints. "
             f"Received: {resume!r} of type {type(resume).__name__}"
         )
     directory = os.fsdecode(resume)
-    saved = _of_a_loop(CheckpointFiles(directory).read())
+    saved = _of_a_loop(CheckpointFiles(directory).read(check))
     own = checkpoint is not None and _same(directory, checkpoint.files.directory)
     if saved is None and not own:
         raise FileNotFoundError(
@@ -65,12 +77,16 @@ def read_checkpoint(resume: Resume, checkpoint: Checkpoint | None) -> Saved | No
 
 
 def _of_a_loop(saved: Saved | None) -> Saved | None:
-    if saved is not None and "seed" not in saved.state["loop"]:
+    if saved is None:
+        return None
+    check_stock(saved)
+    if "seed" not in saved.state["loop"]:
         raise ValueError(
             f"The checkpoint {saved.path!r} was saved in keras.Model.fit, which cannot "
             "be continued exactly. Expected: one of Trainer.fit or Loop. Choose "
             "another folder, or go on with keras.Model.fit."
         )
+    check_run(saved)
     return saved
 
 

@@ -1,15 +1,17 @@
 """A run that is saved while it goes on, and continued from where it was saved."""
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from keras_ext.training import callback_state, host_random
-from keras_ext.training.checkpoint_files import CheckpointFiles, Saved
+from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.checkpoint_reading import Contents, Saved
 from keras_ext.training.chunks import Chunk
 from keras_ext.training.compilation import UNREPEATABLE
 from keras_ext.training.preemption import Preempted, SignalWatch
@@ -23,6 +25,12 @@ from keras_ext.training.resuming import (
 )
 from keras_ext.training.run_state import RunState
 from keras_ext.training.run_variables import Restoration
+from keras_ext.training.saved_state import (
+    check_keys,
+    check_run,
+    descriptions_in,
+    unusable,
+)
 from keras_ext.training.source import Source
 
 if TYPE_CHECKING:
@@ -47,8 +55,10 @@ class RunKeeper:
         self._loop = loop
         self._run = RunState(loop, check_others(others))
         self._checkpoint = find_checkpoint(loop.callbacks.callbacks)
-        self.saved = read_checkpoint(resume, self._checkpoint)
+        self.saved = read_checkpoint(resume, self._checkpoint, self._compare)
         self.interrupted = False
+        # What to do if what was restored turns out to be that of another run.
+        self._undo = contextlib.ExitStack()
         self._restoration: Restoration | None = None
         self._validation: Source | None = None
         self._noted: Any = None
@@ -97,18 +107,24 @@ class RunKeeper:
         if saved is None or (saved.state["epoch"] is not None) != in_epoch:
             return None
         self.saved, state, loop = None, saved.state, self._loop
-        loop._steps_made = state["loop"]["steps_made"]
-        loop.stop_training = state["loop"]["stopped"]
-        self._restore_variables(saved)
-        callback_state.set_states(loop.callbacks.callbacks, state["callbacks"])
-        for name, other in state["others"].items():
-            if name in self._run.others:
-                self._run.others[name].set_state(other)
-        if hasattr(loop.model, "_compiled"):
-            loop.model._compiled.set_state(state["compiled"])
-        self._run.saved_sources = {
-            name: (saved, *rest) for name, *rest in state["sources"]
-        }
+        callbacks, others = loop.callbacks.callbacks, self._others_of(state)
+        try:
+            callback_state.check_states(callbacks, state["callbacks"])
+        except ValueError as error:
+            raise unusable(saved.path, error) from error
+        self._note_what_is_changed([*callbacks, *others.values()])
+        with self._undone_if_it_fails(saved.path):
+            loop._steps_made = state["loop"]["steps_made"]
+            loop.stop_training = bool(state["loop"]["stopped"])
+            self._restore_variables(saved)
+            callback_state.set_states(callbacks, state["callbacks"])
+            for name, other in others.items():
+                callback_state.give(other, state["others"][name], repr(name))
+            self._restore_compilation(state["compiled"])
+            self._run.saved_sources = {
+                name: (saved, *rest) for name, *rest in state["sources"]
+            }
+            host_random.set_state(state["random"])
         if self._checkpoint is not None and state["sources"]:
             # Iterators of datasets are read from it later.
             self._checkpoint.files.needed = saved.path
@@ -117,8 +133,67 @@ class RunKeeper:
         if loop.verbose:
             step = f", step {state['epoch']['step']}" if in_epoch else ""
             print(f"Continuing {saved.path}: epoch {state['loop']['epoch']}{step}")
-        host_random.set_state(state["random"])
         return state["epoch"]
+
+    def _others_of(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            name: other
+            for name, other in self._run.others.items()
+            if name in state["others"]
+        }
+
+    def _restore_compilation(self, state: Any) -> None:
+        if not hasattr(self._loop.model, "_compiled"):
+            return
+        if state is None:
+            raise ValueError(
+                "it was saved in a Loop around a model that is no Trainer, and the "
+                "model is a Trainer now"
+            )
+        self._loop.model._compiled.set_state(state)
+
+    def _note_what_is_changed(self, objects: Sequence[Any]) -> None:
+        """Have all that `restore` changes changed back by `self._undo`."""
+        loop, undo = self._loop, self._undo
+        undo.callback(host_random.set_state, host_random.get_state())
+        for one in objects:
+            undo.callback(callback_state.resetting(one))
+        compiled = getattr(loop.model, "_compiled", None)
+        if compiled is not None:
+            undo.callback(compiled.set_state, compiled.get_state())
+        undo.callback(setattr, loop, "_steps_made", loop._steps_made)
+        undo.callback(setattr, loop, "stop_training", loop.stop_training)
+
+    @contextlib.contextmanager
+    def _undone_if_it_fails(self, path: str | None = None) -> Iterator[None]:
+        """Change everything back if the block raises something.
+
+        Args:
+            path: The checkpoint, if what is raised can only come from what is in it;
+                that is a `ValueError` with the path then.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self._undo.close()
+            if path is None or path in str(error) or not _is_error(error):
+                raise
+            raise unusable(path, error) from error
+        if self._restoration is None and not self._run.saved_sources:
+            self._undo.pop_all()
+
+    def _compare(self, contents: Contents) -> None:
+        """Raise `ValueError` if a checkpoint has other variables than this run."""
+        descriptions = descriptions_in(contents)
+        values = [None] * len(descriptions)
+        restoration = Restoration(contents.path, descriptions, values)
+        if contents.raw("epoch") is None:
+            restoration.leave((), self._new_in_an_epoch())
+        restoration.compare(self._run.variables())
+
+    def _new_in_an_epoch(self) -> str | None:
+        """Return the owner of the variables that every epoch begins without."""
+        return "metrics" if self._loop.model.compiled else None
 
     def expect(self, source: Source, validation: Source | None) -> None:
         """Take in what data `fit` will train on and evaluate with.
@@ -130,9 +205,10 @@ class RunKeeper:
         if self.saved is None:
             return
         given = {0: source, "validation": validation}
-        for name, description, *_ in self.saved.state["sources"]:
-            if given.get(name) is not None:
-                _check_data(self.saved, given[name], description)
+        for name, description, state, _ in self.saved.state["sources"]:
+            now = given.get(name)
+            if now is not None:
+                _check_data(self.saved, now, description, state)
         # With all variables there, they can be compared before anything is changed.
         with host_random.untouched():
             self._prepare(source.peek())
@@ -149,12 +225,13 @@ class RunKeeper:
         restoration, self._restoration = self._restoration, None
         if restoration is None:
             return
-        # What is drawn for it was drawn in the saved run before.
-        with host_random.untouched():
-            self._prepare(chunk)
-        restoration.finish(
-            self._run.variables(), besides="metrics" if not chunk else None
-        )
+        with self._undone_if_it_fails():
+            # What is drawn for it was drawn in the saved run before.
+            with host_random.untouched():
+                self._prepare(chunk)
+            restoration.finish(
+                self._run.variables(), besides="metrics" if not chunk else None
+            )
 
     def _prepare(self, chunk: Chunk | None) -> None:
         """Have a Trainer make the variables that a step on such batches needs."""
@@ -176,16 +253,12 @@ class RunKeeper:
         if name not in self._run.saved_sources:
             return
         saved, description, state, iterators = self._run.saved_sources.pop(name)
-        try:
-            _check_data(saved, source, description)
-        except ValueError:
-            if self._restoration is not None:
-                self._restoration.undo()
-            raise
         restores = iterators and [
             functools.partial(saved.restore_iterator, number) for number in iterators
         ]
-        source.set_state(state, restores)
+        with self._undone_if_it_fails(saved.path):
+            _check_data(saved, source, description, state)
+            source.set_state(state, restores)
         if self._checkpoint is not None and not self._run.saved_sources:
             self._checkpoint.files.needed = None
 
@@ -227,13 +300,14 @@ class RunKeeper:
         """
         files = self._files()
         files.wait()
-        self.saved = files.read()
+        self.saved = files.read(self._compare)
         if self.saved is None:
             raise FloatingPointError(
                 f"There is no checkpoint in {files.directory!r} yet to go back to. "
                 "Save more often, `Checkpoint(..., save_freq=100)`, or lower the "
                 "learning rate."
             )
+        check_run(self.saved)
         index = int(self.saved.state["loop"]["epoch"])
         self.saved.state["sources"] = []
         loop = self._loop
@@ -325,11 +399,11 @@ class RunKeeper:
         self._restoration = Restoration(
             saved.path, saved.state["variables"], saved.variables
         )
+        self._undo.callback(self._restoration.undo)
         variables, reset = self._run.variables(), saved.state["reset"]
         if saved.state["epoch"] is None:
             # An epoch begins with new metrics.
-            owner = "metrics" if model.compiled else None
-            self._restoration.leave(reset, owner)
+            self._restoration.leave(reset, self._new_in_an_epoch())
         elif len(variables) == len(saved.state["variables"]):
             ids = {id(variables[number].variable) for number in reset}
             self._loop._reset_next_epoch(
@@ -380,13 +454,22 @@ def _check_metrics(epoch: "Epoch", variables: Sequence[Any]) -> None:
             )
 
 
-def _check_data(saved: Saved, source: Any, description: Any) -> None:
+def _check_data(saved: Saved, source: Source, description: Any, state: Any) -> None:
     if source.description() != description:
         raise ValueError(
             f"The checkpoint {saved.path!r} is that of another run: its data had "
             f"{_listed(description)}. Received: {_listed(source.description())}. Pass "
             "the same data, cut in the same way, or choose another folder."
         )
+    try:
+        check_keys(state, source.state(iterators=False)[0])
+    except ValueError as error:
+        raise unusable(saved.path, error) from None
+
+
+def _is_error(error: BaseException) -> bool:
+    """Whether it is none that ends the process, and no warning."""
+    return isinstance(error, Exception) and not isinstance(error, Warning)
 
 
 def _check_single_worker(model: keras.Model) -> None:

@@ -103,7 +103,7 @@ class Restoration:
     def __init__(
         self, path: str, descriptions: Sequence[Any], values: Sequence[Any]
     ) -> None:
-        self._path = path
+        self.path = path
         self._saved = list(zip(descriptions, values, strict=True))
         self._done: set[int] = set()
         self._before: list[tuple[Any, Any]] = []
@@ -114,11 +114,13 @@ class Restoration:
         self._done.update(numbers)
         self._left = owner
 
-    def begin(self, variables: Sequence[RunVariable]) -> None:
-        """Set those that exist already, before the first step has made the others.
+    def compare(
+        self, variables: Sequence[RunVariable]
+    ) -> list[tuple[RunVariable, int]]:
+        """Return the variables that exist, each with the number of the saved one.
 
         Raises:
-            ValueError: If they do not fit. Then nothing was set.
+            ValueError: If they do not fit.
         """
         pairs: list[tuple[RunVariable, int]] = []
         for owner in self._owners(variables):
@@ -129,7 +131,15 @@ class Restoration:
             elif owner == "optimizer":
                 # It has its learning rate from the beginning, somewhere among them.
                 pairs += self._matched(now, saved)
-        self._assign(pairs)
+        return pairs
+
+    def begin(self, variables: Sequence[RunVariable]) -> None:
+        """Set those that exist already, before the first step has made the others.
+
+        Raises:
+            ValueError: If they do not fit. Then nothing was set.
+        """
+        self._assign(self.compare(variables))
 
     def finish(
         self, variables: Sequence[RunVariable], besides: str | None = None
@@ -203,7 +213,7 @@ class Restoration:
         problem = _difference(now, [self._saved[number][0] for number in saved])
         if problem:
             raise ValueError(
-                f"The checkpoint {self._path!r} is that of another run: {problem}. "
+                f"The checkpoint {self.path!r} is that of another run: {problem}. "
                 "Make model, optimizer and metrics as they were when it was saved, or "
                 "choose another folder."
             )

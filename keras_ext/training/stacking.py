@@ -185,9 +185,17 @@ class ReadBefore:
     Args:
         pieces: What `held` has returned there.
         element_spec: The structure of a batch.
+
+    Raises:
+        ValueError: If they are no such batches.
     """
 
     def __init__(self, pieces: list["Piece"], element_spec: Any) -> None:
+        specs = tf.nest.flatten(element_spec)
+        if not all(_fits(piece, specs) for piece in pieces):
+            raise ValueError(
+                f"The batches that were read ahead are not such as {element_spec}."
+            )
         self._pieces = pieces
         self._spec = element_spec
         self._given = 0
@@ -218,6 +226,22 @@ class ReadBefore:
 
 Piece = dict[str, Any]
 """Batches one after the other: their `count`, their `leaves`, whether `odd`."""
+
+
+def _fits(piece: Piece, specs: list[Any]) -> bool:
+    """Whether a piece can have been read from a dataset."""
+    count, leaves = piece["count"], piece["leaves"]
+    if not leaves or len(leaves) != len(specs) or count < 1:
+        return False
+    if not all(getattr(leaf, "shape", ()) for leaf in leaves):
+        return False
+    return all(
+        leaf.dtype == spec.dtype.as_numpy_dtype
+        and len(leaf) == len(leaves[0])
+        and len(leaf) % count == 0
+        and spec.shape.is_compatible_with((len(leaf) // count, *leaf.shape[1:]))
+        for leaf, spec in zip(leaves, specs, strict=True)
+    )
 
 
 def _rest(piece: Piece, given: int) -> list[Piece]:
