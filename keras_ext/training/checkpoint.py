@@ -50,8 +50,11 @@ class Checkpoint(keras.callbacks.Callback):
         ValueError: If an argument is out of range.
         FileExistsError: When training begins, if the folder holds the checkpoints of
             an earlier run and `resume` was not asked for.
-        OSError: During training, if a checkpoint can't be written. Those before it
-            are left as they are.
+        BlockingIOError: When training begins, if another process, or another training
+            of this one, is being saved in the folder.
+        OSError: When training begins, if the folder can't be written to; during
+            training, if a checkpoint can't be written. Those before it are left as
+            they are.
 
     Example:
 
@@ -127,7 +130,12 @@ class Checkpoint(keras.callbacks.Callback):
         """Set nothing."""
 
     def drive(self) -> None:
-        """Leave it to a `Loop` to save; it knows more than a callback does."""
+        """Leave it to a `Loop` to save; it knows more than a callback does.
+
+        Raises:
+            OSError: If the folder can't be written to, or another run has it.
+        """
+        self.files.begin(lasting=True)
         self._driven = True
 
     def release(self) -> None:
@@ -162,6 +170,8 @@ class Checkpoint(keras.callbacks.Callback):
         if self._driven:
             return
         self._steps = self._epoch = self._epoch_start = 0
+        # `keras.Model.fit` tells nobody when an error ends it.
+        self.files.begin(lasting=False)
         saved = self.files.read()
         if saved is not None:
             self._restore(saved)

@@ -2,13 +2,14 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import pathlib
 import re
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -20,11 +21,13 @@ from keras_ext.training.checkpoint_reading import (
     Saved,
     variable_key,
 )
+from keras_ext.training.folder_lock import FolderLock
 from keras_ext.training.packing import pack
 
 _NAME = "ckpt"
 _WHOLE = re.compile(rf"{_NAME}-\d+\.index")
 _DATA = re.compile(rf"({_NAME}-\d+)\.data-\d+-of-\d+")
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 _ATTEMPTS = 5
 _PAUSE = 0.02
 _UNFINISHED = re.compile(rf"{_NAME}-\d+_temp")
@@ -79,6 +82,8 @@ class CheckpointFiles:
         self.directory = directory
         self._folder = pathlib.Path(directory)
         self._max_to_keep = max_to_keep
+        self._lock = FolderLock(directory)
+        self._process = os.getpid()
         # A checkpoint that is still to be read, and is not removed.
         self.needed: str | None = None
         # What a `tf.train.Checkpoint` writes beside so many variables.
@@ -165,6 +170,31 @@ class CheckpointFiles:
             time.sleep(_PAUSE)
         return paths
 
+    def begin(self, *, lasting: bool) -> None:
+        """Make the folder, keep other runs out, and try whether it can be written to.
+
+        Otherwise that would be found when the first checkpoint is due.
+
+        Args:
+            lasting: Whether `close` is called however the run ends.
+
+        Raises:
+            BlockingIOError: If another run is being saved there.
+            OSError: If it can't be written to.
+        """
+        with self._explained():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(lasting=lasting)
+            trial = self._folder / f"{_NAME}-0_temp"
+            try:
+                trial.mkdir(exist_ok=True)
+                (trial / "trial").write_bytes(b"trial")
+            except OSError:
+                self._lock.release()
+                raise
+            finally:
+                shutil.rmtree(trial, ignore_errors=True)
+
     def write(
         self, variables: Sequence[Any], state: Any, iterators: Sequence[Any] = ()
     ) -> None:
@@ -199,12 +229,21 @@ class CheckpointFiles:
         Raises:
             OSError: If it could not be.
         """
+        if self._process != os.getpid():
+            # This process was forked, and has neither the thread nor its work.
+            self._process, self._thread, self._writing = os.getpid(), None, None
         writing, self._writing = self._writing, None
         if writing is None:
             return
-        try:
+        with self._explained():
             writing.result()
-        except tf.errors.FailedPreconditionError:
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Have errors of the file system say what was expected."""
+        try:
+            yield
+        except (tf.errors.FailedPreconditionError, BlockingIOError):
             raise
         except (tf.errors.OpError, OSError) as error:
             last = [os.path.basename(path) for path in self.paths()[-1:]]
@@ -216,13 +255,14 @@ class CheckpointFiles:
             ) from error
 
     def close(self) -> None:
-        """Wait, and let the thread go."""
+        """Wait, and let the thread and the folder go."""
         try:
             self.wait()
         finally:
             if self._thread is not None:
                 self._thread.shutdown()
             self._thread = None
+            self._lock.release()
 
     def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -275,6 +315,10 @@ class CheckpointFiles:
             folder = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(folder)
+            except OSError as error:
+                # Some file systems can't, and need not: all has been written.
+                if error.errno not in _NO_SYNC:
+                    raise
             finally:
                 os.close(folder)
 

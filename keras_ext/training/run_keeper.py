@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -55,6 +55,7 @@ class RunKeeper:
         self._loop = loop
         self._run = RunState(loop, check_others(others))
         self._checkpoint = find_checkpoint(loop.callbacks.callbacks)
+        self._known = set(self._checkpoint.files.paths() if self._checkpoint else ())
         self.saved = read_checkpoint(resume, self._checkpoint, self._compare)
         self.interrupted = False
         # What to do if what was restored turns out to be that of another run.
@@ -72,13 +73,18 @@ class RunKeeper:
             self._signals = self._checkpoint.watch
 
     def begin(self) -> None:
-        """Take over from the Checkpoint, and begin to listen to signals."""
+        """Take over from the Checkpoint, and begin to listen to signals.
+
+        Raises:
+            OSError: If the folder can't be written to, or another run has it.
+        """
         model = self._loop.model
         if hasattr(model, "watch_updates"):
             # What a training that could not begin may have left behind.
             model.watch_updates(go_on=None)
         if self._checkpoint is not None:
             self._checkpoint.drive()
+            _check_nothing_new(self._checkpoint.files, self._known)
         self._signals.start()
 
     def close(self) -> None:
@@ -465,6 +471,16 @@ def _check_data(saved: Saved, source: Source, description: Any, state: Any) -> N
         check_keys(state, source.state(iterators=False)[0])
     except ValueError as error:
         raise unusable(saved.path, error) from None
+
+
+def _check_nothing_new(files: CheckpointFiles, known: Set[str]) -> None:
+    new = [path for path in files.paths() if path not in known]
+    if new:
+        raise FileExistsError(
+            f"Another run has saved {new[-1]!r} since this one has looked at the "
+            "folder. Run the program again to continue from there, or choose another "
+            "folder."
+        )
 
 
 def _is_error(error: BaseException) -> bool:
