@@ -1,5 +1,6 @@
 """What the layers' constructors share: reading options that Keras leaves open."""
 
+import re
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import keras
 from keras_ext import _checks
 from keras_ext._types import (
     Activation,
+    Config,
     DataFormat,
     Initializer,
     Normalization,
@@ -137,13 +139,40 @@ def image_shape_after(
     return tuple(output)
 
 
-def sublayer_options(layer: keras.Layer) -> dict[str, Any]:
+def sublayer_options(layer: keras.Layer, name: str = "") -> dict[str, Any]:
     """Return what a block hands down to the layers that it creates in `build`.
 
     Keras hands `trainable` down when it is set, to the layers that exist by then.
     A block that is made, or loaded, frozen has none yet.
+
+    Args:
+        layer: The block.
+        name: That of the part, if it can be quantized: see `dtype_config`.
     """
-    return {"dtype": layer.dtype_policy, "trainable": layer.trainable}
+    policy = layer.dtype_policy
+    if name and isinstance(policy, keras.dtype_policies.DTypePolicyMap):
+        policy = policy[f"{layer.path}/{name}"]
+    return {"dtype": policy, "trainable": layer.trainable}
+
+
+def dtype_config(layer: keras.Layer) -> Config:
+    """Return `dtype` for the config of a layer, with that of its quantized parts.
+
+    `quantize` changes the policies of the layers inside, which a loaded layer creates
+    again from its own.
+    """
+    policies = keras.dtype_policies
+    policy = layer.dtype_policy
+    for part in vars(layer).values():
+        if not isinstance(part, keras.layers.Layer) or part.quantization_mode is None:
+            continue
+        if not isinstance(policy, policies.DTypePolicyMap):
+            policy = policies.DTypePolicyMap(policy)
+        if policy[part.path] != part.dtype_policy:
+            # Wherever the layer will be, its parts are found by its name and theirs.
+            path = re.escape(f"{layer.name}/{part.name}")
+            policy[f"(.*/)?{path}"] = part.dtype_policy
+    return policies.serialize(policy)
 
 
 def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | None:

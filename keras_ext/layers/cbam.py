@@ -8,6 +8,7 @@ from keras_ext._highest import highest
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
     channel_axis,
+    dtype_config,
     fresh_initializer,
     image_channels,
     image_spec,
@@ -139,6 +140,7 @@ class CBAM(keras.layers.Layer):
         """Return the constructor arguments."""
         return {
             **super().get_config(),
+            "dtype": dtype_config(self),
             "ratio": self.ratio,
             "kernel_size": self.kernel_size,
             "data_format": self.data_format,
@@ -151,5 +153,5 @@ class CBAM(keras.layers.Layer):
             activation=activation,
             kernel_initializer=fresh_initializer(self.kernel_initializer),
             name=name,
-            **sublayer_options(self),
+            **sublayer_options(self, name),
         )

@@ -6,6 +6,7 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
+    dtype_config,
     fresh_initializer,
     image_channels,
     image_spec,
@@ -116,6 +117,7 @@ class SqueezeExcite(keras.layers.Layer):
         """Return the constructor arguments."""
         return {
             **super().get_config(),
+            "dtype": dtype_config(self),
             "ratio": self.ratio,
             "filters": self.filters,
             "activation": keras.activations.serialize(self.activation),
@@ -130,5 +132,5 @@ class SqueezeExcite(keras.layers.Layer):
             activation=activation,
             kernel_initializer=fresh_initializer(self.kernel_initializer),
             name=name,
-            **sublayer_options(self),
+            **sublayer_options(self, name),
         )
