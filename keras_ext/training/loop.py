@@ -315,6 +315,7 @@ class Loop:
         try:
             self._keeper.begin()
             self.callbacks.on_train_begin()
+            self._keeper.has_begun()
         except BaseException:
             self._keeper.close()
             raise

@@ -32,6 +32,7 @@ from keras_ext.training.saved_state import (
     unusable,
 )
 from keras_ext.training.source import Source
+from keras_ext.training.unsaved_state import UnsavedState
 
 if TYPE_CHECKING:
     from keras_ext.training.epoch import Epoch
@@ -66,6 +67,7 @@ class RunKeeper:
         self._saved_position: Any = None
         self._checked_operations = False
         self._signals = SignalWatch(())
+        self._unsaved = UnsavedState(())
         if self.saved is not None:
             check_logs_are_kept(loop.callbacks.callbacks)
         if self._checkpoint is not None:
@@ -86,6 +88,11 @@ class RunKeeper:
             self._checkpoint.drive()
             _check_nothing_new(self._checkpoint.files, self._known)
         self._signals.start()
+
+    def has_begun(self) -> None:
+        """Look at what callbacks remember when training begins."""
+        if self._checkpoint is not None:
+            self._unsaved = UnsavedState(self._loop.callbacks.callbacks)
 
     def close(self) -> None:
         """Stop listening, and wait until all is written.
@@ -372,6 +379,7 @@ class RunKeeper:
         variables, state, iterators = self._run.collect(index, epoch)
         if epoch is not None:
             _check_metrics(epoch, variables)
+        self._unsaved.warn(variables)
         self._write(variables, state, iterators)
         self._saved_position = index, epoch and epoch.step
 
