@@ -76,6 +76,17 @@ def check_ending(
         )
 
 
+def check_weights(weights: Any) -> None:
+    """Raise `ValueError` if a model is asked for weights that it does not bring."""
+    if weights is not None:
+        raise ValueError(
+            "The models of keras_ext bring no trained weights. Expected: weights=None, "
+            "or leave it out; then carry those of `keras.applications` over with "
+            "`keras_ext.models.load_applications_weights`, or `load_weights` from a "
+            f"file. Received: weights={weights!r}"
+        )
+
+
 def pooled(x: Tensor, pooling: Pooling) -> Tensor:
     """Return the end of a model without a classifier."""
     if pooling == "avg":

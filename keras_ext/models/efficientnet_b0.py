@@ -8,6 +8,7 @@ from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
+    check_weights,
     image_input,
 )
 
@@ -33,6 +34,7 @@ def EfficientNetB0(
     dropout_rate: float = 0.2,
     drop_connect_rate: float = 0.2,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "efficientnet_b0",
 ) -> keras.Model:
     """Return an EfficientNet-B0: 16 inverted residuals between two convolutions.
@@ -61,6 +63,9 @@ def EfficientNetB0(
             blocks' rates grow to from 0. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"efficientnet_b0"`.
 
     Input shape:
@@ -81,6 +86,7 @@ def EfficientNetB0(
     >>> EfficientNetB0((64, 64, 3), classes=10).output_shape
     (None, 10)
     """
+    check_weights(weights)
     check_ending(
         include_top=include_top,
         pooling=pooling,

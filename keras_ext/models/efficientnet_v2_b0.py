@@ -9,6 +9,7 @@ from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
+    check_weights,
     image_input,
 )
 
@@ -37,6 +38,7 @@ def EfficientNetV2B0(
     dropout_rate: float = 0.2,
     drop_connect_rate: float = 0.2,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "efficientnet_v2_b0",
 ) -> keras.Model:
     """Return an EfficientNetV2-B0: 5 fused and 16 inverted residuals.
@@ -65,6 +67,9 @@ def EfficientNetV2B0(
             blocks' rates grow to from 0. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"efficientnet_v2_b0"`.
 
     Input shape:
@@ -85,6 +90,7 @@ def EfficientNetV2B0(
     >>> EfficientNetV2B0((64, 64, 3), classes=10).output_shape
     (None, 10)
     """
+    check_weights(weights)
     check_ending(
         include_top=include_top,
         pooling=pooling,

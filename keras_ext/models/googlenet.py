@@ -9,6 +9,7 @@ from keras_ext.layers import ConvNormAct, InceptionModule
 from keras_ext.models._parts import (
     Pooling,
     check_ending,
+    check_weights,
     classified,
     image_input,
     pooled,
@@ -40,6 +41,7 @@ def GoogLeNet(
     classes: int = 1000,
     dropout_rate: float = 0.4,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "googlenet",
 ) -> keras.Model:
     """Return a GoogLeNet: three convolutions and nine Inception modules.
@@ -69,6 +71,7 @@ def GoogLeNet(
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.4.
         classifier_activation: Activation of the classifiers, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Default: `None`.
         name: Of the model. Default: `"googlenet"`.
 
     Input shape:
@@ -93,6 +96,7 @@ def GoogLeNet(
     >>> sorted(model.output)
     ['auxiliary_4a', 'auxiliary_4d', 'predictions']
     """
+    check_weights(weights)
     check_ending(
         include_top=include_top,
         pooling=pooling,

@@ -8,6 +8,7 @@ from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
+    check_weights,
     classified,
     image_input,
     pooled,
@@ -21,6 +22,7 @@ def InceptionV3(
     pooling: Pooling = None,
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "inception_v3",
 ) -> keras.Model:
     """Return an InceptionV3: five convolutions and eleven modules.
@@ -44,6 +46,9 @@ def InceptionV3(
         classes: Positive integer. Number of classes. Default: 1000.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"inception_v3"`.
 
     Input shape:
@@ -64,6 +69,7 @@ def InceptionV3(
     >>> InceptionV3((75, 75, 3), classes=10).output_shape
     (None, 10)
     """
+    check_weights(weights)
     check_ending(include_top=include_top, pooling=pooling, classes=classes)
     inputs = image_input(input_shape, size=299, include_top=include_top, smallest=75)
     shared = {

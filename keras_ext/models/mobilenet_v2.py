@@ -9,6 +9,7 @@ from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
+    check_weights,
     classified,
     image_input,
     pooled,
@@ -35,6 +36,7 @@ def MobileNetV2(
     pooling: Pooling = None,
     classes: int = 1000,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "mobilenet_v2",
 ) -> keras.Model:
     """Return a MobileNetV2: a convolution, 17 inverted residuals, a convolution.
@@ -61,6 +63,9 @@ def MobileNetV2(
         classes: Positive integer. Number of classes. Default: 1000.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"mobilenet_v2"`.
 
     Input shape:
@@ -85,6 +90,7 @@ def MobileNetV2(
     >>> MobileNetV2(alpha=0.35, include_top=False, pooling="avg").output_shape
     (None, 1280)
     """
+    check_weights(weights)
     _checks.number("alpha", alpha, low=0, open_low=True)
     check_ending(include_top=include_top, pooling=pooling, classes=classes)
     inputs = image_input(input_shape, size=224, include_top=include_top, smallest=32)

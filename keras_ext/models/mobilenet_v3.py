@@ -12,6 +12,7 @@ from keras_ext.models._parts import (
     Pooling,
     channel_axis,
     check_ending,
+    check_weights,
     image_input,
     pooled,
     rounded,
@@ -64,6 +65,7 @@ def MobileNetV3Large(
     classes: int = 1000,
     dropout_rate: float = 0.2,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "mobilenet_v3_large",
 ) -> keras.Model:
     """Return a large MobileNetV3: 15 inverted residuals between two convolutions.
@@ -94,6 +96,9 @@ def MobileNetV3Large(
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"mobilenet_v3_large"`.
 
     Input shape:
@@ -115,6 +120,7 @@ def MobileNetV3Large(
     >>> MobileNetV3Large((64, 64, 3), alpha=0.25, classes=10).output_shape
     (None, 10)
     """
+    check_weights(weights)
     return _mobilenet_v3(
         _TABLE_1,
         1280,
@@ -140,6 +146,7 @@ def MobileNetV3Small(
     classes: int = 1000,
     dropout_rate: float = 0.2,
     classifier_activation: Activation = "softmax",
+    weights: None = None,
     name: str = "mobilenet_v3_small",
 ) -> keras.Model:
     """Return a small MobileNetV3: 11 inverted residuals between two convolutions.
@@ -162,6 +169,9 @@ def MobileNetV3Small(
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
+        weights: `None`, which is all there is: random numbers. Those that
+            `keras.applications` has trained, `load_applications_weights` carries over.
+            Default: `None`.
         name: Of the model. Default: `"mobilenet_v3_small"`.
 
     Input shape:
@@ -183,6 +193,7 @@ def MobileNetV3Small(
     >>> MobileNetV3Small((64, 64, 3), alpha=0.25, classes=10).output_shape
     (None, 10)
     """
+    check_weights(weights)
     return _mobilenet_v3(
         _TABLE_2,
         1024,

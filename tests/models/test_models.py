@@ -133,7 +133,7 @@ FEATURES = [
 
 @pytest.mark.parametrize(("name", "options", "size", "shape"), FEATURES)
 def test_features_of_images_of_any_size(name, options, size, shape):
-    model = BUILDERS[name](include_top=False, **options)
+    model = BUILDERS[name](include_top=False, weights=None, **options)
     assert model.input_shape == (None, None, None, 3)
     assert model.output_shape == (None, None, None, shape[-1])
     assert tuple(model(pixels((1, *size, 3))).shape) == (1, *shape)
@@ -149,6 +149,10 @@ def test_features_of_images_of_any_size(name, options, size, shape):
         ({"input_shape": (96, 96, None)}, r"`channels of input_shape` must be a pos"),
         ({"classes": 0}, r"`classes` must be a positive integer.*classes=0"),
         ({"pooling": "mean"}, r"`pooling` must be one of None, 'avg', 'max'.*'mean'"),
+        (
+            {"weights": "imagenet"},
+            r"weights=None.*load_applications_weights.*'imagenet'",
+        ),
         ({"pooling": "avg"}, r"`pooling` is for a model without a classifier"),
     ],
 )
