@@ -15,7 +15,10 @@ def to_tensor(array: Any) -> Any:
     """
     if array is None:
         return None
-    if is_sparse_matrix(array):
+    if isinstance(array, (keras.Variable, tf.Variable)):
+        # Tensors to `tf.is_tensor`, but not to a trace.
+        array = tf.convert_to_tensor(array)
+    elif is_sparse_matrix(array):
         array = _sparse_tensor(array)
     elif not tf.is_tensor(array):
         if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
