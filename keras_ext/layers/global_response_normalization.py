@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._norms import scale
 from keras_ext._types import Config, DataFormat, Shape, Tensor
 from keras_ext.layers._options import (
     image_channels,
@@ -11,9 +12,6 @@ from keras_ext.layers._options import (
     resolve_data_format,
     spatial_axes,
 )
-
-# Keeps the gradient of the square root finite for a channel that is 0 all over.
-_SMALLEST_SQUARE = 1e-30
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -95,8 +93,12 @@ class GlobalResponseNormalization(keras.layers.Layer):
         """Return `inputs` with the channels of large norm made stronger."""
         spatial = spatial_axes(self.data_format)
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
-        squares = ops.sum(ops.square(ops.cast(inputs, dtype)), axis=spatial)
-        norms = ops.sqrt(ops.maximum(squares, _SMALLEST_SQUARE))
+        images = ops.cast(inputs, dtype)
+        size = scale(images, spatial)
+        squares = ops.sum(ops.square(images / size), axis=spatial)
+        nothing = squares < 1.0  # a channel that is 0, where the root has no slope
+        roots = ops.sqrt(ops.where(nothing, 1.0, squares))
+        norms = ops.where(nothing, 0.0, ops.squeeze(size, spatial) * roots)
         mean = ops.mean(norms, axis=-1, keepdims=True)
         gain = 1 + ops.cast(self.gamma, dtype) * (norms / (mean + self.epsilon))
         gain = ops.expand_dims(ops.cast(gain, self.compute_dtype), axis=spatial)

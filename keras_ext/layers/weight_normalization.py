@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._norms import scale, unit
 from keras_ext._types import Config, Shape, Tensor
 
 _WRAPPED = (
@@ -12,9 +13,6 @@ _WRAPPED = (
     keras.layers.Conv2D,
     keras.layers.Conv3D,
 )
-
-# A filter that is 0 all over stays so; below this, the gradient of rsqrt overflows.
-_SMALLEST_SQUARE = 1e-20
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -293,17 +291,21 @@ def _at_least_float32(tensor: Tensor) -> Tensor:
     return ops.cast(tensor, keras.backend.result_type(tensor.dtype, "float32"))
 
 
-def _square_sums(kernel: Tensor) -> Tensor:
-    axes = tuple(range(len(kernel.shape) - 1))
-    return ops.sum(ops.square(_at_least_float32(kernel)), axis=axes)
+def _axes(kernel: Tensor) -> tuple[int, ...]:
+    return tuple(range(len(kernel.shape) - 1))
 
 
 def _norms(kernel: Tensor) -> Tensor:
     """Return the norm of what belongs to each output."""
-    return ops.sqrt(_square_sums(kernel))
+    kernel, axes = _at_least_float32(kernel), _axes(kernel)
+    size = scale(kernel, axes)
+    norms = size * ops.sqrt(ops.sum(ops.square(kernel / size), axes, keepdims=True))
+    return ops.reshape(norms, (-1,))
 
 
 def _scaled(kernel: Tensor, gain: Tensor | float) -> Tensor:
-    """Return `kernel` with the norm `gain` of what belongs to each output."""
-    squares = ops.maximum(_square_sums(kernel), _SMALLEST_SQUARE)
-    return _at_least_float32(kernel) * (gain * ops.rsqrt(squares))
+    """Return `kernel` with the norm `gain` of what belongs to each output.
+
+    A filter that is 0 all over stays so.
+    """
+    return gain * unit(_at_least_float32(kernel), _axes(kernel))

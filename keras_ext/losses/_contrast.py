@@ -2,8 +2,9 @@
 
 from keras import ops
 
+from keras_ext._norms import unit
 from keras_ext._types import Tensor
-from keras_ext.losses import _distances, _row_sums
+from keras_ext.losses import _row_sums
 from keras_ext.losses._batchwise import Samples
 
 
@@ -20,9 +21,9 @@ def of_views(x: Tensor, samples: Samples, temperature: float) -> tuple[Tensor, T
         there and have a positive.
     """
     views = ops.shape(x)[1]
-    unit = _distances.unit(samples.without_absent(x))
-    unit = ops.reshape(unit, (-1, x.shape[2]))
-    similarity = ops.matmul(unit, ops.transpose(unit)) / temperature
+    x = unit(samples.without_absent(x), -1)
+    x = ops.reshape(x, (-1, x.shape[2]))
+    similarity = ops.matmul(x, ops.transpose(x)) / temperature
     _, positive, negative = samples.pairs(views)
     values = _row_sums.crossentropy(similarity, positive | negative, positive)
     valid = ops.any(positive, axis=1)

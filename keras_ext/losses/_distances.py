@@ -5,24 +5,12 @@ from typing import Literal, TypeAlias
 import keras
 from keras import ops
 
-from keras_ext._scale import scale
+from keras_ext._norms import scale, unit
 from keras_ext._types import Tensor
 
 Distance: TypeAlias = Literal["euclidean", "squared_euclidean", "cosine"]
 DISTANCES = ("euclidean", "squared_euclidean", "cosine")
 _EPSILON = {"float32": 2.0**-23, "float64": 2.0**-52}
-
-
-def unit(x: Tensor) -> Tensor:
-    """Return `x` divided by its norm along the last axis; 0 stays 0, of slope 0.
-
-    So does what is less than 1e-36 in float32, since its slopes overflow.
-    """
-    size = scale(x, -1)
-    x = x / size
-    square = ops.sum(ops.square(x), axis=-1, keepdims=True)
-    nothing = square < 1.0  # no entry reaches the scale, which is the least there is
-    return ops.where(nothing, 0.0, x * ops.rsqrt(ops.where(nothing, 1.0, square)))
 
 
 def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Tensor:
@@ -40,7 +28,7 @@ def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Ten
             first row.
     """
     if distance == "cosine":
-        x = unit(x)
+        x = unit(x, -1)
         return 1.0 - ops.matmul(x, ops.transpose(x))
     x -= ops.stop_gradient(x[:1, ...] if origin is None else origin)
     size = scale(x, (0, 1)) if distance == "euclidean" else 1.0
@@ -57,7 +45,7 @@ def pairwise(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Ten
 def paired(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
     """Return the distance of each row of `x` from the same row of `y`."""
     if distance == "cosine":
-        return 1.0 - ops.sum(unit(x) * unit(y), axis=-1)
+        return 1.0 - ops.sum(unit(x, -1) * unit(y, -1), axis=-1)
     x = x - y
     if distance == "squared_euclidean":
         return ops.sum(ops.square(x), axis=-1)

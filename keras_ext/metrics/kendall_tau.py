@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._norms import scale
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer
@@ -141,6 +142,7 @@ def kendall_tau(
     Returns:
         A scalar.
     """
+    weights = weights / scale(weights, 0)  # whose products may overflow, or vanish
     x, y, weights = (_padded_to_power_of_two(values) for values in (x, y, weights))
     by_y = _ranks.stable_argsort(y)
     # By x, and by y where x is equal.

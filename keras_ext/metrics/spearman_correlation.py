@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._norms import scale
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer
@@ -123,6 +124,7 @@ def spearman_correlation(pairs: Tensor, weights: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
+    weights = weights / scale(weights, 0)  # whose products may overflow, or vanish
     ranks = _centred_ranks(pairs, weights)
     lengths = ops.sqrt(ops.sum(weights * ops.square(ranks), axis=-1, keepdims=True))
     first, second = ops.unstack(ops.divide_no_nan(ranks, lengths), 2)

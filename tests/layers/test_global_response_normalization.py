@@ -27,6 +27,19 @@ def test_starts_as_the_identity():
     assert [v.name for v in layer.trainable_weights] == ["gamma", "beta"]
 
 
+@pytest.mark.parametrize("size", [1e-20, 1e20, 1e30])
+def test_squares_neither_overflow_nor_vanish_in_float32(size):
+    layer = GlobalResponseNormalization(epsilon=1e-6 * size)
+    x = images(3, 5, 4, 6)
+    x[:, :, :, 2] = 0
+    layer.build(x.shape)
+    gamma, beta = np.linspace(-1, 1, 6), np.zeros(6)
+    layer.set_weights([gamma, beta])
+    expected = global_response_normalization(x, gamma, beta, 1e-6)
+    found = layer((size * x).astype("float32"))
+    np.testing.assert_allclose(found, size * expected, rtol=1e-4, atol=1e-5 * size)
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16"])
 def test_squares_do_not_overflow_in_float16(policy):
     layer = GlobalResponseNormalization(dtype=policy)

@@ -281,6 +281,22 @@ def test_an_output_that_does_not_vary_keeps_its_g_and_bias():
         np.testing.assert_array_equal(_value(offset) == 0, [False, True, False])
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-20, 1e20, 1e30])
+def test_the_size_of_the_kernel_does_not_matter(size):
+    layer = WeightNormalization(keras.layers.Dense(3), data_init=False)
+    layer.build((None, 5))
+    kernel = np.random.default_rng(0).normal(size=(5, 3))
+    layer.layer.kernel.assign(size * kernel)
+    layer.g.assign([1.0, 2.0, 3.0])
+    expected = [1, 2, 3] * kernel / np.linalg.norm(kernel, axis=0)
+    np.testing.assert_allclose(layer(np.eye(5)), expected, rtol=1e-5, atol=1e-6)
+    wrapped = keras.layers.Dense(3, kernel_initializer=lambda *_, **__: size * kernel)
+    layer = WeightNormalization(wrapped, data_init=False)
+    layer.build((None, 5))
+    expected = size * np.linalg.norm(kernel, axis=0)
+    np.testing.assert_allclose(_value(layer.g), expected, rtol=1e-5)
+
+
 def test_inputs_of_zeros_start_nothing_and_have_a_finite_gradient():
     weights = weights_after_a_step(_dense(), np.zeros((4, 5), "float32"))
     assert all(np.isfinite(value).all() for value in weights.values())

@@ -78,38 +78,22 @@ def test_what_rounding_leaves_of_equal_rows_is_0():
     np.testing.assert_array_equal(np.diagonal(found[:30, 30:]), 0)
 
 
-def test_unit_rows():
-    rows = np.array([[3.0, 4.0], [0.0, 0.0], [1e-15, 0.0]], "float32")
-    np.testing.assert_allclose(
-        distances.unit(ops.convert_to_tensor(rows)),
-        [[0.6, 0.8], [0, 0], [1, 0]],
-        rtol=1e-6,
-    )
-
-
 SIZES = [1e-30, 1e-20, 1e20, 1e30]
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("jit_compile", JIT)
-class TestLargeAndSmall:
-    def test_unit_rows(self, size, jit_compile):
-        function = compiled(distances.unit, jit_compile)
-        rows = np.float64(x) / np.linalg.norm(np.float64(x), axis=-1, keepdims=True)
-        found = function(ops.convert_to_tensor((size * x).astype("float32")))
-        np.testing.assert_allclose(found, rows, rtol=1e-5, atol=1e-6)
-
-    def test_distances(self, size, jit_compile):
-        rows = (size * x).astype("float32")
-        expected = cdist(np.float64(rows), np.float64(rows))
-        function = compiled(lambda z: distances.pairwise(z, "euclidean"), jit_compile)
-        found = function(ops.convert_to_tensor(rows))
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
-        function = compiled(
-            lambda z: distances.paired(z, ops.flip(z, axis=0), "euclidean"), jit_compile
-        )
-        found = function(ops.convert_to_tensor(rows))
-        np.testing.assert_allclose(found, np.diag(expected[:, ::-1]), rtol=1e-5)
+def test_euclidean_distances_may_be_large_or_small(size, jit_compile):
+    rows = (size * x).astype("float32")
+    expected = cdist(np.float64(rows), np.float64(rows))
+    function = compiled(lambda z: distances.pairwise(z, "euclidean"), jit_compile)
+    found = function(ops.convert_to_tensor(rows))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    function = compiled(
+        lambda z: distances.paired(z, ops.flip(z, axis=0), "euclidean"), jit_compile
+    )
+    found = function(ops.convert_to_tensor(rows))
+    np.testing.assert_allclose(found, np.diag(expected[:, ::-1]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -126,13 +110,6 @@ def test_slopes_of_large_and_small_rows_are_those_of_rows_of_size_1(size, distan
         if distance == "cosine":
             slope = slope * power
         np.testing.assert_allclose(slope, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_of_next_to_nothing_the_unit_row_is_0():
-    rows = np.float32([[1e-38, -1e-37], [0, 0]])
-    np.testing.assert_array_equal(distances.unit(ops.convert_to_tensor(rows)), 0)
-    (slope,) = gradients(distances.unit, rows)
-    np.testing.assert_array_equal(slope, 0)
 
 
 @pytest.mark.parametrize("value", [0.0, 1e-30, 1.0, 1e30])

@@ -122,6 +122,15 @@ def test_undefined_is_0(variant):
     assert tau([0.0, -0.0], [1.0, 2.0], variant) == 0
 
 
+@pytest.mark.parametrize("variant", ["b", "c"])
+@pytest.mark.parametrize("size", [1e-20, 1e-10, 1e10, 1e20, 1e30])
+def test_the_size_of_the_weights_does_not_matter(variant, size):
+    y_pred = PREDICTIONS["tied"]
+    expected = tau(y_true, y_pred, variant, weights)
+    got = tau(y_true, y_pred, variant, size * np.float64(weights))
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
 def test_infinite_values_have_an_order_and_nan_has_none():
     assert tau([-np.inf, 0, np.inf], [1, 2, 3]) == pytest.approx(1)
     assert np.isnan(tau([np.nan, 0, 1], [1, 2, 3]))

@@ -96,6 +96,13 @@ def test_undefined_is_0():
     assert rho([0.0, -0.0], [1.0, 2.0]) == 0
 
 
+@pytest.mark.parametrize("size", [1e-20, 1e-10, 1e10, 1e20, 1e30])
+def test_the_size_of_the_weights_does_not_matter(size):
+    y_pred = PREDICTIONS["tied"]
+    got = rho(y_true, y_pred, size * np.float64(weights))
+    assert got == pytest.approx(rho(y_true, y_pred, weights), rel=1e-5)
+
+
 def test_infinite_values_have_ranks_and_nan_has_none():
     assert rho([-np.inf, 0, np.inf], [1, 2, 3]) == pytest.approx(1)
     assert np.isnan(rho([np.nan, 0, 1], [1, 2, 3]))

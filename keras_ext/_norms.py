@@ -1,4 +1,4 @@
-"""Scales that keep squares from overflowing, and from vanishing."""
+"""Norms whose squares neither overflow nor vanish."""
 
 from typing import Any
 
@@ -32,3 +32,14 @@ def scale(x: Tensor, axis: Any) -> Tensor:
     exponent = ops.convert_to_tensor(exponent, bits)
     power = ops.view(ops.bitwise_and(ops.view(largest, bits), exponent), dtype)
     return ops.maximum(power, least)
+
+
+def unit(x: Tensor, axis: Any) -> Tensor:
+    """Return `x` divided by its norm along `axis`; 0 stays 0, of slope 0.
+
+    So does what is less than 1e-36 in float32, since its slopes overflow.
+    """
+    x = x / scale(x, axis)
+    square = ops.sum(ops.square(x), axis=axis, keepdims=True)
+    nothing = square < 1.0  # no entry reaches the scale, which is the least there is
+    return ops.where(nothing, 0.0, x * ops.rsqrt(ops.where(nothing, 1.0, square)))
