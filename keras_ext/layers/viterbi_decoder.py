@@ -50,6 +50,10 @@ class ViterbiDecoder(keras.layers.Layer):
     Masked steps are recognised by their potentials. They get the tag of the step
     before, and 0 at the beginning. Half precision is computed in float32. There is no
     gradient.
+
+    A TensorFlow SavedModel holds the decoder; ONNX, LiteRT and OpenVINO have no
+    operations for it. Export the model up to `CRF` there, and decode what it returns
+    outside, with `keras_ext.layers.viterbi_decode`.
     """
 
     def __init__(self, **kwargs: object) -> None:

@@ -219,7 +219,9 @@ class Trainer(WatchedModel):
     def step(self, data: Any) -> StepLogs:
         """Run the compiled `train_step` on one batch, in a loop written by hand.
 
-        Eager with `compile(run_eagerly=True)`. A change of `trainable` takes effect
+        Eager with `compile(run_eagerly=True)`. What it returns runs on from call to
+        call: `Loop` resets the metrics when an epoch begins, and in a loop without it
+        `reset_metrics` does. A change of `trainable` takes effect
         after the next `compile`, as everywhere in Keras.
 
         Args:

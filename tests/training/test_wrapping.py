@@ -109,6 +109,78 @@ class TestSaved:
         trainer.load_weights(tmp_path / "w.weights.h5")
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class Pair(Trainer):
+    """Two networks, no `call`: as a GAN."""
+
+    def __init__(self, first, second, **kwargs):
+        super().__init__(**kwargs)
+        self.first = first
+        self.second = second
+        self.second_optimizer = keras.optimizers.Adam(0.01)
+
+    def get_config(self):
+        parts = {"first": self.first, "second": self.second}
+        return super().get_config() | {
+            name: keras.saving.serialize_keras_object(part)
+            for name, part in parts.items()
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        parts = ("first", "second")
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if name in parts
+                else value
+                for name, value in config.items()
+            }
+        )
+
+    def train_step(self, data):
+        x, y = data
+        losses = []
+        for part, optimizer in (
+            (self.first, self.optimizer),
+            (self.second, self.second_optimizer),
+        ):
+            with tf.GradientTape() as tape:
+                losses.append(tf.reduce_mean(tf.square(part(x) - y)))
+            variables = part.trainable_variables
+            optimizer.apply(tape.gradient(losses[-1], variables), variables)
+        return {"loss": losses[0], "second": losses[1]}
+
+
+class TestSeveralNetworks:
+    def test_saved_by_checkpoints_and_loaded(self, tmp_path):
+        trainer = Pair(sequential(), sequential())
+        trainer.compile(keras.optimizers.Adam(0.01))
+        assert trainer.built
+        save = keras.callbacks.ModelCheckpoint
+        callbacks = [
+            save(tmp_path / "pair.keras"),
+            save(tmp_path / "pair.weights.h5", save_weights_only=True),
+        ]
+        trainer.fit(X, Y, callbacks=callbacks, verbose=0)
+        expected = trainer.get_weights()
+        # Keras: only the step knows which variables an optimizer serves.
+        with pytest.warns(UserWarning, match="Skipping variable loading for optim"):
+            loaded = keras.saving.load_model(tmp_path / "pair.keras")
+        read = Pair(sequential(), sequential())
+        with pytest.warns(UserWarning, match="Skipping variable loading for optim"):
+            read.load_weights(tmp_path / "pair.weights.h5")
+        for other in (loaded, read):
+            np.testing.assert_equal(other.get_weights(), expected)
+        loaded.fit(X, Y, verbose=0)
+
+    def test_not_built_while_a_part_is_not(self, tmp_path):
+        trainer = Pair(sequential(), keras.Sequential([keras.layers.Dense(1)]))
+        assert not trainer.built
+        with pytest.raises(ValueError, match="not yet been built"):
+            trainer.save_weights(tmp_path / "pair.weights.h5")
+
+
 class TestComputeLoss:
     def test_without_the_argument_training(self):
         """Keras allows it, since it had none itself once."""
