@@ -9,8 +9,7 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
     """Compile `trainer` as `model` is compiled, with the same optimizer.
 
     Who holds on to `model`, a callback that prints its learning rate for instance,
-    then sees the one that trains. Only a model with a `compile` of its own, which Keras
-    does not compile when it loads one, is left its optimizer and lends a copy.
+    then sees the one that trains.
 
     Raises:
         ValueError: If the compilation of `model` can't be made a second time, or its
@@ -20,15 +19,13 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
         # About a loss that is a lambda; the loss itself is taken, not its config.
         warnings.simplefilter("ignore", UserWarning)
         config = dict(model.get_compile_config())
-    config.pop("loss", None)
+    for name in ("loss", "optimizer"):
+        config.pop(name, None)
     # Keras keeps what it made of "auto", which on a CPU is False.
     config["jit_compile"] = config.get("jit_compile") or "auto"
-    shared = type(model).compile is keras.Model.compile
     try:
         arguments = keras.saving.deserialize_keras_object(config)
-        if shared:
-            arguments["optimizer"] = model.optimizer
-        trainer.compile(loss=model.loss, **arguments)
+        trainer.compile(model.optimizer, loss=model.loss, **arguments)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"The model {model.name!r} is compiled in a way that can't be repeated for "
@@ -37,15 +34,7 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
             f"compiled and compile the Trainer. Keras says: {error}"
         ) from error
     if model.optimizer is not None and model.optimizer.built:
-        own = trainer.optimizer
-        if shared:
-            own = type(own).from_config(own.get_config())
-        _build_alike(own, model)
-        if not shared:
-            for variable, value in zip(
-                own.variables, model.optimizer.variables, strict=True
-            ):
-                variable.assign(value)
+        _check_variables(model.optimizer, model)
 
 
 def warn_of_another_optimizer(trainer: keras.Model, model: keras.Model) -> None:
@@ -60,10 +49,11 @@ def warn_of_another_optimizer(trainer: keras.Model, model: keras.Model) -> None:
         )
 
 
-def _build_alike(own: keras.optimizers.Optimizer, model: keras.Model) -> None:
-    """Build `own` for the model; raise unless the model's optimizer was built so."""
-    own.build(model.trainable_variables)
-    if [v.shape for v in own.variables] != [v.shape for v in model.optimizer.variables]:
+def _check_variables(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
+    """Raise unless an optimizer was built for what is trainable now."""
+    fitting = type(optimizer).from_config(optimizer.get_config())
+    fitting.build(model.trainable_variables)
+    if [v.shape for v in fitting.variables] != [v.shape for v in optimizer.variables]:
         raise ValueError(
             f"The optimizer of {model.name!r} was built for other variables than are "
             "trainable now, so it can't update these. Expected the `trainable` "

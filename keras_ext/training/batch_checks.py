@@ -73,6 +73,10 @@ def unbatched_explained(
     try:
         yield
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        # One of a class of its own, somebody may be waiting for.
+        plain = type(error) in (ValueError, TypeError)
+        if not plain and not isinstance(error, tf.errors.InvalidArgumentError):
+            raise
         if not _looks_unbatched(batch, inputs):
             raise
         shapes = ", ".join(

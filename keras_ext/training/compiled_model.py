@@ -1,7 +1,6 @@
 """What compiling a Trainer means: the arguments, and the steps made with them."""
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -26,11 +25,8 @@ class CompiledModel(WrappedModel):
     """
 
     _jit_choice: bool | Literal["auto"] = "auto"
-    train_function: Any
-    # Whether the metrics have counted batches of a training since they were reset.
-    _metrics_are_of_training = False
-    # What was current when Keras's own function for a step was made.
-    _trains_as: CompiledSteps | None = None
+    # What the metrics have counted batches of since they were reset.
+    _metrics_are_of: Literal["training", "pass", None] = None
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         super().__init__(model, *more, **kwargs)
@@ -73,39 +69,83 @@ class CompiledModel(WrappedModel):
     def reset_metrics(self) -> None:
         """Start the running values of all metrics again."""
         super().reset_metrics()
-        self._metrics_are_of_training = False
+        self._metrics_are_of = None
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """Return what Keras's own `fit` and `train_on_batch` call for a step."""
-        compiled = self._current_steps()
-        if self.train_function is None or force or self._trains_as is not compiled:
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what Keras's own `fit` and `train_on_batch` call for a step."""
+
+        def train(*arguments: Any) -> Any:
+            self._begin_step()
+            return self._function_of_keras("train")(*arguments)
+
+        self._make_function_of_keras("train", train, force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what Keras's own `evaluate` and `test_on_batch` call for a step."""
+
+        def test(*arguments: Any) -> Any:
+            return self._function_of_keras("test")(*arguments)
+
+        self._make_function_of_keras("test", test, force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Make what Keras's own `predict` and `predict_on_batch` call for a step."""
+
+        def predict(*arguments: Any) -> Any:
+            return self._function_of_keras("predict")(*arguments)
+
+        return self._make_function_of_keras("predict", predict, force)
+
+    def _make_function_of_keras(self, name: str, function: Any, force: bool) -> Any:
+        """Have Keras call `function`; what it calls in turn is made when it is called.
+
+        Only then it is known what the model consists of, and what looks at updates.
+        """
+        attribute = f"{name}_function"
+        if force:
+            of_keras = self._compiled.of_keras
+            for key in [key for key in of_keras if key[0] == name]:
+                del of_keras[key]
+        if force or getattr(self, attribute) is None:
+            setattr(self, attribute, function)
+        return getattr(self, attribute)
+
+    def _function_of_keras(self, name: str) -> Any:
+        """Return what Keras makes for a step of the model as it is now."""
+        compiled, attribute = self._current_steps(), f"{name}_function"
+        key = name, self.update_watch
+        if key not in compiled.of_keras:
+            called = getattr(self, attribute)
+            getattr(super(), f"make_{attribute}")(force=True)
+            compiled.of_keras[key] = getattr(self, attribute)
+            setattr(self, attribute, called)
             compiled.note_parts()
-            self._trains_as, self.train_function = compiled, None
-            super().make_train_function(force)
-            function = self.train_function
+        return compiled.of_keras[key]
 
-            @functools.wraps(function)
-            def train(*args: Any) -> Any:
-                self._metrics_are_of_training = True
-                return function(*args)
-
-            self.train_function = train
-        return self.train_function
+    def _begin_step(self) -> None:
+        """Have metrics count batches of a training, and of nothing else."""
+        if self._metrics_are_of == "pass":
+            self.reset_metrics()
+        if self._metrics_are_of != "training":
+            self._metrics_are_of = "training"
 
     @contextlib.contextmanager
     def _another_pass(self) -> Iterator[None]:
-        """Have metrics go on, after a pass without training, where they are now.
+        """Have metrics of a training go on, after another pass, where they are now.
 
-        After a training they need not: then they may be read as the pass leaves them.
+        Otherwise they may be read as the pass leaves them, until they are reset.
         """
-        if not self._metrics_are_of_training:
-            yield
+        if self._metrics_are_of != "training":
+            try:
+                yield
+            finally:
+                self._metrics_are_of = "pass"
             return
         try:
-            with kept(self.metrics_variables):
+            with kept(self):
                 yield
         finally:
-            self._metrics_are_of_training = True
+            self._metrics_are_of = "training"
 
     def compile_from_config(self, config: Config) -> None:
         """Compile as a saved one was; Keras calls this when it loads one."""
@@ -153,6 +193,6 @@ def _floats(weights: Any) -> Any:
         return {name: _floats(weight) for name, weight in weights.items()}
     if isinstance(weights, (list, tuple)):
         return [_floats(weight) for weight in weights]
-    if isinstance(weights, (int, np.ndarray, np.generic, tf.Tensor)):
+    if isinstance(weights, (int, np.ndarray, np.generic, tf.Tensor, tf.Variable)):
         return np.asarray(weights, "float64").tolist()
     return weights

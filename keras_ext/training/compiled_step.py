@@ -12,6 +12,7 @@ from keras_ext.training import channels_first, compilation
 from keras_ext.training.batch_checks import check_arrays, unbatched_explained
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.hook_frequency import act, traced_with
+from keras_ext.training.hooks import overrides
 from keras_ext.training.replicas import joined_logs, run_on_shares
 from keras_ext.training.tensors import to_tensor
 from keras_ext.training.traces import Trace, Traces, spec_of_any_length
@@ -43,6 +44,8 @@ class CompiledStep:
         self._trainer = trainer
         self._step = step
         self._name = step.__name__.removeprefix("watched_")
+        custom = (self._name, "forward", "compute_loss", "compute_metrics")
+        self._is_custom = any(overrides(trainer, hook) for hook in custom)
         self._build = build
         self._traces = Traces(self._run, build, traced)
         self._compiled: dict[Any, Any] = {}
@@ -221,7 +224,12 @@ class CompiledStep:
     def _explained(
         self, batch: Any, *, whole: bool = True
     ) -> contextlib.AbstractContextManager[None]:
-        """Say what is wrong with a batch if a step fails for that."""
+        """Say what is wrong with a batch if a step fails for that.
+
+        Where the step is not the default, it may take batches of any kind.
+        """
+        if self._is_custom:
+            return contextlib.nullcontext()
         inputs = getattr(self._trainer.model, "inputs", None)
         return unbatched_explained(batch, inputs, whole=whole)
 

@@ -8,6 +8,7 @@ import keras
 
 from keras_ext.training.building import build_variables
 from keras_ext.training.compiled_step import CompiledStep
+from keras_ext.training.hooks import overrides
 from keras_ext.training.prediction import CompiledPrediction
 from keras_ext.training.update_watch import UpdateWatch
 
@@ -28,6 +29,8 @@ class CompiledSteps:
         self._traced_with: list[Any] | None = None
         self._watches: dict[bool, UpdateWatch] = {}
         self._trains: dict[UpdateWatch | None, CompiledStep] = {}
+        # Keras's own functions for a step: by name, and by what looks at updates.
+        self.of_keras: dict[tuple[str, UpdateWatch | None], Any] = {}
 
     @property
     def train(self) -> CompiledStep:
@@ -79,7 +82,7 @@ class CompiledSteps:
 
     def update_all_at_once(self) -> bool:
         """Whether one optimizer updates all variables, as it does by default."""
-        return not (self._overrides("train_step") or self._overrides("apply_gradients"))
+        return not any(map(self._overrides, ("train_step", "apply_gradients")))
 
     def get_state(self) -> dict[str, Any]:
         """Return what decides how further steps are compiled."""
@@ -97,6 +100,9 @@ class CompiledSteps:
     def _parts(self) -> list[Any]:
         model = self._trainer.model
         return [*self._trainer.variables, *keras.Model.layers.fget(model)]
+
+    def _overrides(self, hook: str) -> bool:
+        return overrides(self._trainer, hook)
 
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step") and self._is_known():
@@ -120,11 +126,6 @@ class CompiledSteps:
         hooks = ("forward", "compute_loss", "compute_metrics")
         functional = bool(getattr(self._trainer.model, "outputs", None))
         return functional and not any(map(self._overrides, hooks))
-
-    def _overrides(self, hook: str) -> bool:
-        """Whether the Trainer's class has another hook than the default."""
-        first = next(cls for cls in type(self._trainer).__mro__ if hook in vars(cls))
-        return first.__module__.split(".")[0] not in ("keras_ext", "keras")
 
 
 def _nothing(batch: Any) -> None:

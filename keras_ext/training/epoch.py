@@ -252,7 +252,7 @@ class Epoch:
         self._loop._keeper.before_evaluation(self)
         try:
             # The body may have more batches to train on, and to count.
-            with kept(model.metrics_variables):
+            with kept(model):
                 logs = model.evaluate(
                     x,
                     y,

@@ -41,10 +41,11 @@ def accept_training(cls: type) -> None:
 
     Keras allows to leave it out: its own was added later.
     """
-    override = vars(cls).get("compute_loss")
+    # Perhaps of another base class. One that was wrapped here takes it already.
+    override = inspect.getattr_static(cls, "compute_loss")
     if not inspect.isfunction(override):
         return
-    parameters = inspect.signature(override).parameters
+    parameters = inspect.signature(override, follow_wrapped=False).parameters
     if "training" in parameters or any(
         p.kind is p.VAR_KEYWORD for p in parameters.values()
     ):
@@ -101,3 +102,9 @@ def _one_slip_apart(name: str, hook: str) -> bool:
     rest, wanted = name[same:], hook[same:]
     swapped = rest[:2] == wanted[:2][::-1] and rest[2:] == wanted[2:]
     return swapped or rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:]
+
+
+def overrides(trainer: keras.Model, hook: str) -> bool:
+    """Whether the Trainer's class has another hook than the default."""
+    first = next(cls for cls in type(trainer).__mro__ if hook in vars(cls))
+    return first.__module__.split(".")[0] not in ("keras_ext", "keras")

@@ -121,9 +121,17 @@ def reset(metrics: Iterable[keras.Metric]) -> None:
 
 
 @contextlib.contextmanager
-def kept(variables: Iterable[Any]) -> Iterator[None]:
-    """Give `variables` their values back, whatever happens to them within."""
-    before = [(one, tf.convert_to_tensor(one)) for one in variables]
+def kept(model: keras.Model) -> Iterator[None]:
+    """Give the metrics of a model their values back, whatever happens to them within.
+
+    Of several replicas, each its own: a sum of integers can't be shared out again.
+    """
+    results = model.distribute_strategy.experimental_local_results
+    before = [
+        (one, tf.convert_to_tensor(one))
+        for variable in model.metrics_variables
+        for one in results(variable.value)
+    ]
     try:
         yield
     finally:

@@ -235,7 +235,7 @@ class Trainer(WatchedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
-        self._metrics_are_of_training = True
+        self._begin_step()
         return StepLogs(self._current_steps().train.one(data))
 
     def steps(self, chunk: Chunk) -> StepLogs:
@@ -259,7 +259,7 @@ class Trainer(WatchedModel):
                 "`chunk` must be what `Epoch.chunks` yields. "
                 f"Received: {type(chunk).__name__}. For a single batch, call `step`."
             )
-        self._metrics_are_of_training = True
+        self._begin_step()
         return StepLogs(self._current_steps().train.many(chunk))
 
     def fit(
@@ -358,7 +358,7 @@ class Trainer(WatchedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
-        self._metrics_are_of_training = False
+        self._metrics_are_of = None
         return loop.history
 
     def evaluate(

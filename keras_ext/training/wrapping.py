@@ -162,12 +162,11 @@ class WrappedModel(keras.Model):
 
         Not those of models that are layers of it, as everywhere in Keras.
         """
-        metrics, nested = super().metrics, self
+        metrics = super().metrics
         if self._wrapped is not None:
             # Not those that the wrapped model may itself be compiled with.
             metrics += keras.layers.Layer.metrics.fget(self._wrapped)
-            nested = self._wrapped
-        return without_nested(nested, metrics)
+        return without_nested(self, self._wrapped, metrics)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Return the wrapped model's outputs."""

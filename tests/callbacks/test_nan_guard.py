@@ -448,6 +448,18 @@ class TestTraces:
         assert not are_finite(trainer)
         assert trainer.traces == first + 2
 
+    def test_a_guard_in_a_later_fit_of_keras(self):
+        trainer = compiled(Traced, **GRAPH)
+        options = {"batch_size": BATCH_SIZE, "shuffle": False, "verbose": 0}
+        keras.Model.fit(trainer, X, Y, **options)
+        first = trainer.traces
+        with ends():
+            keras.Model.fit(trainer, spoilt(BAD), Y, callbacks=[NaNGuard()], **options)
+        assert are_finite(trainer)
+        for guards in ([], [NaNGuard()]):
+            keras.Model.fit(trainer, X, Y, callbacks=guards, **options)
+        assert trainer.traces == first + 1
+
     def test_a_layer_is_frozen_between_two_guards(self):
         trainer = compiled(Traced, **GRAPH)
         fit(trainer, X, Y, NaNGuard("stop"))

@@ -55,6 +55,8 @@ def used(trainer):
     trainer.fit(X, Y, epochs=1, verbose=0)
     trainer.evaluate(X, Y, verbose=0)
     trainer.predict(X, verbose=0)
+    trainer.predict_on_batch(X)
+    trainer.test_on_batch(X, Y)
     return trainer
 
 
@@ -62,8 +64,10 @@ def assert_current(trainer):
     """Check that every pass computes what the model computes now."""
     expected = keras.ops.convert_to_numpy(trainer.model(X))
     np.testing.assert_allclose(trainer.predict(X, verbose=0), expected, atol=1e-5)
-    loss = trainer.evaluate(X, Y, verbose=0)
-    assert loss == pytest.approx(float(np.mean((expected - Y) ** 2)), rel=1e-4)
+    np.testing.assert_allclose(trainer.predict_on_batch(X), expected, atol=1e-5)
+    loss = pytest.approx(float(np.mean((expected - Y) ** 2)), rel=1e-4)
+    assert trainer.evaluate(X, Y, verbose=0) == loss
+    assert trainer.test_on_batch(X, Y) == loss
 
 
 @pytest.mark.parametrize("make", [sequential, Subclassed, None])

@@ -120,6 +120,43 @@ def test_the_class_may_define_call():
     assert model.fit(X, Y, verbose=0).history == {"loss": [36.0], "mae": [6.0]}
 
 
+class Around(keras.layers.Layer):
+    """A layer that holds on to a model, and to a long list."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.words = model, ["word"] * 300_000
+
+    def call(self, inputs):
+        return self.model(inputs)
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        lambda: Around(backbone(["mae"])),
+        lambda: keras.Sequential([Around(backbone(["mae"]))]),
+    ],
+    ids=["layer", "model"],
+)
+def test_a_model_in_a_layer_of_the_trainer_itself(teacher):
+    class Distiller(Trainer):
+        def __init__(self, model):
+            super().__init__(model)
+            self.teacher = teacher()
+            self.teacher.trainable = False
+            self.counting = Counting()
+
+        def compute_loss(self, x, y, y_pred, sample_weight, training):
+            self.counting(x)
+            return keras.ops.mean(keras.ops.square(y_pred - self.teacher(x)))
+
+    model = Distiller(keras.Sequential([keras.Input((2,)), ones(3)]))
+    model.compile(keras.optimizers.SGD(0.0), metrics=["mae"])
+    history = model.fit(X, np.zeros((8, 3)), verbose=0).history
+    assert history == {"loss": [0.0], "mae": [2.0], "seen": [8.0]}
+
+
 def test_metrics_of_plain_layers_count_once_wherever_they_are():
     inner = keras.Sequential([keras.Input((2,)), Counting(), ones(3)])
     inner.compile("sgd", "mse", metrics=["mae"])

@@ -65,6 +65,32 @@ def test_by_a_callback(fit, frequency, eager):
     assert history == {name: [value] * 2 for name, value in expected.items()}
 
 
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("fit", [Trainer.fit, keras.Model.fit])
+@pytest.mark.parametrize(
+    "hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_epoch_end"]
+)
+def test_before_and_after_the_batches(hook, fit, eager):
+    trainer = line(run_eagerly=eager)
+
+    def evaluate(*arguments, **logs):
+        results = trainer.evaluate(HUNDREDS, Y[:4], verbose=0, return_dict=True)
+        assert results == OF_HUNDREDS
+
+    callbacks = [keras.callbacks.LambdaCallback(**{hook: evaluate})]
+    options = {"batch_size": 4, "epochs": 2, "verbose": 0, "callbacks": callbacks}
+    history = fit(trainer, X, Y, **options).history
+    assert history == {name: [value] * 2 for name, value in EXPECTED.items()}
+
+
+def test_before_the_first_step_by_hand():
+    trainer = line()
+    trainer.reset_metrics()
+    trainer.evaluate(HUNDREDS, Y[:4], verbose=0)
+    trainer.predict(HUNDREDS, verbose=0)
+    assert trainer.step((X, Y)) == EXPECTED
+
+
 def test_in_the_body_of_a_loop():
     trainer = line()
     loop = Loop(trainer, epochs=2, verbose=0)

@@ -579,20 +579,16 @@ class TestAdoption:
         trainer.fit(X, LABELS, **options)
         assert seen == [0.1, 0.05]
 
-    def test_a_compile_of_its_own_lends_a_copy(self):
+    def test_a_compile_of_its_own(self):
         class Own(Subclassed):
             def compile(self, **options):
                 super().compile(**options)
 
         model = Own()
         model.compile(optimizer=keras.optimizers.Adam(0.02), **CLASSIFY)
-        model.fit(X, LABELS, verbose=0)
         trainer = Trainer(model)
-        for a, b in zip(
-            trainer.optimizer.variables, model.optimizer.variables, strict=True
-        ):
-            assert a is not b
-            np.testing.assert_array_equal(a.numpy(), b.numpy())
+        assert trainer.optimizer is model.optimizer
+        trainer.fit(X, LABELS, verbose=0)
 
     def test_trainable_changed_since_the_model_was_compiled(self):
         model = classifier()

@@ -193,7 +193,14 @@ class TestComputeLoss:
             def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
                 return 3 * super().compute_loss(x, y, y_pred, sample_weight, training)
 
-        for kind, factor in ((Doubled, 2), (Tripled, 6)):
+        class Mixin:
+            def compute_loss(self, x, y, y_pred, sample_weight=None):
+                return 5 * super().compute_loss(x, y, y_pred, sample_weight)
+
+        class Mixed(Mixin, Trainer):
+            pass
+
+        for kind, factor in ((Doubled, 2), (Tripled, 6), (Mixed, 5)):
             for drive in (Trainer.fit, keras.Model.fit):
                 trainer = kind(sequential())
                 trainer.compile(keras.optimizers.SGD(0.0), "mse")
