@@ -1,6 +1,7 @@
 """What the whole test run shares: one seed per test, and the README as a test."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -35,6 +36,16 @@ def _clean_keras():
     """Start every test from the same seed and without leftovers of the last one."""
     keras.utils.clear_session(free_memory=False)
     keras.utils.set_random_seed(1234)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heard():
+    """Undo what a shell does to what it starts in the background: SIGINT is ignored.
+
+    Python and the programs that tests start would leave it so.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
