@@ -192,7 +192,8 @@ class RunKeeper:
             if path is None or path in str(error) or not _is_error(error):
                 raise
             raise unusable(path, error) from error
-        if self._restoration is None and not self._run.saved_sources:
+        if self._restoration is None:
+            # From the first step on, it is this run.
             self._undo.pop_all()
 
     def _compare(self, contents: Contents) -> None:
