@@ -138,6 +138,7 @@ def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
     if not any(one.is_floating and one != keras.config.floatx() for one in types):
         return dataset
 
+    @tf.autograph.experimental.do_not_convert
     def cast(*batch: Any) -> Any:
         leaves = tf.nest.flatten(batch if isinstance(spec, tuple) else batch[0])
         return tf.nest.pack_sequence_as(spec, [to_tensor(leaf) for leaf in leaves])

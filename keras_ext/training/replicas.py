@@ -32,6 +32,20 @@ def loss_share(loss: Any) -> Any:
     return tf.ones_like(loss) if share is None else tf.cast(share, loss.dtype)
 
 
+def summable(gradients: list[Any]) -> list[Any]:
+    """Return the gradients of a share such that optimizers may square their sum.
+
+    Of a sparse batch, a gradient is slices, each column's once. Those of all replicas
+    would be put side by side, and optimizers square each for itself.
+    """
+    if not getattr(_here, "sparse", False):
+        return gradients
+    return [
+        tf.convert_to_tensor(one) if isinstance(one, tf.IndexedSlices) else one
+        for one in gradients
+    ]
+
+
 def run_on_shares(
     strategy: tf.distribute.Strategy, step: Callable[[Any], Any], batch: Any
 ) -> Any:
@@ -50,12 +64,14 @@ def run_on_shares(
         begin = samples * replica // replicas
         end = samples * (replica + 1) // replicas
         _here.share = (end - begin) * replicas / samples
+        leaves = keras.tree.flatten(batch)
+        _here.sparse = any(isinstance(leaf, tf.SparseTensor) for leaf in leaves)
         try:
             return step(
                 keras.tree.map_structure(lambda leaf: _samples(leaf, begin, end), batch)
             )
         finally:
-            _here.share = None
+            _here.share, _here.sparse = None, False
 
     return strategy.run(step_on_share, args=(batch,))
 

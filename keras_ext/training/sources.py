@@ -115,6 +115,8 @@ class _WholeBatches:
 def _whole(leaf: Any) -> Any:
     if not isinstance(leaf, tf.distribute.DistributedValues):
         return leaf
+    if isinstance(leaf.values[0], tf.SparseTensor):
+        return tf.sparse.concat(0, list(leaf.values))
     return tf.concat(leaf.values, 0)
 
 

@@ -29,7 +29,7 @@ from keras_ext.training.fit_data import (
 from keras_ext.training.logs import StepLogs
 from keras_ext.training.loop import Loop, draw_seed
 from keras_ext.training.progress import Verbose
-from keras_ext.training.replicas import has_several_workers, loss_share
+from keras_ext.training.replicas import has_several_workers, loss_share, summable
 from keras_ext.training.resuming import Resume
 from keras_ext.training.watched_model import WatchedModel
 from keras_ext.training.wrapping import accepted_config
@@ -197,7 +197,8 @@ class Trainer(WatchedModel):
         # The optimizer's loss scale, applied where it is exact: at the top of the
         # chain rule, as if the loss had been multiplied by it.
         scale = self.optimizer.scale_loss(loss_share(loss))
-        return tape.gradient(loss, self.trainable_variables, output_gradients=scale)
+        variables = self.trainable_variables
+        return summable(tape.gradient(loss, variables, output_gradients=scale))
 
     def apply_gradients(self, gradients: list[Tensor | None]) -> None:
         """Update the trainable variables; called once per step."""

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 import scipy.sparse
 import keras_ext
+from keras_ext.training.tensors import to_tensor
 from tests.training.problems import CLASSIFY, LABELS, X, dataset
 from tests.training.problems import with_nothing_but_extra_loss
 
@@ -25,11 +26,11 @@ from tests.training.problems import with_nothing_but_extra_loss
 X, LABELS = X[:65], LABELS[:65]
 
 
-def network():
+def network(sparse=False):
     keras.utils.set_random_seed(5)
     return keras.Sequential(
         [
-            keras.Input((6,)),
+            keras.Input((6,), sparse=sparse),
             keras.layers.Dense(16, activation="relu", kernel_regularizer="l2"),
             keras.layers.Dense(3, activation="softmax"),
         ]
@@ -60,8 +61,8 @@ class Samples(keras.metrics.Metric):
 
 def train(strategy, drive):
     with strategy.scope() if strategy else contextlib.nullcontext():
-        make_model = with_nothing_but_extra_loss if drive is added else network
-        trainer = KINDS.get(drive, keras_ext.Trainer)(make_model(), seed=1)
+        model = MODELS.get(drive, network)()
+        trainer = KINDS.get(drive, keras_ext.Trainer)(model, seed=1)
         make_optimizer = OPTIMIZERS.get(drive, keras.optimizers.Adam)
         options = {} if drive is added else {**CLASSIFY, "metrics": ["accuracy"]}
         if drive is step_by_step:
@@ -124,7 +125,12 @@ def sparse(trainer):
     data = scipy.sparse.csr_matrix(np.where(X > 0.5, X, 0))
     history = trainer.fit(data, LABELS, batch_size=16, epochs=2, verbose=0).history
     predicted = trainer.predict(data, batch_size=16, verbose=0)
-    return {**history, "predicted": predicted}
+    # TensorFlow cannot cut a single sparse sample in two.
+    samples = to_tensor(data[:64]), LABELS[:64]
+    batches = tf.data.Dataset.from_tensor_slices(samples).batch(16)
+    batches = trainer.distribute_strategy.experimental_distribute_dataset(batches)
+    evaluated = trainer.evaluate(batches, verbose=0, return_dict=True)
+    return {**history, "predicted": predicted, "evaluated": list(evaluated.values())}
 
 
 def averaged(trainer):
@@ -150,6 +156,7 @@ def look_ahead(rate):
     return keras_ext.optimizers.Lookahead(inner, 3)
 
 
+MODELS = {added: with_nothing_but_extra_loss, sparse: lambda: network(sparse=True)}
 KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
 OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
