@@ -1,13 +1,15 @@
 """What is wrong with a batch, said in words on the data rather than on a layer."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 _NAMES = ("x", "y", "sample_weight")
+FAILURES = (ValueError, TypeError, tf.errors.InvalidArgumentError)
+"""What a step raises for a batch that does not fit."""
+
 _PLAIN = (bool, int, float, str, bytes)
 _MOST_SHOWN = 100
 
@@ -59,37 +61,37 @@ def check_targets(loss: Any, y: Any) -> None:
         )
 
 
-@contextlib.contextmanager
-def unbatched_explained(
-    batch: Any, inputs: Any, *, whole: bool = True
-) -> Iterator[None]:
-    """Say `.batch(...)` if a step fails for what looks like a single sample.
+def explain_unbatched(
+    error: Exception, batch: Any, inputs: Any, *, whole: bool = True
+) -> None:
+    """Say `.batch(...)` if a step has failed for what looks like a single sample.
 
     Args:
-        batch: What the step is made with.
+        error: What the step has raised.
+        batch: What the step was made with.
         inputs: The symbolic inputs of the model, if it has such.
         whole: Whether that is a batch, and not arrays that are cut into batches.
+
+    Raises:
+        ValueError: If the batch looks so.
     """
-    try:
-        yield
-    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
-        # One of a class of its own, somebody may be waiting for.
-        plain = type(error) in (ValueError, TypeError)
-        if not plain and not isinstance(error, tf.errors.InvalidArgumentError):
-            raise
-        if not _looks_unbatched(batch, inputs):
-            raise
-        shapes = ", ".join(
-            f"`{name}` {_shapes(part, whole)}"
-            for name, part in _parts(batch)
-            if part is not None
-        )
-        raise ValueError(
-            "A batch must have a first axis of samples in all of its arrays. Received: "
-            f"{shapes}. If these are single samples, batch the data: "
-            "`dataset.batch(32)`; give one sample such an axis by `x[None]`. "
-            f"The step failed with {type(error).__name__}: {error}"
-        ) from error
+    # One of a class of its own, somebody may be waiting for.
+    plain = type(error) in (ValueError, TypeError)
+    if not plain and not isinstance(error, tf.errors.InvalidArgumentError):
+        return
+    if not _looks_unbatched(batch, inputs):
+        return
+    shapes = ", ".join(
+        f"`{name}` {_shapes(part, whole)}"
+        for name, part in _parts(batch)
+        if part is not None
+    )
+    raise ValueError(
+        "A batch must have a first axis of samples in all of its arrays. Received: "
+        f"{shapes}. If these are single samples, batch the data: "
+        "`dataset.batch(32)`; give one sample such an axis by `x[None]`. "
+        f"The step failed with {type(error).__name__}: {error}"
+    ) from error
 
 
 def shortened(value: Any) -> str:

@@ -1,6 +1,5 @@
 """A step of a Trainer, compiled to be made once or many times."""
 
-import contextlib
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_ext.training import channels_first, compilation
-from keras_ext.training.batch_checks import check_arrays, unbatched_explained
+from keras_ext.training.batch_checks import FAILURES, check_arrays, explain_unbatched
 from keras_ext.training.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
 from keras_ext.training.hook_frequency import act, traced_with
 from keras_ext.training.hooks import overrides
@@ -106,8 +105,11 @@ class CompiledStep:
         if isinstance(chunk, SingleBatch):
             return self._joined([self._one(chunk.batch, regular=chunk.regular)])
         if isinstance(chunk, Rows) and not self._eager():
-            with self._explained(chunk.arrays, whole=False):
+            try:
                 trace = self._trace(chunk.arrays)
+            except FAILURES as error:
+                self._explain(error, chunk.arrays, whole=False)
+                raise
             if self._can_be_looped(trace.outputs):
                 return self._loop_over(chunk)
         return self._joined([self._one(batch) for batch in chunk])
@@ -120,8 +122,11 @@ class CompiledStep:
         self._made += 1
         check_arrays(batch)
         batch = keras.tree.map_structure(to_tensor, batch)
-        with self._explained(batch):
+        try:
             return self._of_one(batch, regular)
+        except FAILURES as error:
+            self._explain(error, batch)
+            raise
 
     def _of_one(self, batch: Any, regular: bool) -> Any:
         if self._eager():
@@ -221,17 +226,15 @@ class CompiledStep:
             self._variables = self._trainable_now()
         return trace
 
-    def _explained(
-        self, batch: Any, *, whole: bool = True
-    ) -> contextlib.AbstractContextManager[None]:
-        """Say what is wrong with a batch if a step fails for that.
+    def _explain(self, error: Exception, batch: Any, *, whole: bool = True) -> None:
+        """Say what is wrong with a batch if a step failed for that.
 
         Where the step is not the default, it may take batches of any kind.
         """
         if self._is_custom:
-            return contextlib.nullcontext()
+            return
         inputs = getattr(self._trainer.model, "inputs", None)
-        return unbatched_explained(batch, inputs, whole=whole)
+        explain_unbatched(error, batch, inputs, whole=whole)
 
     def _uses_xla(self, batch: Any) -> bool:
         if not (self._long or self._trainer._jit_choice is True):

@@ -15,6 +15,8 @@ def to_tensor(array: Any) -> Any:
     """
     if array is None:
         return None
+    if isinstance(array, tf.Tensor):
+        return in_floatx(array)
     if isinstance(array, (keras.Variable, tf.Variable)):
         # Tensors to `tf.is_tensor`, but not to a trace.
         array = tf.convert_to_tensor(array)
@@ -31,8 +33,8 @@ def to_tensor(array: Any) -> Any:
 
 def in_floatx(tensor: Any) -> Any:
     """Return a tensor of any kind, cast to `keras.config.floatx()` if it has floats."""
-    floatx = tf.as_dtype(keras.config.floatx())
-    if tensor.dtype.is_floating and tensor.dtype != floatx:
+    floatx, dtype = keras.config.floatx(), tensor.dtype
+    if dtype.is_floating and dtype.name != floatx:
         return tf.cast(tensor, floatx)
     return tensor
 
