@@ -179,6 +179,19 @@ class WrappedModel(keras.Model):
             return self._wrapped(inputs, training=training)
         return self._wrapped(inputs)
 
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the shapes that the wrapped model makes of those of its inputs."""
+        if self._wrapped is None:
+            return super().compute_output_shape(*args, **kwargs)
+        return self._wrapped.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Return shapes and dtypes of the outputs; those that `call` gives."""
+        if type(self).compute_output_shape is WrappedModel.compute_output_shape:
+            # Keras would believe the method above, which says nothing of dtypes.
+            return keras.Operation.compute_output_spec(self, *args, **kwargs)
+        return super().compute_output_spec(*args, **kwargs)
+
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """Print the wrapped model's layers; arguments of `keras.Model.summary`."""
         if self._wrapped is None:

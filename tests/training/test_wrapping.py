@@ -39,6 +39,31 @@ class TestShown:
         features = keras.Model(trainer.inputs, trainer.get_layer(index=-1).output)
         np.testing.assert_array_equal(features([X]), np.full((8, 1), 2.0))
 
+    def test_shapes_of_the_model_and_kinds_of_its_outputs(self):
+        x = keras.Input((2,))
+        labels = keras.layers.Lambda(
+            lambda x: keras.ops.argmax(x, axis=1), output_shape=()
+        )
+        trainer = Trainer(keras.Model(x, labels(x)))
+        assert trainer.compute_output_shape((5, 2)) == (5,)
+        output = trainer(x)
+        assert (output.shape, output.dtype) == ((None,), "int32")
+
+    def test_shapes_of_a_trainer_that_defines_call(self):
+        class Own(Trainer):
+            def call(self, x):
+                return x
+
+        class Shaped(Own):
+            def compute_output_shape(self, shape):
+                return (*shape, 7)
+
+        x = keras.Input((2,))
+        assert Own()(x).shape == (None, 2)
+        assert Shaped()(x).shape == (None, 2, 7)
+        with pytest.raises(NotImplementedError, match="compute_output_shape"):
+            Own().compute_output_shape((5, 2))
+
     def test_layers_of_its_own_come_after_the_models(self):
         trainer = Trainer(sequential())
         trainer.teacher = keras.Sequential([keras.layers.Dense(1)])
