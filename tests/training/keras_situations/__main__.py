@@ -43,4 +43,5 @@ def main(names):
             print(f"    {way.name:8} {_verdict(ours, expected)} {row.because}")
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])
