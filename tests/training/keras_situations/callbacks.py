@@ -1,5 +1,9 @@
 """Situations of callbacks: order of hooks, their logs, and each of Keras's own."""
 
+import contextlib
+import io
+import re
+
 import keras
 import numpy as np
 
@@ -77,6 +81,17 @@ def what_a_callback_knows(make):
 
     fit_with(compiled(make), [Look()], epochs=2)
     return seen
+
+
+@situation()
+def what_is_printed(make):
+    """The lines of `verbose=2`, without the times in them."""
+    trained, out = compiled(make, metrics=["mae"]), io.StringIO()
+    with contextlib.redirect_stdout(out):
+        fit_with(trained, [], epochs=2, verbose=2, **VALIDATION)
+        trained.evaluate(X, Y, verbose=2)
+        trained.predict(X, verbose=2)
+    return re.sub(r"\d+m?s(/step)?", "time", out.getvalue()).splitlines()
 
 
 @situation()

@@ -240,6 +240,7 @@ def a_board_with_embeddings(make):
         [keras.Input((4,)), L.Embedding(9, 2, name="words"), L.Flatten(), ones()]
     )
     trained = compiled(make, model)
+    (make.folder / "board").mkdir()
     board = _board(make, embeddings_freq=1, embeddings_metadata={"words": "m.tsv"})
     trained.fit(np.abs(X).astype(int), Y, callbacks=[board], **FIT)
     (file,) = make.folder.rglob("projector_config.pbtxt")
