@@ -8,30 +8,28 @@ from keras import ops
 from keras_ext._highest import highest
 from keras_ext._types import Tensor
 
-# How the exponent of a float is stored, and the least scale: what is less has slopes
-# that may overflow.
-_LAYOUTS = {"float32": ("int32", 0x7F80 << 16, 2.0**-120)}
-_LAYOUTS["float64"] = ("int64", 0x7FF0 << 48, 2.0**-1000)
+# Sizes whose squares, and products of a few, need no care.
+_USUAL = 2.0**-10, 2.0**10
+# What is less has slopes that may overflow.
+_LEAST = {"float32": 2.0**-120, "float64": 2.0**-1000}
 
 
 def scale(x: Tensor, axis: Any) -> Tensor:
-    """Return a power of 2 that is near the largest of `x` along `axis`, kept as 1.
+    """Return 1, or the largest of `x` along `axis` if that is unusual; kept as size 1.
 
-    What is divided by it keeps its digits, and has squares that neither overflow nor
-    vanish: a norm is the scale times the norm of `x / scale`. It has no gradient, and
-    is never 0.
+    What is divided by it has squares that neither overflow nor vanish: a norm is the
+    scale times the norm of `x / scale`. It has no gradient, and is never 0: where all
+    is next to nothing, it is 1, and the squares are 0.
 
     Args:
         x: Tensor of dtype float32 or float64.
         axis: The axis or axes of a norm.
     """
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    bits, exponent, least = _LAYOUTS[dtype]
+    low, high = _USUAL
+    least = _LEAST[keras.backend.standardize_dtype(x.dtype)]
     largest = highest(ops.abs(ops.stop_gradient(x)), axis, keepdims=True)
-    # The exponent alone is the largest power of 2 that is not above the number.
-    exponent = ops.convert_to_tensor(exponent, bits)
-    power = ops.view(ops.bitwise_and(ops.view(largest, bits), exponent), dtype)
-    return ops.maximum(power, least)
+    usual = (largest >= low) & (largest <= high) | (largest < least)
+    return ops.where(usual, ops.ones_like(largest), largest)
 
 
 def unit(x: Tensor, axis: Any) -> Tensor:
@@ -41,5 +39,5 @@ def unit(x: Tensor, axis: Any) -> Tensor:
     """
     x = x / scale(x, axis)
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)
-    nothing = square < 1.0  # no entry reaches the scale, which is the least there is
+    nothing = ops.equal(square, 0.0)
     return ops.where(nothing, 0.0, x * ops.rsqrt(ops.where(nothing, 1.0, square)))

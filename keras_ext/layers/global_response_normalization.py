@@ -96,7 +96,7 @@ class GlobalResponseNormalization(keras.layers.Layer):
         images = ops.cast(inputs, dtype)
         size = scale(images, spatial)
         squares = ops.sum(ops.square(images / size), axis=spatial)
-        nothing = squares < 1.0  # a channel that is 0, where the root has no slope
+        nothing = ops.equal(squares, 0.0)  # where the root has no slope
         roots = ops.sqrt(ops.where(nothing, 1.0, squares))
         norms = ops.where(nothing, 0.0, ops.squeeze(size, spatial) * roots)
         mean = ops.mean(norms, axis=-1, keepdims=True)

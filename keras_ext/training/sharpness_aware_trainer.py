@@ -137,12 +137,13 @@ class SharpnessAwareTrainer(Trainer):
         variables = [variable for variable, _ in moved]
         slopes = _of_all_replicas([slope for _, slope in moved])
         scales = [self._scale(variable) for variable in variables]
-        norm = tf.linalg.global_norm(
-            [scale * slope for scale, slope in zip(scales, slopes, strict=True)]
-        )
-        length = tf.math.divide_no_nan(self.rho, norm)
-        for variable, scale, slope in zip(variables, scales, slopes, strict=True):
-            offset = length * scale**2 * slope
+        scaled = [scale * slope for scale, slope in zip(scales, slopes, strict=True)]
+        largest = tf.reduce_max([tf.reduce_max(tf.abs(one)) for one in scaled])
+        # Divided first, since their squares may overflow, or vanish.
+        scaled = [tf.math.divide_no_nan(one, largest) for one in scaled]
+        length = tf.math.divide_no_nan(self.rho, tf.linalg.global_norm(scaled))
+        for variable, scale, direction in zip(variables, scales, scaled, strict=True):
+            offset = length * scale * direction
             variable.assign_add(tf.cast(offset, variable.dtype))
 
     def _scale(self, variable: Any) -> Any:

@@ -68,6 +68,20 @@ def test_is_the_algorithm_of_the_paper(rho, compile_options):
     np.testing.assert_allclose(flat(trainer), expected[-1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e25, 1e-25])
+def test_gradients_whose_squares_overflow_or_vanish(size):
+    class Sized(SharpnessAwareTrainer):
+        def compute_loss(self, *args, **kwargs):
+            return size * super().compute_loss(*args, **kwargs)
+
+    optimizer = keras.optimizers.SGD(0.05 / size, momentum=0.5)
+    trainer = trained(trainer=Sized, rho=0.5, compile={"optimizer": optimizer})
+    expected = reference.sam_sgd(
+        flat(linear()), gradient, STEPS, rho=0.5, learning_rate=0.05, momentum=0.5
+    )
+    np.testing.assert_allclose(flat(trainer), expected[-1], rtol=1e-5, atol=1e-5)
+
+
 def test_adaptive():
     def uphill(weights, step):
         scale = np.abs(weights) + 0.01
