@@ -49,7 +49,7 @@ def early_stopping_by_the_name_of_the_metric(make):
     trained, results = compiled(make, metrics=metrics), []
     for monitor in ("val_mse", "loss", "acc", "val_hinge", "f1"):
         callback = keras.callbacks.EarlyStopping(monitor, patience=0)
-        fit_with(trained, [callback], epochs=2, **VALIDATION)
+        fit_with(trained, [callback], **VALIDATION)
         results.append(callback.monitor_op.__name__)
     return results
 
@@ -108,14 +108,14 @@ def a_schedule_beside_a_schedule(make):
 @situation()
 def rates_reduced_on_a_plateau(make):
     """Factor, patience, cooldown and the smallest rate."""
-    results = []
+    trained, results = compiled(make), []
     for options in (
         {"patience": 1},
         {"patience": 1, "min_lr": 0.004},
         {"patience": 1, "cooldown": 2},
         {"patience": 5},
     ):
-        trained = compiled(make, optimizer=keras.optimizers.SGD(0.01))
+        trained.optimizer.learning_rate = 0.01
         callback = keras.callbacks.ReduceLROnPlateau(
             "val_loss", factor=0.1, min_delta=100, **options
         )

@@ -234,7 +234,6 @@ def weights_for_each_output(make):
     return (
         _fit(make, two_outputs(), [A, B], list(weights), **options),
         _fit(make, two_outputs(dict), {"a": A, "b": B}, by_name, **named),
-        _fit(make, two_outputs(), [A, B], WEIGHTS, **options),
     )
 
 
