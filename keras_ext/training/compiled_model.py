@@ -25,8 +25,6 @@ class CompiledModel(WrappedModel):
     """
 
     _jit_choice: bool | Literal["auto"] = "auto"
-    # What the metrics have counted batches of since they were reset.
-    _metrics_are_of: Literal["training", "pass", None] = None
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         super().__init__(model, *more, **kwargs)
@@ -69,7 +67,7 @@ class CompiledModel(WrappedModel):
     def reset_metrics(self) -> None:
         """Start the running values of all metrics again."""
         super().reset_metrics()
-        self._metrics_are_of = None
+        self._compiled.counted = None
 
     def make_train_function(self, force: bool = False) -> None:
         """Make what Keras's own `fit` and `train_on_batch` call for a step."""
@@ -124,10 +122,10 @@ class CompiledModel(WrappedModel):
 
     def _begin_step(self) -> None:
         """Have metrics count batches of a training, and of nothing else."""
-        if self._metrics_are_of == "pass":
+        if self._compiled.counted == "pass":
             self.reset_metrics()
-        if self._metrics_are_of != "training":
-            self._metrics_are_of = "training"
+        if self._compiled.counted != "training":
+            self._compiled.counted = "training"
 
     @contextlib.contextmanager
     def _another_pass(self) -> Iterator[None]:
@@ -135,17 +133,17 @@ class CompiledModel(WrappedModel):
 
         Otherwise they may be read as the pass leaves them, until they are reset.
         """
-        if self._metrics_are_of != "training":
+        if self._compiled.counted != "training":
             try:
                 yield
             finally:
-                self._metrics_are_of = "pass"
+                self._compiled.counted = "pass"
             return
         try:
             with kept(self):
                 yield
         finally:
-            self._metrics_are_of = "training"
+            self._compiled.counted = "training"
 
     def compile_from_config(self, config: Config) -> None:
         """Compile as a saved one was; Keras calls this when it loads one."""
@@ -176,7 +174,7 @@ class CompiledModel(WrappedModel):
         compiled = self._compiled
         frozen = other_variables_train and compiled.trains_others()
         if frozen or compiled.are_stale():
-            self._compiled = CompiledSteps(self)
+            self._compiled = CompiledSteps(self, compiled.counted)
         return self._compiled
 
     def _require_compiled(self, method: str) -> None:

@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
     from keras_ext.training.trainer import Trainer
 
 
+Counted = Literal["training", "pass", None]
+
+
 class CompiledSteps:
     """What is compiled for a Trainer, until it is compiled anew.
 
     Args:
         trainer: The Trainer.
+        counted: What its metrics have counted batches of since they were reset.
+
+    Attributes:
+        counted: The same, as long as this is what is compiled.
+        of_keras: Keras's own functions for a step: by name, and by what looks at
+            updates.
     """
 
-    def __init__(self, trainer: "Trainer") -> None:
+    def __init__(self, trainer: "Trainer", counted: Counted = None) -> None:
+        self.counted = counted
         self._trainer = trainer
         self._built = False
         self._traced_with: list[Any] | None = None
         self._watches: dict[bool, UpdateWatch] = {}
         self._trains: dict[UpdateWatch | None, CompiledStep] = {}
-        # Keras's own functions for a step: by name, and by what looks at updates.
         self.of_keras: dict[tuple[str, UpdateWatch | None], Any] = {}
 
     @property
@@ -92,6 +101,8 @@ class CompiledSteps:
         """Have further steps compiled as those of the run with this state."""
         self.train.set_state(state["train"])
         self.test.set_state(state["test"])
+        # The metrics are restored, too, unless an epoch begins.
+        self.counted = "training"
 
     def note_parts(self) -> None:
         """Note of what the model consists; a trace may make missing variables."""

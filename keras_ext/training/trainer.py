@@ -359,7 +359,7 @@ class Trainer(WatchedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
-        self._metrics_are_of = None
+        self._compiled.counted = None
         return loop.history
 
     def evaluate(

@@ -43,6 +43,13 @@ class Kill(Forgetful):
             raise KilledError
 
 
+class Evaluating(Forgetful):
+    """Evaluates before every batch, the first one after a resume included."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.evaluate(X[:20], Y[:20], verbose=0)
+
+
 def layers():
     return [
         keras.Input((4,)),
@@ -160,6 +167,7 @@ PROBLEMS = {
     "no generator of its own": {"trainer": lambda: make_trainer(OwnRandom)},
 }
 CALLBACKS = {
+    "evaluation": Evaluating,
     "EarlyStopping": lambda: keras.callbacks.EarlyStopping(
         "loss", patience=1, min_delta=0.1, restore_best_weights=True
     ),
