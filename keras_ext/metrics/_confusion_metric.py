@@ -79,7 +79,7 @@ class ConfusionMetric(keras.metrics.Metric):
     def matrix(self) -> Tensor:
         """Return the summed weights since the last reset: rows are true classes.
 
-        All is NaN after a wrong label or a NaN, whose cell nobody knows.
+        All is NaN after a wrong label or a NaN, whose cell is not known.
         """
         matrix = self.total + self.rest
         return ops.where(ops.isnan(ops.sum(matrix)), float("nan"), matrix)

@@ -50,7 +50,7 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
         _set(callback, state)
     for name in [type(one).__name__ for one in new if not _is_empty(_get(one))]:
         warnings.warn(
-            f"The checkpoint has no state for {name}, which begins anew: it was not "
+            f"The checkpoint has no state for {name}, which begins again: it was not "
             "among the callbacks when the checkpoint was saved.",
             stacklevel=2,
         )
@@ -70,10 +70,10 @@ def give(receiver: Any, state: Any, name: str) -> None:
     """
     try:
         receiver.set_state(state)
-    # What methods of others raise, nobody knows.
+    # The methods of others may raise anything.
     except Exception as error:
         raise ValueError(
-            f"the state of {name} is none that it takes: {type(error).__name__}: "
+            f"the state of {name} is not one that it takes: {type(error).__name__}: "
             f"{error}"
         ) from error
 

@@ -170,7 +170,7 @@ class Checkpoint(keras.callbacks.Callback):
         if self._driven:
             return
         self._steps = self._epoch = self._epoch_start = 0
-        # `keras.Model.fit` tells nobody when an error ends it.
+        # `keras.Model.fit` does not say when an error ends it.
         self.files.begin(lasting=False)
         saved = self.files.read()
         if saved is not None:

@@ -118,7 +118,7 @@ class CheckpointFiles:
             raise ValueError(
                 f"No checkpoint in {self.directory!r} can be read. "
                 f"{'; '.join(problems)}. Expected: at least one that Checkpoint has "
-                "written and nobody has changed. Choose another folder to start anew."
+                "written and that is unchanged. Choose another folder to start again."
             )
         if found is not None:
             self._warn(problems, found.path)
@@ -132,7 +132,7 @@ class CheckpointFiles:
         for path in reversed(paths):
             try:
                 contents = Contents(path)
-            # What damaged bytes raise, nobody knows.
+            # Damaged bytes may raise anything.
             except Exception as error:
                 problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
                 continue

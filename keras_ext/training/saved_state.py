@@ -197,7 +197,7 @@ def unusable(path: str, problem: BaseException) -> ValueError:
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
     return ValueError(
         f"The checkpoint {path!r} can't be used: {kind}{problem}. Expected: what "
-        "keras_ext.callbacks.Checkpoint has saved and nobody has changed. Remove it to "
+        "keras_ext.callbacks.Checkpoint has saved and that is unchanged. Remove it to "
         "continue from the one before it, or choose another folder."
     )
 

@@ -180,7 +180,7 @@ def _as_array(value: Any) -> Any:
         return None
     try:
         return np.asarray(value)
-    # What arrays of others raise, nobody knows: one on another device, for instance.
+    # Arrays of others may raise anything: one on another device, for instance.
     except Exception:
         return None
 

@@ -596,7 +596,7 @@ def test_a_log_of_keras_that_is_appended_to(driver, folder):
     log.write_text("epoch,loss\n0,1.0\n")
     callbacks = [keras.callbacks.CSVLogger(str(log), append=True), Checkpoint(folder)]
     second = driver(network(), OPTIMIZERS["Adam"]())
-    with pytest.warns(UserWarning, match="no state for CSVLogger, which begins anew"):
+    with pytest.warns(UserWarning, match="no state for CSVLogger, which begins again"):
         resume(
             second, folder, within=False, callbacks=callbacks, batch_size=None, epochs=3
         )
@@ -649,7 +649,7 @@ def test_a_callback_that_is_new(driver, folder, within):
     with pytest.raises(InterruptedError):
         first.train((X, TARGETS), batch_size=16, epochs=3, callbacks=callbacks)
     second, counter = driver(network(), OPTIMIZERS["Adam"]()), Counter()
-    with pytest.warns(UserWarning, match="no state for Counter, which begins anew"):
+    with pytest.warns(UserWarning, match="no state for Counter, which begins again"):
         resume(
             second, folder, within=within, callbacks=[counter, callbacks[0]], epochs=3
         )

@@ -308,7 +308,7 @@ STATES = {
         "state of the callback Patient must be a dict",
     ),
     "History": (of("History", "filepath", to="x"), "History saves no 'filepath'"),
-    "found": (of("NaNGuard", "found", to=[1]), "NaNGuard is none that it takes"),
+    "found": (of("NaNGuard", "found", to=[1]), "NaNGuard is not one that it takes"),
     "rolled back": (of("NaNGuard", "rolled_back", to=-9), "rolled_back=-9"),
     "rows": (of("CSVLogger", "rows", to=-1), "rows=-1"),
     "columns": (of("CSVLogger", "columns", to=[1]), "`columns` must be names"),
@@ -327,7 +327,10 @@ def test_fit(name, saved, run, tmp_path):
 
 
 BY_HAND = {
-    "other": (put("others", "counter", to={}), "'counter' is none that it takes.*'cou"),
+    "other": (
+        put("others", "counter", to={}),
+        "'counter' is not one that it takes.*'cou",
+    ),
     "other a text": (put("others", "counter", "count", to="x"), "TypeError"),
     **{
         name: STATES[name]
