@@ -91,7 +91,7 @@ def what_is_printed(make):
         fit_with(trained, [], epochs=2, verbose=2, **VALIDATION)
         trained.evaluate(X, Y, verbose=2)
         trained.predict(X, verbose=2)
-    return re.sub(r"\d+m?s(/step)?", "time", out.getvalue()).splitlines()
+    return re.sub(r" - [^-]+ - [^-]+/step", "", out.getvalue()).splitlines()
 
 
 @situation()

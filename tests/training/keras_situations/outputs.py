@@ -21,6 +21,7 @@ from tests.training.keras_situations.table import (
     DERIVED,
     WRAPPED,
     refused,
+    result_or_refused,
     situation,
     warned,
 )
@@ -273,19 +274,29 @@ def a_named_tuple_of_outputs(make):
     return _fit(make, model, Pair(A, B), loss=Pair("mse", "mae"))
 
 
-@situation()
-def outputs_nested_deeply(make):
-    """A tuple and a dict in a dict, with losses and metrics of the same structure."""
+def _nested():
+    """A tuple and a dict in a dict."""
     x = keras.Input((4,))
     a, b, c, d = (ones(1, name=name)(x) for name in "abcd")
-    model = keras.Model(x, {"one": (a, b), "two": {"c": c, "d": d}})
-    return _fit(
-        make,
-        model,
-        {"one": (A, B), "two": {"c": A, "d": B}},
-        loss={"one": ("mse", "mae"), "two": {"c": "mae", "d": "mse"}},
-        metrics={"one": ("mae", "mse"), "two": {"c": "mse", "d": "mae"}},
-    )
+    return keras.Model(x, {"one": (a, b), "two": {"c": c, "d": d}})
+
+
+NESTED = {"one": (A, B), "two": {"c": A, "d": B}}
+
+
+@situation()
+def outputs_nested_deeply(make):
+    """A tuple and a dict in a dict, with losses of the same structure."""
+    loss = {"one": ("mse", "mae"), "two": {"c": "mae", "d": "mse"}}
+    return _fit(make, _nested(), NESTED, loss=loss)
+
+
+@situation()
+def metrics_nested_deeply(make):
+    """The same for metrics, which older versions of Keras refuse."""
+    metrics = {"one": ("mae", "mse"), "two": {"c": "mse", "d": "mae"}}
+    trained = _trained(make, _nested(), loss="mse", metrics=metrics)
+    return result_or_refused(lambda: trained.evaluate(X, NESTED, verbose=0))
 
 
 @situation()
