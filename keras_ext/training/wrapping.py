@@ -238,9 +238,9 @@ class WrappedModel(keras.Model):
     def save_weights(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Save the wrapped model's weights; see `keras.Model.save_weights`.
 
-        The file is that of the bare model that is not compiled: without the state of
-        the optimizer and without variables that the Trainer itself may have, about
-        which it warns. `save` keeps both.
+        The file is that of the bare model: without the state of the optimizer, unless
+        the bare model is compiled, and without variables that the Trainer itself may
+        have, about which it warns. `save` keeps both.
         """
         if self._wrapped is None:
             super().save_weights(filepath, *args, **kwargs)
