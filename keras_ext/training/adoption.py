@@ -1,6 +1,7 @@
 """Taking over how a model was compiled."""
 
 import warnings
+from typing import Any
 
 import keras
 
@@ -37,9 +38,16 @@ def adopt_compilation(trainer: keras.Model, model: keras.Model) -> None:
         _check_variables(model.optimizer, model)
 
 
-def warn_of_another_optimizer(trainer: keras.Model, model: keras.Model) -> None:
-    """Warn if `model` is compiled with an optimizer that does not train it."""
-    if model.compiled and model.optimizer is not trainer.optimizer:
+def warn_of_another_optimizer(
+    trainer: keras.Model, model: keras.Model, callbacks: Any
+) -> None:
+    """Warn if callbacks may look at an optimizer of `model` that does not train it."""
+    callbacks = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    if (
+        model.compiled
+        and model.optimizer is not trainer.optimizer
+        and any(map(_may_hold_on, callbacks))
+    ):
         warnings.warn(
             f"The model {model.name!r} is compiled, and {type(trainer).__name__} "
             "trains it with another optimizer, so `optimizer` of the model, and what a "
@@ -47,6 +55,13 @@ def warn_of_another_optimizer(trainer: keras.Model, model: keras.Model) -> None:
             "compile only one of both.",
             stacklevel=4,
         )
+
+
+def _may_hold_on(callback: Any) -> bool:
+    """Whether a callback may look at another model than the one it is given."""
+    if callback is None or isinstance(callback, keras.callbacks.LambdaCallback):
+        return callback is not None
+    return type(callback).__module__.split(".")[0] not in ("keras", "keras_ext")
 
 
 def _check_variables(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:

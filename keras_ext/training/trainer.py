@@ -319,7 +319,7 @@ class Trainer(WatchedModel):
         """
         self._require_compiled("fit")
         if self.model is not self:
-            warn_of_another_optimizer(self, self.model)
+            warn_of_another_optimizer(self, self.model, callbacks)
         self._current_steps(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(

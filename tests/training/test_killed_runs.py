@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from keras_ext.training import folder_lock
 from keras_ext.training.checkpoint_files import CheckpointFiles
 from tests.training import killing
 from tests.training.killing import KINDS, Program
@@ -150,8 +151,12 @@ def _interrupt(folder, number):
 
 
 def _sums(folder):
-    """Return what the files hold, by name."""
+    """Return what the files of checkpoints hold, by name.
+
+    A process that is ended leaves the file of its lock, which locks nothing any more.
+    """
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()
+        if path.name != folder_lock.NAME
     }
