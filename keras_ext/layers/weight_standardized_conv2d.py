@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._norms import scale
 from keras_ext._types import Config, Tensor
 
 
@@ -81,8 +82,11 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
         weights = ops.cast(kernel, dtype)
         axes = (0, 1, 2)
         centered = weights - ops.mean(weights, axis=axes, keepdims=True)
+        # Only what is large: what is small has no part beside epsilon.
+        size = ops.maximum(scale(centered, axes), 1.0)
+        centered = centered / size
         variance = ops.mean(ops.square(centered), axis=axes, keepdims=True)
-        standardized = centered * ops.rsqrt(variance + self.epsilon)
+        standardized = centered * ops.rsqrt(variance + self.epsilon / size**2)
         return super().convolution_op(
             inputs, ops.cast(standardized, self.compute_dtype)
         )

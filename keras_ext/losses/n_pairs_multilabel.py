@@ -121,7 +121,9 @@ def _n_pairs_multilabel(
     _check_labels(labels, valid)
     has_label = ops.any(ops.equal(labels, 1), axis=1)
     factor = ops.where(ops.all(valid), 1.0, float("nan"))
-    samples = _batchwise.Samples(labels, ~absent, absent & has_label, factor)
+    # Of what is absent, labels may be anything: all but none is taken for some.
+    some = ops.any(ops.not_equal(labels, 0), axis=1)
+    samples = _batchwise.Samples(labels, ~absent, absent & some, factor)
     x, labels = samples.without_absent(x), samples.without_absent(labels)
     similarity = ops.matmul(x[:, 0], ops.transpose(x[:, 1]))
     shared = ops.matmul(labels, ops.transpose(labels))

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_ext import _checks
 from keras_ext.training.packing import is_plain
 
 
@@ -184,6 +185,19 @@ def _check(callback: Any, state: Any) -> None:
                 f"{name!r} of the callback {owner} must be of type "
                 f"{type(its).__name__}. Received: {type(value).__name__}"
             )
+    if isinstance(callback, keras.callbacks.History):
+        _check_history(state.get("history", {}), state.get("epoch", []))
+
+
+def _check_history(history: Any, epoch: Any) -> None:
+    for number in epoch:
+        _checks.non_negative_int("epoch", number)
+    lists = all(_kind(values) == "list" for values in history.values())
+    if not lists or any(len(values) > len(epoch) for values in history.values()):
+        raise ValueError(
+            f"the state of History must hold a list for each name, of {len(epoch)} "
+            f"values at most. Received: {history!r}"
+        )
 
 
 def _is_no_value(callback: Any, name: Any, value: Any) -> bool:
@@ -208,7 +222,17 @@ def _may_be_made(callback: Any, name: Any) -> bool:
 
 
 _OF_A_LOOP = frozenset(
-    {"get_state", "set_state", "batch_hook_freq", "traced_with", "request", "watch"}
+    {
+        "after_compiled_step",
+        "batch_hook_freq",
+        "before_compiled_step",
+        "get_state",
+        "request",
+        "schedule",
+        "set_state",
+        "traced_with",
+        "watch",
+    }
 )
 """What `Loop` looks for in a callback."""
 

@@ -58,6 +58,24 @@ def test_neither_the_mean_nor_the_size_of_a_filter_matters():
     assert_close(layer(x), expected, 1e-4)
 
 
+@pytest.mark.parametrize("size", [1e20, 1e30])
+def test_nor_do_they_where_squares_overflow(size):
+    inputs = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
+    layer = WeightStandardizedConv2D(4, 3)
+    expected = ops.convert_to_numpy(layer(inputs))
+    kernel = ops.convert_to_numpy(layer.kernel)
+    layer.kernel.assign(size * kernel)
+    found = ops.convert_to_numpy(layer(inputs))
+    # Beside a large kernel, epsilon counts for less.
+    spread = kernel.std(axis=(0, 1, 2))
+    np.testing.assert_allclose(
+        found,
+        expected * np.sqrt(spread**2 + layer.epsilon) / spread,
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
 @pytest.mark.parametrize("policy", ["mixed_float16", "float16"])
 def test_squares_do_not_overflow_in_float16(policy):
     layer = WeightStandardizedConv2D(4, 3, dtype=policy)

@@ -46,6 +46,19 @@ def test_a_sample_without_labels_is_a_negative_and_not_in_the_mean():
 
 
 @needs_double_precision
+def test_a_sample_of_weight_0_counts_whatever_its_labels_are():
+    labels = np.eye(4, dtype="float32")[[0, 1, 2, 0]]
+    unknown = labels.copy()
+    unknown[1] = np.nan
+    pairs = np.random.default_rng(0).normal(size=(4, 2, 4)).astype("float32")
+    weights = np.float32([1, 0, 1, 1])
+    loss = NPairsMultilabel()
+    expected = float(loss(labels, pairs, sample_weight=weights))
+    assert float(loss(unknown, pairs, sample_weight=weights)) == expected
+    values = NPairsMultilabel(reduction="none")(labels, pairs, sample_weight=weights)
+    assert expected == pytest.approx(float(np.mean(values)), rel=1e-6)
+
+
 def test_the_gradient_is_the_slope():
     assert_gradient_is_the_slope(lambda x: n_pairs_multilabel(TAGS, x), PAIRS)
 

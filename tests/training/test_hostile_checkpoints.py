@@ -308,6 +308,19 @@ STATES = {
         "state of the callback Patient must be a dict",
     ),
     "History": (of("History", "filepath", to="x"), "History saves no 'filepath'"),
+    "a compiled hook": (
+        of_patient(after_compiled_step="x"),
+        "Patient saves no 'after_compiled_step'",
+    ),
+    "history": (
+        of("History", "history", to={"loss": "x"}),
+        "History must hold a list for each name",
+    ),
+    "long history": (
+        of("History", "history", to={"loss": [1.0] * 99}),
+        "History must hold a list for each name",
+    ),
+    "epochs of it": (of("History", "epoch", to=[-1]), "must be a non-negative"),
     "found": (of("NaNGuard", "found", to=[1]), "NaNGuard is not one that it takes"),
     "rolled back": (of("NaNGuard", "rolled_back", to=-9), "rolled_back=-9"),
     "rows": (of("CSVLogger", "rows", to=-1), "rows=-1"),
@@ -315,7 +328,7 @@ STATES = {
     "average": (of("WeightAveraging", "values", to=[]), "must be arrays of shapes"),
     "counters": (of("WeightAveraging", "counters", to=["x"]), "counters='x'"),
     "own": (of("WeightAveraging", "own", to=[np.zeros(3)]), "arrays of shapes"),
-    "own None": (drop_own, "WeightAveraging is none.*'own'"),
+    "own None": (drop_own, "WeightAveraging is not one.*'own'"),
 }
 
 
