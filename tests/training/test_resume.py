@@ -210,7 +210,7 @@ def run_fit(seed, problem, callbacks=(), epochs=EPOCHS, resume=False):
     options = dict(problem.get("fit", {}))
     if callable(options.get("validation_data")):
         options["validation_data"] = options["validation_data"]()
-    arrays = not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset))
+    arrays = hasattr(data, "shape")
     history = trainer.fit(
         data,
         Y if arrays else None,
