@@ -251,7 +251,11 @@ class CheckpointFiles:
                 f"A checkpoint could not be written to {self.directory!r}: "
                 f"{_first_line(error)}. Expected: a folder that may be written to, on "
                 "a disk with room for another checkpoint. "
-                f"The last whole one is {last[0] if last else 'none'}."
+                + (
+                    f"The last whole one is {last[0]}."
+                    if last
+                    else "There is none yet."
+                )
             ) from error
 
     def close(self) -> None:

@@ -881,7 +881,7 @@ def test_an_error_is_raised_by_the_next_call(folder):
     files = CheckpointFiles(str(folder))
     message = (
         rf"could not be written to '{re.escape(str(folder))}': .*"
-        r"The last whole one is none\."
+        r"There is none yet\."
     )
     files.write([tf.Variable(1.0)], None)
     with pytest.raises(OSError, match=message):

@@ -279,7 +279,7 @@ class TestAtTheStart:
     @pytest.mark.parametrize("kind", [keras_ext.Trainer, None])
     def test_a_file_in_place_of_a_folder(self, kind, tmp_path):
         (tmp_path / "run").write_text("a file")
-        message = r"could not be written to .*run'.* The last whole one is none\."
+        message = r"could not be written to .*run'.* There is none yet\."
         model = trainer(kind)
         with pytest.raises(OSError, match=message):
             model.fit(
