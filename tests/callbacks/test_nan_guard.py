@@ -415,8 +415,6 @@ class TestStop:
         assert_same(state_of(trainer), state_of(reference))
 
 
-@needs_tensorflow
-@pytest.mark.usefixtures("eight_steps")
 class Traced(keras_ext.Trainer if keras.backend.backend() == "tensorflow" else object):
     """Counts how often its step is traced."""
 
@@ -491,6 +489,8 @@ class TestTraces:
         assert trainer.traces == first
 
 
+@needs_tensorflow
+@pytest.mark.usefixtures("eight_steps")
 class TestSkip:
     @CALLS
     @pytest.mark.parametrize("eager", [False, True])
