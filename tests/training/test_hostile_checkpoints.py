@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, NaNGuard, WeightAveraging
+from keras_ext.training import callback_state
 from keras_ext.training.checkpoint_files import CheckpointFiles
 from tests.training.folders import contents
 from tests.training.sharing import write_sharing
@@ -337,6 +338,15 @@ def test_fit(name, saved, run, tmp_path):
     change, match = STATES[name]
     tampered(saved, tmp_path / "run", change)
     refused(tmp_path / "run", run(), match)
+
+
+@pytest.mark.parametrize("name", ["best", "monitor_op"])
+def test_keras_s_own_callbacks_hold_no_text(name):
+    callbacks = [keras.callbacks.EarlyStopping("loss")]
+    callbacks[0].on_train_begin()
+    callback_state.check_states(callbacks, callback_state.get_states(callbacks))
+    with pytest.raises(ValueError, match=f"'{name}' of the callback EarlyStopping"):
+        callback_state.check_states(callbacks, [("EarlyStopping", {name: "x"})])
 
 
 BY_HAND = {
