@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import pathlib
 import signal
 import socket
 import subprocess
@@ -301,16 +302,20 @@ class TestAtTheStart:
         finally:
             tmp_path.chmod(0o700)
 
-    @pytest.mark.parametrize("step", ["open", "mkdir"])
-    def test_a_disk_that_is_read_only(self, step, tmp_path, monkeypatch):
-        original = getattr(os, step)
+    @pytest.mark.parametrize(
+        ("owner", "step"),
+        [(os, "open"), (pathlib.Path, "mkdir")],
+        ids=["open", "mkdir"],
+    )
+    def test_a_disk_that_is_read_only(self, owner, step, tmp_path, monkeypatch):
+        original = getattr(owner, step)
 
         def read_only(path, *args, **kwargs):
             if str(path).startswith(str(tmp_path)):
                 raise OSError(errno.EROFS, "Read-only file system")
             return original(path, *args, **kwargs)
 
-        monkeypatch.setattr(os, step, read_only)
+        monkeypatch.setattr(owner, step, read_only)
         with pytest.raises(OSError, match=r"Read-only file system\. Expected:"):
             fit(tmp_path)
         monkeypatch.undo()
