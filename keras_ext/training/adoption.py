@@ -42,11 +42,11 @@ def warn_of_another_optimizer(
     trainer: keras.Model, model: keras.Model, callbacks: Any
 ) -> None:
     """Warn if callbacks may look at an optimizer of `model` that does not train it."""
-    callbacks = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks))
+    callbacks = keras.tree.flatten(getattr(callbacks, "callbacks", callbacks) or [])
     if (
         model.compiled
         and model.optimizer is not trainer.optimizer
-        and any(map(_may_hold_on, callbacks))
+        and any(_may_hold_on(one) for one in callbacks if one is not None)
     ):
         warnings.warn(
             f"The model {model.name!r} is compiled, and {type(trainer).__name__} "
@@ -59,9 +59,8 @@ def warn_of_another_optimizer(
 
 def _may_hold_on(callback: Any) -> bool:
     """Whether a callback may look at another model than the one it is given."""
-    if callback is None or isinstance(callback, keras.callbacks.LambdaCallback):
-        return callback is not None
-    return type(callback).__module__.split(".")[0] not in ("keras", "keras_ext")
+    known = type(callback).__module__.split(".")[0] in ("keras", "keras_ext")
+    return not known or isinstance(callback, keras.callbacks.LambdaCallback)
 
 
 def _check_variables(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:

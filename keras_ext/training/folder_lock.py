@@ -66,7 +66,7 @@ class FolderLock:
             self._unlock()
 
     def give_way(self, directory: str) -> None:
-        """Unlock the folder if it is this one, and nobody may ever call `release`."""
+        """Unlock the folder if it is this one, and `release` may never be called."""
         with contextlib.suppress(FileNotFoundError):
             same = os.path.samefile(self._directory, directory)
             if same and not self._is_lasting:

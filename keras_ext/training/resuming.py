@@ -30,7 +30,7 @@ def read_checkpoint(
     checkpoint: Checkpoint | None,
     check: Callable[[Contents], None] | None = None,
 ) -> Saved | None:
-    """Return what to continue from, `None` to begin anew.
+    """Return what to continue from, `None` to begin again.
 
     Args:
         resume: What the user has asked for.

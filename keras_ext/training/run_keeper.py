@@ -493,7 +493,7 @@ def _check_nothing_new(files: CheckpointFiles, known: Set[str]) -> None:
 
 
 def _is_error(error: BaseException) -> bool:
-    """Whether it is none that ends the process, and no warning."""
+    """Whether it neither ends the process nor is a warning."""
     return isinstance(error, Exception) and not isinstance(error, Warning)
 
 

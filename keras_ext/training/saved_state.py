@@ -88,7 +88,7 @@ _STOCK = {"loop": {"epoch": COUNT}, "random": ANYTHING, "variables": VARIABLES}
 
 
 class NotSavedError(ValueError):
-    """Says where a value is none that a run saves."""
+    """Says where a value is not one that a run saves."""
 
 
 def check_run(saved: Saved) -> None:
