@@ -15,8 +15,8 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("keras_ext.training needs TensorFlow", allow_module_level=True)
 
 from keras_ext import training
-from keras_ext.training import hooks
-from keras_ext.training.wrapping import WrappedModel
+from keras_ext.training.trainer import hooks
+from keras_ext.training.trainer.wrapper import WrappedModel
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}

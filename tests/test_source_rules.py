@@ -12,7 +12,7 @@ import keras_ext
 
 PACKAGE = pathlib.Path(keras_ext.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-LOADED_LATE = "callbacks/__init__.py: keras_ext.training.checkpoint.Checkpoint"
+LOADED_LATE = "callbacks/__init__.py: keras_ext.training.resume.checkpoint.Checkpoint"
 ROOMS = [
     "callbacks",
     "layers",

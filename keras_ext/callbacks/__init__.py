@@ -12,7 +12,7 @@ from keras_ext.callbacks.time_limit import TimeLimit
 from keras_ext.callbacks.weight_averaging import WeightAveraging
 
 if TYPE_CHECKING:
-    from keras_ext.training.checkpoint import Checkpoint
+    from keras_ext.training.resume.checkpoint import Checkpoint
 
 __all__ = [
     "CSVLogger",
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
     """Load `Checkpoint`, and with it TensorFlow, on first use."""
     if name != "Checkpoint":
         raise AttributeError(f"module 'keras_ext.callbacks' has no attribute {name!r}")
-    from keras_ext.training.checkpoint import Checkpoint
+    from keras_ext.training.resume.checkpoint import Checkpoint
 
     return Checkpoint
 

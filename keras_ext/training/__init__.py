@@ -10,13 +10,13 @@ if keras.backend.backend() != "tensorflow":
         "metrics, schedules, optimizers and the other callbacks run on every backend."
     )
 
-from keras_ext.training.chunks import Chunk
-from keras_ext.training.epoch import Epoch
-from keras_ext.training.logs import StepLogs
-from keras_ext.training.loop import Loop
-from keras_ext.training.preemption import Preempted
-from keras_ext.training.sharpness_aware_trainer import SharpnessAwareTrainer
-from keras_ext.training.trainer import Trainer
+from keras_ext.training.data.chunks import Chunk
+from keras_ext.training.loop.epoch import Epoch
+from keras_ext.training.loop.logs import StepLogs
+from keras_ext.training.loop.loop import Loop
+from keras_ext.training.resume.signals import Preempted
+from keras_ext.training.trainer.sharpness_aware_trainer import SharpnessAwareTrainer
+from keras_ext.training.trainer.trainer import Trainer
 
 __all__ = [
     "Chunk",

@@ -141,7 +141,7 @@ MODES = pytest.mark.parametrize(
 @pytest.fixture
 def eight_steps(monkeypatch):
     """Make the first call one step, and the others eight, on a slow machine too."""
-    pace = pytest.importorskip("keras_ext.training.pace")
+    pace = pytest.importorskip("keras_ext.training.loop.chunk_sizer")
     monkeypatch.setattr(pace, "_BUDGET", 1e9)
 
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, WeightAveraging
-from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointFiles
 
 EPOCHS = 6
 SAMPLES, BATCH = 200, 16

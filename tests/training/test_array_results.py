@@ -12,8 +12,8 @@ from sklearn.metrics import confusion_matrix
 from keras_ext import Loop, Trainer
 from keras_ext.callbacks import Checkpoint, CSVLogger, NaNGuard
 from keras_ext.metrics import ConfusionMatrix
-from keras_ext.training.hook_frequency import next_stop
-from keras_ext.training.progress import ProgressBar
+from keras_ext.training.loop.callback_contract import next_stop
+from keras_ext.training.loop.progress import ProgressBar
 from tests.training.problems import LABELS, X
 
 CLASSES = int(LABELS.max()) + 1

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training import array_source, chunks
-from keras_ext.training.array_source import ArraySource
+from keras_ext.training.data import arrays as array_source
+from keras_ext.training.data import chunks
+from keras_ext.training.data.arrays import ArraySource
 
 ROWS = 1003
 DATA = {

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Trainer
-from keras_ext.training import channels_first
+from keras_ext.training.step import channels_first
 from tests.backends import convolves_channels_first
 
 X = np.random.default_rng(3).normal(size=(6, 2, 5, 4)).astype("float32")

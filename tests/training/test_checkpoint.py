@@ -16,7 +16,8 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, NaNGuard
-from keras_ext.training import Preempted, checkpoint
+from keras_ext.training import Preempted
+from keras_ext.training.resume import checkpoint
 from tests.forgetful import Forgetful
 
 _rng = np.random.default_rng(3)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointFiles
 from tests.programs import printed
 from tests.training.folders import contents
 
@@ -981,7 +981,7 @@ def test_what_fails_takes_up_no_room(folder, max_to_keep):
 FULL = """
     import resource, sys, warnings
     import tensorflow as tf
-    from keras_ext.training.checkpoint_files import CheckpointFiles
+    from keras_ext.training.resume.store import CheckpointFiles
     from tests.training.test_checkpoint_files import check, contents, put
 
     folder, no_limit = sys.argv[1], resource.RLIM_INFINITY

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training import chunks
-from keras_ext.training.chunks import Rows, SingleBatch, batches_at_once, count_samples
+from keras_ext.training.data import chunks
+from keras_ext.training.data.chunks import (
+    Rows,
+    SingleBatch,
+    batches_at_once,
+    count_samples,
+)
 
 ORDER = np.random.default_rng(0).permutation(60)
 RAGGED = tf.ragged.range([length % 4 for length in range(60)])

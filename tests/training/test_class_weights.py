@@ -9,7 +9,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from keras_ext import Trainer
-from keras_ext.training.class_weights import ClassWeights
+from keras_ext.training.data.class_weights import ClassWeights
 from tests.training.problems import LABELS
 
 TABLE = {0: 2.0, 2: 5.0}

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Trainer
-from keras_ext.training.sources import make_source
+from keras_ext.training.data.make import make_source
 
 X, Y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 NAMES = np.array(["a", "b"] * 4)

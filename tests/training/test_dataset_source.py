@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training import chunks, stacking
-from keras_ext.training.chunks import Rows, SingleBatch
-from keras_ext.training.dataset_source import DatasetSource
-from keras_ext.training.sources import SteppedSource, make_source
+from keras_ext.training.data import batch_stacking as stacking
+from keras_ext.training.data import chunks
+from keras_ext.training.data.chunks import Rows, SingleBatch
+from keras_ext.training.data.datasets import DatasetSource
+from keras_ext.training.data.make import SteppedSource, make_source
 from tests.training.problems import LABELS, X
 
 BLOCK = 4

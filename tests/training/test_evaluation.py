@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Trainer
-from keras_ext.training.pace import Pace
+from keras_ext.training.loop.chunk_sizer import Pace
 from tests.training.problems import (
     CLASSIFY,
     LABELS,
@@ -225,7 +225,7 @@ class TestPredict:
 
     def test_more_outputs_than_there_is_room_for_at_once(self, monkeypatch):
         monkeypatch.setattr(Pace, "steps", property(lambda self: 1000))
-        monkeypatch.setattr("keras_ext.training.chunks._MOST_BATCHES", 3)
+        monkeypatch.setattr("keras_ext.training.data.chunks._MOST_BATCHES", 3)
         stock, trainer = pair(small)
         assert_same(trainer.predict(X, 4, verbose=0), stock.predict(X, 4, verbose=0))
 

@@ -6,7 +6,7 @@ import scipy.sparse
 import tensorflow as tf
 
 from keras_ext import Loop, Trainer
-from keras_ext.training.sources import make_source
+from keras_ext.training.data.make import make_source
 from tests.training.problems import LABELS, X
 
 DOUBLE = X.astype("float64")

@@ -18,9 +18,9 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint
-from keras_ext.training import folder_lock
-from keras_ext.training.checkpoint_files import CheckpointFiles
-from keras_ext.training.folder_lock import FolderLock
+from keras_ext.training.resume import folder_lock
+from keras_ext.training.resume.folder_lock import FolderLock
+from keras_ext.training.resume.store import CheckpointFiles
 from tests.forgetful import Forgetful
 from tests.training.test_preemption import exit_code, forked
 

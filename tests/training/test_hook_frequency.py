@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from keras_ext import Trainer
 from keras_ext.callbacks import CSVLogger, LearningRateScheduler
-from keras_ext.training.hook_frequency import next_stop, step_hooks
-from keras_ext.training.pace import Pace
+from keras_ext.training.loop.callback_contract import next_stop, step_hooks
+from keras_ext.training.loop.chunk_sizer import Pace
 from tests.training.problems import CLASSIFY, LABELS, X
 
 TRAIN = ["on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end"]

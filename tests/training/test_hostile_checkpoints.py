@@ -17,8 +17,8 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, NaNGuard, WeightAveraging
-from keras_ext.training import callback_state
-from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.resume import callback_state
+from keras_ext.training.resume.store import CheckpointFiles
 from tests.training.folders import contents
 from tests.training.sharing import write_sharing
 
@@ -545,7 +545,7 @@ def test_other_tensors_than_a_checkpoint_has(tmp_path):
 )
 def test_a_text_that_is_no_state(text, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "keras_ext.training.checkpoint_files.pack", lambda value: (text, [])
+        "keras_ext.training.resume.store.pack", lambda value: (text, [])
     )
     files = CheckpointFiles(str(tmp_path))
     files.write([tf.Variable([1.0, 2.0])], None)

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_ext.training import folder_lock
-from keras_ext.training.checkpoint_files import CheckpointFiles
+from keras_ext.training.resume import folder_lock
+from keras_ext.training.resume.store import CheckpointFiles
 from tests.training import killing
 from tests.training.killing import KINDS, Program
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_ext import Loop, Trainer
 from keras_ext.callbacks import LearningRateScheduler
-from keras_ext.training import loop as loop_module
-from keras_ext.training.pace import Pace
+from keras_ext.training.loop import loop as loop_module
+from keras_ext.training.loop.chunk_sizer import Pace
 from tests.training.problems import CLASSIFY
 
 _rng = np.random.default_rng(0)

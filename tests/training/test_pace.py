@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_ext.training.pace import Pace
+from keras_ext.training.loop.chunk_sizer import Pace
 
 
 def after(*runs):

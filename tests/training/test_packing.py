@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training.packing import is_plain, pack, unpack
+from keras_ext.training.resume.codec import is_plain, pack, unpack
 
 
 def there_and_back(value):

@@ -14,7 +14,7 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint
-from keras_ext.training.preemption import SignalWatch
+from keras_ext.training.resume.signals import SignalWatch
 from tests.programs import printed
 
 NUMBER = signal.SIGUSR1

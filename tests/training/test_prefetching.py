@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from keras_ext import Trainer
-from keras_ext.training import prefetching
-from keras_ext.training.prefetching import fetched
-from keras_ext.training.sources import make_source
+from keras_ext.training.data import prefetching
+from keras_ext.training.data.make import make_source
+from keras_ext.training.data.prefetching import fetched
 from tests.markers import needs_semaphores
 from tests.training.problems import CLASSIFY, LABELS, X, classifier
 

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Trainer
-from keras_ext.training.random_algorithm import drawing_with
+from keras_ext.training.step.rng_algorithm import drawing_with
 from tests.training.problems import CLASSIFY, LABELS, X, with_dropout
 
 NUMBERS = {"philox": 1, "threefry": 2}

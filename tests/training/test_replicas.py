@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import scipy.sparse
 import keras_ext
-from keras_ext.training.tensors import to_tensor
+from keras_ext.training.data.tensors import to_tensor
 from tests.training.problems import CLASSIFY, LABELS, X, dataset
 from tests.training.problems import with_nothing_but_extra_loss
 

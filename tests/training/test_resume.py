@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger
-from keras_ext.training import compilation
+from keras_ext.training.step import xla_policy as compilation
 from tests.forgetful import Forgetful
 
 pytestmark = pytest.mark.long

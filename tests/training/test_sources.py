@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training.fit_data import fit_source
-from keras_ext.training.sources import ArraySource, make_source
+from keras_ext.training.data.keras_arguments import fit_source
+from keras_ext.training.data.make import ArraySource, make_source
 from tests.training.problems import LABELS, Numbers, X
 
 

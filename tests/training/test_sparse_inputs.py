@@ -7,9 +7,9 @@ import scipy.sparse
 import tensorflow as tf
 
 from keras_ext import Loop, Trainer
-from keras_ext.training.array_source import ArraySource
-from keras_ext.training.sparse_rows import SparseRows
-from keras_ext.training.tensors import to_tensor
+from keras_ext.training.data.arrays import ArraySource
+from keras_ext.training.data.sparse_rows import SparseRows
+from keras_ext.training.data.tensors import to_tensor
 from tests.training.problems import CLASSIFY, LABELS, X
 
 DENSE = np.where(X > 0.3, X, 0).astype("float64")

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint
-from keras_ext.training.unsaved_state import UnsavedState
+from keras_ext.training.resume.unsaved_state import UnsavedState
 from tests.training.problems import TARGETS, X, make_step
 
 

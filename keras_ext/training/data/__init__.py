@@ -1,0 +1,1 @@
+"""Arrays, datasets and iterables become chunks; knows no callback and no model."""

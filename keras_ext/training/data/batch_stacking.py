@@ -1,0 +1,255 @@
+"""Batches of a dataset's iterator put together, and read ahead in a thread."""
+
+import concurrent.futures
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training.data.chunks import Chunk, Rows, SingleBatch, batches_at_once
+
+_PATIENCE = 0.05
+
+_KNOWN: dict[str, "Stacks"] = {}
+_MOST_KNOWN = 32
+
+
+def stacks_for(first: Any, num_batches: int | None) -> "Stacks":
+    """Return what puts batches like `first` together, compiled before if it was."""
+    batch_size = int(keras.tree.flatten(first)[0].shape[0])
+    most = batches_at_once(first, batch_size)
+    capacity = most if num_batches is None else max(1, min(most, num_batches))
+    kind = keras.tree.map_structure(lambda leaf: (leaf.dtype.name, leaf.shape), first)
+    key = f"{capacity} {kind}"
+    if key not in _KNOWN:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = Stacks(first, batch_size, capacity)
+    return _KNOWN[key]
+
+
+class Stacks:
+    """Puts batches of one size together, in a compiled function.
+
+    Args:
+        example: Such a batch.
+        batch_size: Its number of samples.
+        capacity: How many batches to put together at most.
+    """
+
+    def __init__(self, example: Any, batch_size: int, capacity: int) -> None:
+        self.batch_size = batch_size
+        self.capacity = capacity
+        self._structure = keras.tree.map_structure(lambda _: None, example)
+        self._shapes = [leaf.shape for leaf in keras.tree.flatten(example)]
+        self.collect = tf.function(self._read, autograph=False)
+
+    def pack(self, leaves: list[tf.Tensor]) -> Any:
+        """Return arrays in the structure of a batch."""
+        return keras.tree.pack_sequence_as(self._structure, leaves)
+
+    def _read(
+        self, iterator: Any, batch: list[tf.Tensor], there: tf.Tensor, limit: tf.Tensor
+    ) -> Any:
+        """Return how many batches were read, whether there are more, and the batches.
+
+        Those of the usual size come one after the other; then the one of another size
+        that ended the reading, and whether there was one. Slow data does not hold the
+        steps up: after a while, what there is will do. What is computed with it does
+        not depend on that.
+        """
+        begin = tf.timestamp()
+        # One that is there already comes first; otherwise it is written over.
+        stacks = [
+            tf.TensorArray(
+                leaf.dtype, size=self.capacity, element_shape=leaf.shape
+            ).write(0, leaf)
+            for leaf in batch
+        ]
+        nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
+
+        def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
+            in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
+            return (count < limit) & more & ~found & in_time
+
+        def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
+            del more, found
+            item = iterator.get_next_as_optional()
+            return tf.cond(
+                item.has_value(),
+                lambda: sort(count, stacks, keras.tree.flatten(item.get_value())),
+                lambda: (count, False, stacks, odd, False),
+            )
+
+        def sort(count: Any, stacks: Any, leaves: Any) -> Any:
+            lengths = tf.stack([tf.shape(leaf)[0] for leaf in leaves])
+            return tf.cond(
+                tf.reduce_all(tf.equal(lengths, self.batch_size)),
+                lambda: (count + 1, True, put(count, stacks, leaves), nothing, False),
+                lambda: (count, True, stacks, leaves, True),
+            )
+
+        def put(count: Any, stacks: Any, leaves: Any) -> Any:
+            pairs = zip(stacks, leaves, strict=True)
+            return [stack.write(count, leaf) for stack, leaf in pairs]
+
+        count, more, stacks, odd, found = tf.while_loop(
+            go_on,
+            read,
+            (there, tf.constant(True), stacks, nothing, tf.constant(False)),
+            shape_invariants=(
+                there.shape,
+                tf.TensorShape(()),
+                [tf.TensorShape(None) for s in stacks],
+                [tf.TensorShape((None, *shape[1:])) for shape in self._shapes],
+                tf.TensorShape(()),
+            ),
+        )
+        return count, more, [stack.concat() for stack in stacks], odd, found
+
+
+class Reading:
+    """Batches that follow each other in an iterator, put together.
+
+    Reads ahead in a thread, while steps are made with what was read before.
+
+    Args:
+        stacks: What puts them together.
+        first: The first batch, which was taken from the iterator already.
+        iterator: What comes behind it.
+    """
+
+    def __init__(self, stacks: Stacks, first: Any, iterator: Any) -> None:
+        self._stacks = stacks
+        self._iterator = iterator
+        self._first = keras.tree.flatten(first)
+        self._ahead: concurrent.futures.Future[Any] | None = None
+        self._read: Any = None
+        self._given = 0
+
+    def chunks(self, size: Callable[[], int]) -> Iterator[Chunk]:
+        """Yield the batches, up to `size()` of them together."""
+        stacks = self._stacks
+        order = tf.range(stacks.capacity * stacks.batch_size)
+        thread = concurrent.futures.ThreadPoolExecutor(1)
+        try:
+            # The first has to wait for no other.
+            one = tf.constant(1)
+            self._read = stacks.collect(self._iterator, self._first, one, one)
+            while True:
+                count, more, stack, odd, found = self._read
+                self._given, self._ahead = 0, None
+                if more:
+                    nothing, limit = tf.constant(0), tf.constant(stacks.capacity)
+                    arguments = (self._iterator, self._first, nothing, limit)
+                    self._ahead = thread.submit(stacks.collect, *arguments)
+                arrays = stacks.pack(stack)
+                rows = Rows(arrays, order, stacks.batch_size, 0, int(count))
+                for chunk in rows.cut(size):
+                    self._given += len(chunk)
+                    yield chunk
+                if found:
+                    self._given += 1
+                    yield SingleBatch(stacks.pack(odd), regular=False)
+                if self._ahead is None:
+                    return
+                self._read = self._ahead.result()
+        finally:
+            # Whoever stops does not wait for data that is slow to come.
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    def held(self) -> list["Piece"]:
+        """Return the batches that were read and not handed out, as plain data.
+
+        Waits until nothing more is being read.
+        """
+        held = self._pieces(self._read, self._given)
+        if self._ahead is not None:
+            held += self._pieces(self._ahead.result(), 0)
+        return held
+
+    def _pieces(self, read: Any, given: int) -> list["Piece"]:
+        count, _, stack, odd, found = read
+        full = int(count) * self._stacks.batch_size
+        leaves = [leaf[:full] for leaf in stack]
+        pieces = _rest({"odd": False, "count": int(count), "leaves": leaves}, given)
+        if found and given <= count:
+            pieces.append({"odd": True, "count": 1, "leaves": odd})
+        return pieces
+
+
+class ReadBefore:
+    """Batches that a saved run had read ahead.
+
+    Args:
+        pieces: What `held` has returned there.
+        element_spec: The structure of a batch.
+
+    Raises:
+        ValueError: If they are no such batches.
+    """
+
+    def __init__(self, pieces: list["Piece"], element_spec: Any) -> None:
+        specs = tf.nest.flatten(element_spec)
+        if not all(_fits(piece, specs) for piece in pieces):
+            raise ValueError(
+                f"The batches that were read ahead are not such as {element_spec}."
+            )
+        self._pieces = pieces
+        self._spec = element_spec
+        self._given = 0
+
+    def chunks(self, size: Callable[[], int]) -> Iterator[Chunk]:
+        """Yield the batches, up to `size()` of them together."""
+        while self._pieces:
+            piece, self._given = self._pieces[0], 0
+            leaves = [tf.convert_to_tensor(leaf) for leaf in piece["leaves"]]
+            arrays = keras.tree.pack_sequence_as(self._spec, leaves)
+            if piece["odd"]:
+                self._given = 1
+                yield SingleBatch(arrays, regular=False)
+            else:
+                count, batch_size = piece["count"], len(leaves[0]) // piece["count"]
+                rows = tf.range(count * batch_size)
+                for chunk in Rows(arrays, rows, batch_size, 0, count).cut(size):
+                    self._given += len(chunk)
+                    yield chunk
+            del self._pieces[0]
+
+    def held(self) -> list["Piece"]:
+        """Return the batches that were not handed out, as plain data."""
+        if not self._pieces:
+            return []
+        return _rest(self._pieces[0], self._given) + self._pieces[1:]
+
+
+Piece = dict[str, Any]
+"""Batches one after the other: their `count`, their `leaves`, whether `odd`."""
+
+
+def _fits(piece: Piece, specs: list[Any]) -> bool:
+    """Whether a piece can have been read from a dataset."""
+    count, leaves = piece["count"], piece["leaves"]
+    if not leaves or len(leaves) != len(specs) or count < 1:
+        return False
+    if not all(getattr(leaf, "shape", ()) for leaf in leaves):
+        return False
+    return all(
+        leaf.dtype == spec.dtype.as_numpy_dtype
+        and len(leaf) == len(leaves[0])
+        and len(leaf) % count == 0
+        and spec.shape.is_compatible_with((len(leaf) // count, *leaf.shape[1:]))
+        for leaf, spec in zip(leaves, specs, strict=True)
+    )
+
+
+def _rest(piece: Piece, given: int) -> list[Piece]:
+    """Return a piece without the batches that were handed out; none if all were."""
+    left = piece["count"] - given
+    if left <= 0:
+        return []
+    size = len(piece["leaves"][0]) // piece["count"]
+    rows = slice(given * size, piece["count"] * size)
+    leaves = [leaf[rows] for leaf in piece["leaves"]]
+    return [{**piece, "count": left, "leaves": leaves}]

@@ -1,0 +1,193 @@
+"""Consecutive batches of one epoch, handed over together."""
+
+import abc
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training.loop.callback_contract import act
+
+_BLOCK_BYTES = 2**24
+_MOST_BATCHES = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is known of the steps that a chunk is one part of.
+
+    Args:
+        steps: How many are to be made from the beginning of this pass over the data
+            on; 0 if nobody knows.
+        done: How many of them an earlier process has made.
+    """
+
+    steps: int
+    done: int = 0
+
+
+class Chunk(abc.ABC):
+    """Consecutive batches, for `Trainer.steps`; `Epoch.chunks` yields them.
+
+    `len(chunk)` is the number of batches, and iterating over a chunk yields them one
+    by one, so a step that is not a Trainer's can be made with each.
+
+    Example:
+
+    >>> import numpy as np
+    >>> import keras
+    >>> from keras_ext import Loop
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> for epoch in Loop(model, verbose=0):
+    ...     for chunk in epoch.chunks(np.ones((6, 2)), batch_size=4):
+    ...         epoch.log({"batches": len(chunk), "samples": chunk.num_samples})
+    >>> sorted(epoch.logs)
+    ['batches', 'samples']
+    """
+
+    plan: Plan | None = None
+    step_hooks: tuple[Any, ...] = ()
+
+    @property
+    @abc.abstractmethod
+    def num_samples(self) -> int:
+        """The number of samples in all batches together."""
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Rows(Chunk):
+    """Batches of equal size, as row numbers of arrays that are on the device.
+
+    Args:
+        arrays: Structure of tensors whose first axis is that of the samples. They may
+            have more rows than `order` ever names.
+        order: Row numbers, an integer tensor; batch `i` is made of those from
+            `i * batch_size` on.
+        batch_size: Samples per batch.
+        first: Number of the first batch.
+        count: Number of batches.
+    """
+
+    def __init__(
+        self, arrays: Any, order: tf.Tensor, batch_size: int, first: int, count: int
+    ) -> None:
+        self.arrays = arrays
+        self.order = order
+        self.batch_size = batch_size
+        self.first = first
+        self._count = count
+
+    @property
+    def num_samples(self) -> int:
+        """The number of samples in all batches together."""
+        return self._count * self.batch_size
+
+    def __len__(self) -> int:
+        return self._count
+
+    def cut(self, size: Callable[[], int]) -> Iterator["Rows"]:
+        """Yield the same batches in parts of at most `size()`, asked for each."""
+        first, end = self.first, self.first + self._count
+        while first < end:
+            count = min(size(), end - first)
+            yield Rows(self.arrays, self.order, self.batch_size, first, count)
+            first += count
+
+    def __iter__(self) -> Iterator[Any]:
+        block = batches_at_once(self.arrays, self.batch_size)
+        for part in self.cut(lambda: block):
+            for batch in part._gathered():
+                act(self.step_hooks, "before")
+                yield batch
+                act(self.step_hooks, "after")
+
+    def _gathered(self) -> Iterator[Any]:
+        """Yield the batches, gathered together and then cut apart."""
+        at, size, count = self.first * self.batch_size, self.batch_size, self._count
+        rows = take(self.arrays, self.order[at : at + count * size])
+
+        def cut(leaf: Any) -> Any:
+            if leaf is None:
+                return [None] * count
+            if isinstance(leaf, tf.Tensor):
+                return tf.split(leaf, count)
+            return [leaf[i * size : (i + 1) * size] for i in range(count)]
+
+        for leaves in zip(*map(cut, keras.tree.flatten(rows)), strict=True):
+            yield keras.tree.pack_sequence_as(rows, leaves)
+
+
+class SingleBatch(Chunk):
+    """One batch, as it came.
+
+    Args:
+        batch: The batch.
+        regular: Whether others of the same size are to be expected. An odd one, such
+            as the rest at the end of an epoch, is not worth compiling for.
+    """
+
+    def __init__(self, batch: Any, *, regular: bool = True) -> None:
+        self.batch = batch
+        self.regular = regular
+
+    @property
+    def num_samples(self) -> int:
+        """The number of samples: the first axis of the first array, or 1."""
+        return count_samples(self.batch)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self.batch
+
+
+def take_batch(arrays: Any, order: tf.Tensor, number: Any, batch_size: int) -> Any:
+    """Return batch `number`, as `Rows` defines it; also in compiled code."""
+    rows = tf.slice(order, [number * batch_size], [batch_size])
+    return take(arrays, rows)
+
+
+def take(arrays: Any, rows: Any) -> Any:
+    """Return the samples with the numbers `rows`; `None` stays."""
+    return keras.tree.map_structure(
+        lambda array: None if array is None else tf.gather(array, rows), arrays
+    )
+
+
+def batches_at_once(arrays: Any, batch_size: int) -> int:
+    """Return how many batches of `arrays` may be copied at a time.
+
+    As many as have 16 MB together, at most 256.
+    """
+    size = 0
+    for leaf in keras.tree.flatten(arrays):
+        if leaf is not None:
+            inner = [length or 1 for length in leaf.shape[1:]]
+            size += math.prod(inner) * max(1, tf.as_dtype(leaf.dtype).size)
+    return max(1, min(_MOST_BATCHES, _BLOCK_BYTES // max(1, batch_size * size)))
+
+
+def first_tensor(batch: Any) -> Any:
+    """Return the first array of a batch, or `None` if there is none."""
+    return next((leaf for leaf in keras.tree.flatten(batch) if has_axis(leaf)), None)
+
+
+def count_samples(batch: Any) -> int:
+    """Return the length of the first array in a batch; 1 if there is none."""
+    first = first_tensor(batch)
+    return 1 if first is None or first.shape[0] is None else int(first.shape[0])
+
+
+def has_axis(leaf: Any) -> bool:
+    """Whether `leaf` is an array of at least one dimension."""
+    shape = getattr(leaf, "shape", ())
+    return bool(shape.rank if isinstance(shape, tf.TensorShape) else len(shape))

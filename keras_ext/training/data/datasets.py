@@ -1,0 +1,162 @@
+"""Batches out of a `tf.data.Dataset`, several at a time."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.training.data.batch_stacking import ReadBefore, Reading, stacks_for
+from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.source import Restores, Source, skip
+from keras_ext.training.data.tensors import to_tensor
+
+
+class DatasetSource(Source):
+    """A `tf.data.Dataset` of batches.
+
+    Batches are read inside a compiled function and put together, as long as they have
+    the size of the first; one of another size comes by itself. So does every batch
+    whose shape the dataset does not know, but for the number of samples.
+
+    Args:
+        dataset: The dataset.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset) -> None:
+        self._dataset = _in_floatx(dataset)
+        self._iterator: Any = None
+        self._next_iterator: Any = None
+        self._reading: Reading | ReadBefore | None = None
+        self._reads_again = False
+        self._batch_size: int | None = None
+
+    @property
+    def num_batches(self) -> int | None:
+        """What the dataset says of its length."""
+        cardinality = int(self._dataset.cardinality())
+        return cardinality if cardinality >= 0 else None
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of the dataset."""
+        for chunk in self._pieces(index, start, lambda: 1, stacked=False):
+            yield from chunk
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the batches of the dataset, up to `size()` of them together."""
+        return self._pieces(index, start, size, stacked=True)
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return what was read ahead, and the iterators of this epoch and the next.
+
+        The next one is made for it early: TensorFlow does not save how often a dataset
+        was shuffled before with an iterator that has come to its end.
+        """
+        if not iterators:
+            return {}, []
+        held = self._reading.held() if self._reading else []
+        if self._next_iterator is None:
+            self._next_iterator = self._make_iterator()
+        running = [] if self._iterator is None else [self._iterator]
+        state = {"held": held, "batch_size": self._batch_size}
+        return state, [*running, self._next_iterator]
+
+    def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
+        """Go on with what was read ahead, then with the iterators."""
+        self._reads_again = restores is None
+        if not restores:
+            return
+        *running, following = restores
+        if running:
+            self._iterator = self._make_iterator()
+            running[0](self._iterator)
+            self._reading = ReadBefore(state["held"], self._dataset.element_spec)
+            self._batch_size = state["batch_size"]
+        self._next_iterator = self._make_iterator()
+        following(self._next_iterator)
+
+    def peek(self) -> Chunk | None:
+        """Return a batch of zeros."""
+        leaves = tf.nest.flatten(self._dataset.element_spec)
+        if not all(isinstance(spec, tf.TensorSpec) for spec in leaves):
+            return None
+        return SingleBatch(
+            tf.nest.map_structure(
+                lambda spec: tf.zeros([size or 1 for size in spec.shape], spec.dtype),
+                self._dataset.element_spec,
+            )
+        )
+
+    def _pieces(
+        self, index: int, start: int, size: Callable[[], int], *, stacked: bool
+    ) -> Iterator[Chunk]:
+        iterator = self._begin(index, start)
+        can_be_stacked = stacked and _can_be_stacked(self._dataset.element_spec)
+        try:
+            if isinstance(self._reading, ReadBefore):
+                yield from self._reading.chunks(size)
+            for first in iterator:
+                size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
+                if self._batch_size not in (None, size_of_first):
+                    # An odd one; in a continued epoch, it may come first.
+                    yield SingleBatch(first, regular=False)
+                    continue
+                if not (can_be_stacked and _has_samples(first)):
+                    yield SingleBatch(first)
+                    yield from map(SingleBatch, iterator)
+                else:
+                    self._batch_size = size_of_first
+                    stacks = stacks_for(first, self.num_batches)
+                    self._reading = Reading(stacks, first, iterator)
+                    yield from self._reading.chunks(size)
+        finally:
+            self._iterator = self._reading = self._batch_size = None
+
+    def _begin(self, index: int, start: int) -> Any:
+        """Return the iterator of an epoch, with what is to come from `start` on."""
+        if self._iterator is None:
+            if self._reads_again:
+                # A dataset that shuffles does so anew for every iterator.
+                for _ in range(index):
+                    iter(self._dataset)
+            self._iterator = self._next_iterator or self._make_iterator()
+            self._next_iterator = None
+            skip(self._iterator, start)
+        self._reads_again = False
+        return self._iterator
+
+    def _make_iterator(self) -> Any:
+        return iter(self._dataset.prefetch(tf.data.AUTOTUNE))
+
+
+def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return a dataset with the same batches, floats in `keras.config.floatx()`."""
+    spec = dataset.element_spec
+    types = {getattr(leaf, "dtype", tf.int32) for leaf in tf.nest.flatten(spec)}
+    if not any(one.is_floating and one != keras.config.floatx() for one in types):
+        return dataset
+
+    @tf.autograph.experimental.do_not_convert
+    def cast(*batch: Any) -> Any:
+        leaves = tf.nest.flatten(batch if isinstance(spec, tuple) else batch[0])
+        return tf.nest.pack_sequence_as(spec, [to_tensor(leaf) for leaf in leaves])
+
+    return dataset.map(cast)
+
+
+def _has_samples(batch: Any) -> bool:
+    """Whether all arrays of a batch have the same number of samples, not 0."""
+    lengths = {leaf.shape[0] for leaf in keras.tree.flatten(batch)}
+    return len(lengths) == 1 and 0 not in lengths
+
+
+def _can_be_stacked(element_spec: Any) -> bool:
+    """Whether all that a batch's shape leaves open is the number of samples."""
+    return not tf.config.functions_run_eagerly() and all(
+        isinstance(spec, tf.TensorSpec)
+        and spec.shape.rank
+        and spec.shape[1:].is_fully_defined()
+        for spec in tf.nest.flatten(element_spec)
+    )

@@ -1,0 +1,227 @@
+"""The data arguments of `fit`, turned into a source as stock Keras reads them."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+
+from keras_ext import _checks
+from keras_ext.training.data.arrays import Shuffle, are_arrays
+from keras_ext.training.data.batch_checks import shortened
+from keras_ext.training.data.class_weights import (
+    ClassWeighted,
+    ClassWeights,
+    check_not_both,
+)
+from keras_ext.training.data.make import make_source
+from keras_ext.training.data.source import Source
+from keras_ext.training.data.sparse_rows import SparseRows, is_sparse
+
+
+def fit_source(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    class_weight: ClassWeights | None,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: Shuffle,
+    seed: int,
+    resident: bool | Literal["auto"] = "auto",
+    where: str = "",
+) -> Source:
+    """Return the source for the data arguments of `fit`.
+
+    Args:
+        x: As in `fit`.
+        y: As in `fit`.
+        sample_weight: As in `fit`.
+        class_weight: Weights to look up, in place of `sample_weight`.
+        batch_size: As in `fit`.
+        steps: Batches per epoch.
+        shuffle: As in `fit`.
+        seed: What the orders are drawn from.
+        resident: As in `fit`.
+        where: What errors add to the name of an argument.
+
+    Raises:
+        ValueError: If targets or weights come beside data that should contain them,
+            or both `class_weight` and `sample_weight` are given.
+    """
+    check_not_both(class_weight, sample_weight)
+    options: dict[str, Any] = {
+        "shuffle": shuffle,
+        "seed": seed,
+        "steps": steps,
+        "resident": resident,
+    }
+    if not are_arrays((x, y, sample_weight)):
+        _check_kinds(where, x=x, y=y, sample_weight=sample_weight)
+        source = make_source(x, batch_size, **options)
+        if class_weight is None:
+            return source
+        return ClassWeighted(source, class_weight, whole=steps is None)
+    if class_weight is not None:
+        sample_weight = class_weight.of_all(y)
+    elif _is_shared(sample_weight, y):
+        sample_weight = keras.tree.map_structure(lambda _: sample_weight, y)
+    _check_weight_for_each(sample_weight, y)
+    data = keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+    return make_source(data, batch_size, **options)
+
+
+def pass_source(
+    data: Any, batch_size: int | None, steps: int | None, prefix: str = ""
+) -> Source:
+    """Return the source for the data arguments of `evaluate` and `predict`.
+
+    Args:
+        data: `(x, y, sample_weight)`, or a `Source` in place of `x`.
+        batch_size: Samples per batch, for arrays.
+        steps: Number of batches.
+        prefix: What the names of the arguments begin with where the user gave them.
+    """
+    if isinstance(data[0], Source):
+        return data[0]
+    return fit_source(
+        *data,
+        class_weight=None,
+        batch_size=_checks.optional(
+            _checks.positive_int, f"{prefix}batch_size", batch_size
+        ),
+        steps=limited_steps(f"{prefix}steps", steps),
+        shuffle=False,
+        seed=0,
+        where=f" in `{prefix}data`" if prefix else "",
+    )
+
+
+def validation_source(
+    data: Any, batch_size: int | None, fallback: int | None, steps: int | None
+) -> Source | None:
+    """Return the source for `validation_data`, or `None` if there is none.
+
+    Args:
+        data: `(x, y)`, `(x, y, sample_weight)` or what else `evaluate` takes.
+        batch_size: Samples per batch, for arrays.
+        fallback: Those of the training, in its place.
+        steps: Number of batches.
+    """
+    if data is None:
+        return None
+    arrays = keras.utils.unpack_x_y_sample_weight(data)
+    if batch_size is None and are_arrays(arrays):
+        batch_size = fallback
+    return pass_source(arrays, batch_size, steps, "validation_")
+
+
+def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
+    """Return all but the last `fraction` of the samples, and that last part.
+
+    Raises:
+        ValueError: If `fraction` is not between 0 and 1, leaves one part empty, or
+            the data is not made of arrays.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(
+            "`validation_split` must be between 0 and 1. "
+            f"Received: validation_split={fraction!r}"
+        )
+    if not are_arrays(arrays):
+        raise ValueError(
+            "`validation_split` needs arrays. Received: data of type "
+            f"{type(arrays[0]).__name__}. Split the data yourself and pass "
+            "`validation_data`."
+        )
+    leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
+    samples = leaves[0].shape[0]
+    at = int(samples * (1.0 - fraction))
+    if not 0 < at < samples:
+        raise ValueError(
+            f"`validation_split={fraction}` of {samples} samples leaves "
+            f"{at} for training and {samples - at} for validation; each needs one."
+        )
+
+    return _rows(arrays, slice(0, at)), _rows(arrays, slice(at, None))
+
+
+def _rows(arrays: Any, rows: slice) -> Any:
+    def cut(array: Any) -> Any:
+        if array is None:
+            return None
+        if is_sparse(array):
+            return SparseRows.of(array)[rows]
+        return getattr(array, "iloc", array)[rows]
+
+    return keras.tree.map_structure(cut, arrays)
+
+
+def debugging_limit(name: str, value: int | None, limit: int | None) -> int | None:
+    """Return `value`, or the lower `limit` that is set in `keras.config`."""
+    if limit is None or (value is not None and value <= limit):
+        return value
+    warnings.warn(f"Limiting {name} to {limit}, as keras.config says.", stacklevel=3)
+    return limit
+
+
+def limited_steps(name: str, steps: int | None) -> int | None:
+    """Return a number of batches, checked and limited as `keras.config` says.
+
+    Raises:
+        ValueError: If it is no positive integer.
+    """
+    steps = _checks.optional(_checks.positive_int, name, steps)
+    return debugging_limit(name, steps, keras.config.max_steps_per_epoch())
+
+
+def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
+    """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
+    if isinstance(frequency, Sequence):
+        return epoch + 1 in frequency
+    return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0
+
+
+def _is_shared(sample_weight: Any, y: Any) -> bool:
+    """Whether one array of weights is meant for all of several targets."""
+    nested = keras.tree.is_nested
+    return sample_weight is not None and nested(y) and not nested(sample_weight)
+
+
+def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
+    """Raise `ValueError` if there are weights for some of several targets only."""
+    if sample_weight is None or not keras.tree.is_nested(y):
+        return
+    targets, weights = (list(one) for one in (y, sample_weight))
+    named = isinstance(y, dict) and isinstance(sample_weight, dict)
+    if set(targets) != set(weights) if named else len(targets) != len(weights):
+        raise ValueError(
+            "`sample_weight` must hold weights for each of the targets, ones where all "
+            f"samples count alike. Expected: {targets if named else len(targets)}. "
+            f"Received: {weights if named else len(weights)}."
+        )
+
+
+def _check_kinds(where: str, x: Any, **others: Any) -> None:
+    """Raise for what is not an array, and for what stands beside other data."""
+    for name, value in {"x": x, **others}.items():
+        if isinstance(value, (list, tuple, dict)) and not are_arrays(value):
+            raise TypeError(
+                f"`{name}`{where} is a {type(value).__name__} that contains something "
+                f"else than arrays: {shortened(value)}. Convert Python numbers with "
+                "`np.asarray`; wrap several batches in a generator or a "
+                "`tf.data.Dataset`."
+            )
+    for name, value in others.items():
+        if value is not None and not (are_arrays(x) or x is None):
+            raise ValueError(
+                f"`{name}`{where} is for arrays; a {type(x).__name__} yields it as "
+                f"part of its batches: (x, y) or (x, y, sample_weight). Leave `{name}` "
+                "out."
+            )
+        if value is not None and not are_arrays(value):
+            raise TypeError(
+                f"`{name}`{where} must be an array, or a structure of arrays, as `x` "
+                f"is. Received: {shortened(value)} of type {type(value).__name__}."
+            )

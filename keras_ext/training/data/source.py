@@ -1,0 +1,97 @@
+"""What a source of batches is.
+
+A source knows how many batches an epoch has (where that can be known) and gives the
+batches of any epoch, one by one or several together.
+"""
+
+import abc
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from keras_ext.training.base import host_random
+from keras_ext.training.data.chunks import Chunk, SingleBatch
+
+Restores = Sequence[Callable[[Any], None]]
+
+
+class Source(abc.ABC):
+    """Batches, epoch by epoch. Subclasses implement `num_batches` and `epoch`."""
+
+    @property
+    @abc.abstractmethod
+    def num_batches(self) -> int | None:
+        """Batches per epoch; `None` while that is not known."""
+
+    @abc.abstractmethod
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of epoch `index` (0 for the first) from `start` on."""
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the batches of epoch `index`, several together where that can be.
+
+        Args:
+            index: Number of the epoch.
+            size: Called before each chunk, says how many batches it may have.
+            start: Number of the batch to begin with.
+        """
+        del size
+        return (SingleBatch(batch) for batch in self.epoch(index, start))
+
+    def description(self) -> dict[str, Any]:
+        """Return what must be the same when a run is continued with this source."""
+        return {"batches": self.num_batches}
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return what is needed, beside epoch and batch, to go on from here.
+
+        As plain data; and iterators of datasets.
+
+        Args:
+            iterators: Whether iterators can be saved.
+        """
+        del iterators
+        return {}, []
+
+    def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
+        """Go on from where `state` was read, when the next epoch is asked for.
+
+        Args:
+            state: What `state` returned.
+            restores: For every iterator that `state` returned, a function which has
+                another one go on where it stood. `None` if they could not be saved.
+        """
+        del state, restores
+
+    def peek(self) -> Chunk | None:
+        """Return a batch like those to come, `None` if that would use one up."""
+        return None
+
+    def reseed(self, seed: int) -> None:
+        """Draw the orders to come from another seed, if there is one."""
+        del seed
+
+    def close(self) -> None:
+        """Let go of what is being read; the next epoch begins anew."""
+        return  # nothing is read beyond the end of an epoch
+
+
+def skip(batches: Iterator[Any], count: int) -> Iterator[Any]:
+    """Read `count` batches that were used before, and return what follows them.
+
+    The random numbers of Python and NumPy that are drawn for it are drawn again.
+    """
+    if count:
+        warnings.warn(
+            "The position in the data was not saved. Batches that are read again and "
+            f"dropped, to go on where the run was: {count}. That takes as long as "
+            "reading takes, and the run is continued exactly if they come in the same "
+            "order as before.",
+            stacklevel=3,
+        )
+        with host_random.untouched():
+            for _ in range(count):
+                next(batches, None)
+    return batches

@@ -1,0 +1,1 @@
+"""Callbacks, progress and History around any step; knows no Trainer."""

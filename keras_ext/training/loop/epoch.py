@@ -1,0 +1,382 @@
+"""One pass of a `Loop`: hands out batches, collects what they report."""
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+
+from keras_ext._types import Logs
+from keras_ext.training.data.arrays import Shuffle
+from keras_ext.training.data.chunks import Chunk, Plan, SingleBatch
+from keras_ext.training.data.source import Source
+from keras_ext.training.loop.callback_contract import step_hooks
+from keras_ext.training.loop.logs import EpochLogs, kept
+from keras_ext.training.resume.signals import EvaluationLeft
+
+if TYPE_CHECKING:
+    from keras_ext.training.loop.loop import Loop
+
+
+class Epoch:
+    """One epoch of a `Loop`; the loop makes it, the body of the `for` uses it.
+
+    `batches` hands out the data and tells the callbacks that a batch begins; `log`
+    takes what the step reported and tells them that it ended; `log_validation` or
+    `evaluate` adds the `val_` columns. Every batch is logged exactly once.
+
+    Args:
+        loop: The `Loop` that this epoch belongs to.
+        index: Number of the epoch, 0 for the first.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> from keras_ext import Loop
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> loop = Loop(model, epochs=1, verbose=0)
+    >>> for epoch in loop:
+    ...     for x in epoch.batches(np.ones((6, 2)), batch_size=4):
+    ...         epoch.log({"samples": len(x)})
+    >>> epoch.logs  # (4 samples * 4 + 2 samples * 2) / 6 samples
+    {'samples': 3.33}
+    """
+
+    def __init__(self, loop: "Loop", index: int) -> None:
+        self.index = index
+        self.step = 0
+        self._loop = loop
+        self._logs = EpochLogs()
+        self._validation: dict[str, Any] = {}
+        self._open_weight: float | None = None
+        self._iterating = False
+        self._ended = False
+        # Passes over data that were begun, and how many steps the last has made.
+        self._passes = 0
+        self._pass_steps = 0
+        self._pass_is_over = False
+        self._continued: dict[str, Any] | None = None
+
+    @property
+    def logs(self) -> dict[str, Any]:
+        """The values of the epoch so far, those of the validation included."""
+        return {**self._logs.values(), **self._validation}
+
+    def batches(
+        self,
+        data: Any,
+        batch_size: int | None = None,
+        *,
+        shuffle: Shuffle = True,
+        steps: int | None = None,
+        resident: bool | Literal["auto"] = "auto",
+    ) -> Iterator[Any]:
+        """Yield the batches of `data`; each must be logged before the next.
+
+        Ends early where a callback (or the body) has set `stop_training`.
+
+        Args:
+            data: A tuple, dict or other structure of equally long arrays, which is
+                cut into batches of the same structure; or anything that yields
+                batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a list, a
+                generator.
+            batch_size: Samples per batch; for arrays only. Default: 32.
+            shuffle: Whether arrays come in a new order in every epoch. The order is a
+                pure function of the loop's seed and the epoch's number. Default:
+                `True`.
+            steps: Batches per epoch. An iterable is then continued from epoch to
+                epoch, as Keras does with `steps_per_epoch`. Default: all there are.
+            resident: Whether arrays are copied to the device as a whole, or some
+                batches at a time. `"auto"`: as a whole, unless they are memory-mapped
+                or have more than 2 GiB together. Default: `"auto"`.
+
+        Raises:
+            ValueError: If there is no batch at all, or a batch differs from the first
+                in structure, rank or dtype.
+            RuntimeError: If a batch was not logged, or two iterations overlap.
+        """
+        source = self._loop._source(
+            data,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=steps,
+            resident=resident,
+        )
+        start = self._begin_pass(source)
+        if start is not None:
+            batches = map(SingleBatch, source.epoch(self.index, start))
+            for chunk in self._hand_out(batches, source, start):
+                yield from chunk
+
+    def chunks(
+        self,
+        data: Any,
+        batch_size: int | None = None,
+        *,
+        shuffle: Shuffle = True,
+        steps: int | None = None,
+        resident: bool | Literal["auto"] = "auto",
+    ) -> Iterator[Chunk]:
+        """Yield the batches of `data`, many at a time, for `Trainer.steps`.
+
+        A chunk holds as many consecutive batches as take about a tenth of a second,
+        and is logged once, whereupon callbacks hear of its last batch. Where a callback
+        must hear of every batch (`TerminateOnNaN`), or the data comes from a generator,
+        a chunk is a single batch.
+
+        Args:
+            data: As in `batches`.
+            batch_size: As in `batches`.
+            shuffle: As in `batches`.
+            steps: As in `batches`.
+            resident: As in `batches`.
+
+        Raises:
+            ValueError: If there is no batch at all, or a batch differs from the first
+                in structure, rank or dtype.
+            RuntimeError: If a chunk was not logged, or two iterations overlap.
+
+        Example:
+
+        >>> import keras
+        >>> import numpy as np
+        >>> import keras_ext
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> trainer = keras_ext.Trainer(model)
+        >>> trainer.compile("sgd", "mse")
+        >>> x, y = np.ones((64, 2)), np.ones((64, 1))
+        >>> for epoch in keras_ext.Loop(trainer, epochs=2, verbose=0):
+        ...     for chunk in epoch.chunks((x, y), batch_size=8):
+        ...         epoch.log(trainer.steps(chunk))
+        >>> epoch.step
+        8
+        """
+        loop = self._loop
+        source = loop._source(
+            data,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            steps=steps,
+            resident=resident,
+        )
+        start = self._begin_pass(source)
+        if start is None:
+            return
+        chunks = source.chunks(
+            self.index, lambda: loop._steps_to_make(self.step), start
+        )
+        hooks = step_hooks(loop.callbacks.callbacks)
+        steps = (loop.epochs - self.index) * (source.num_batches or 0)
+        plan = Plan(steps, done=start)
+        for chunk in self._hand_out(chunks, source, start):
+            chunk.plan, chunk.step_hooks = plan, hooks
+            yield chunk
+
+    def log(self, logs: Logs) -> None:
+        """Report the batch that was handed out last.
+
+        Plain numbers are averaged over the epoch, weighted by the batch's size; a
+        `keras.Metric` and the logs of `Trainer.step` are running values and are read
+        as they are. A metric that was logged here is reset when the next epoch
+        begins.
+
+        Args:
+            logs: Dict from names to numbers, scalar tensors or metrics
+                (`keras.Metric`).
+
+        Raises:
+            RuntimeError: If there is no batch to report, or it was reported already.
+            TypeError: If `logs` is not a dict.
+            ValueError: If a value is not a single number.
+        """
+        if self._open_weight is None:
+            raise RuntimeError(
+                "`epoch.log` reports one batch of `epoch.batches`, once. "
+                + (
+                    f"Batch {self.step - 1} of epoch {self.index} was logged already."
+                    if self.step
+                    else "No batch was taken yet: iterate over `epoch.batches(data)`."
+                )
+            )
+        self._logs.add(logs, self._open_weight)
+        self._open_weight = None
+        self._loop.callbacks.on_train_batch_end(self.step - 1, self._logs.values())
+
+    def log_validation(self, logs: Logs) -> None:
+        """Add results under `val_` names to what `on_epoch_end` receives.
+
+        A metric that is used in training too would count those batches as well; use
+        another one here.
+
+        Args:
+            logs: Dict from names (without `val_`) to numbers or metrics
+                (`keras.Metric`).
+
+        Raises:
+            TypeError: If `logs` is not a dict.
+            ValueError: If a value is not a single number.
+        """
+        self._check_running()
+        results = EpochLogs()
+        results.add(logs, 1.0)
+        self._loop._reset_next_epoch(results.metrics)
+        self._validation.update(
+            {f"val_{name}": value for name, value in results.values().items()}
+        )
+
+    def evaluate(self, data: Any, **kwargs: Any) -> dict[str, Any]:
+        """Evaluate the compiled model and log the results under `val_` names.
+
+        Args:
+            data: `(x, y)` or `(x, y, sample_weight)`, a `tf.data.Dataset`, or what
+                else the model's `evaluate` takes.
+            **kwargs: Options of the model's `evaluate`: `batch_size`, `steps`.
+
+        Returns:
+            The results, named without `val_`.
+
+        Raises:
+            RuntimeError: If the model is not compiled.
+        """
+        self._check_running()
+        model = self._loop.model
+        if not model.compiled:
+            raise RuntimeError(
+                "`epoch.evaluate` needs a compiled model. Compile the model, or "
+                "evaluate it yourself and pass the numbers to `epoch.log_validation`."
+            )
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if isinstance(data, Source):
+            self._loop._keeper.restore_source("validation", data)
+        self._loop._keeper.before_evaluation(self)
+        try:
+            # The body may have more batches to train on, and to count.
+            with kept(model):
+                logs = model.evaluate(
+                    x,
+                    y,
+                    sample_weight=sample_weight,
+                    callbacks=self._loop.callbacks,
+                    return_dict=True,
+                    **kwargs,
+                )
+        except EvaluationLeft:
+            self._loop._keeper.leave_evaluation()
+            raise
+        finally:
+            self._loop._keeper.after_evaluation()
+        self._validation.update({f"val_{name}": value for name, value in logs.items()})
+        return logs
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether the epoch is to be gone on with later, or begun anew.
+
+        It is not reported then, and need not be evaluated.
+        """
+        return self._loop.interrupted or self._loop._keeper.asked("roll_back")
+
+    @property
+    def logged_metrics(self) -> list[keras.Metric]:
+        """The metrics that were passed to `log`."""
+        return self._logs.metrics
+
+    def get_state(self) -> dict[str, Any]:
+        """Return where the epoch is, and what was logged, as plain data."""
+        return {
+            "step": self.step,
+            "passes": self._passes,
+            "pass_steps": self._pass_steps,
+            "pass_is_over": self._pass_is_over,
+            "logs": self._logs.get_state(),
+            "validation": self._validation,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `get_state` has returned."""
+        self.step = state["step"]
+        self._logs.set_state(state["logs"])
+        self._validation = dict(state["validation"])
+        self._continued = state
+
+    def _begin_pass(self, source: Source) -> int | None:
+        """Return the batch to begin with, `None` if all were handed out before."""
+        number, self._passes = self._passes, self._passes + 1
+        self._loop._keeper.restore_source(number, source)
+        state = self._continued
+        if state is None or number >= state["passes"]:
+            return 0
+        if number < state["passes"] - 1:
+            return None
+        if state["pass_is_over"]:
+            # No step comes that makes the variables to restore.
+            self._loop._keeper.restore_rest(source.peek())
+            return None
+        return int(state["pass_steps"])
+
+    def _end(self) -> None:
+        """Tell the callbacks that the epoch is over; the loop calls this."""
+        self._check_logged()
+        self._ended = True
+        self._loop._reset_next_epoch(self._logs.metrics)
+        self._loop.callbacks.on_epoch_end(self.index, self.logs)
+
+    def _hand_out(
+        self, chunks: Iterator[Chunk], source: Source, start: int
+    ) -> Iterator[Chunk]:
+        """Yield `chunks` and tell the callbacks, while nothing says stop."""
+        loop = self._loop
+        self._check_running()
+        if self._iterating:
+            raise RuntimeError(
+                "`epoch.batches` was called while another iteration over "
+                "`epoch.batches` goes on. Iterate over several sources at once with "
+                "`epoch.batches(zip(first, second))`."
+            )
+        self._iterating = True
+        before, self._pass_steps, self._pass_is_over = self.step, start, False
+        try:
+            for chunk in () if start and loop.stop_training else chunks:
+                self._check_logged()
+                if self.step == before and source.num_batches is not None:
+                    loop._set_steps(before - start + source.num_batches)
+                loop._keeper.restore_rest(chunk)
+                loop.callbacks.on_train_batch_begin(self.step)
+                self._open_weight = chunk.num_samples
+                self.step += len(chunk)
+                begin = time.perf_counter()
+                yield chunk
+                loop._made(len(chunk), time.perf_counter() - begin)
+                self._pass_steps += len(chunk)
+                if self._open_weight is None:
+                    loop._keeper.after_chunk(self)
+                if loop.stop_training or self.cut_short:
+                    break
+        finally:
+            self._iterating, self._pass_is_over = False, True
+        if self.step == before and start:
+            loop._keeper.restore_rest(source.peek())
+        elif self.step == before:
+            raise ValueError(
+                f"The data gave no batch in epoch {self.index}: expected at least one. "
+                "An empty dataset, or a generator that ended in an earlier epoch? "
+                "Pass something that can be iterated over again, or `steps=`."
+            )
+        self._check_logged()
+
+    def _check_running(self) -> None:
+        if self._ended:
+            raise RuntimeError(
+                f"Epoch {self.index} is over: its callbacks have run. Use the epoch "
+                "that the loop has yielded last."
+            )
+
+    def _check_logged(self) -> None:
+        if self._open_weight is not None:
+            raise RuntimeError(
+                f"Batch {self.step - 1} of epoch {self.index} was taken from "
+                "`epoch.batches` but not logged. Call `epoch.log(...)` once for every "
+                "batch; to end an epoch early, pass `steps=` to `epoch.batches` or "
+                "`break` after `epoch.log`."
+            )

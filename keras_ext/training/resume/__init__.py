@@ -1,0 +1,1 @@
+"""A run is saved, and continued from what was saved; knows no Trainer."""

@@ -1,0 +1,258 @@
+"""What callbacks remember, to be saved and given back to them."""
+
+import collections
+import contextlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import keras
+
+from keras_ext import _checks
+from keras_ext.training.resume.codec import is_plain
+
+
+def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
+    """Return the name of every callback's class, and its state."""
+    states = []
+    for callback in callbacks:
+        name, state = type(callback).__name__, _get(callback)
+        if not is_plain(state):
+            raise TypeError(
+                f"The state of the callback {name} can't be saved. Expected: numbers, "
+                f"strings, arrays, or lists and dicts of them. Received: {state!r}"
+            )
+        states.append((name, state))
+    return states
+
+
+def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
+    """Raise `ValueError` if there is a state that `get_states` would not have saved.
+
+    Of a callback with a method `set_state`, that is for this method to find out.
+    """
+    for callback, state in _pairs(callbacks, states)[0]:
+        if not hasattr(callback, "set_state"):
+            _check(callback, state)
+
+
+def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
+    """Give callbacks the states back that callbacks of their class had.
+
+    Several of one class are told apart by their order. What there is only before or
+    only now is warned about: the run is then another one.
+
+    Raises:
+        ValueError: If the method `set_state` of a callback raises something.
+    """
+    pairs, new, left = _pairs(callbacks, states)
+    for callback, state in pairs:
+        _set(callback, state)
+    for name in [type(one).__name__ for one in new if not _is_empty(_get(one))]:
+        warnings.warn(
+            f"The checkpoint has no state for {name}, which begins again: it was not "
+            "among the callbacks when the checkpoint was saved.",
+            stacklevel=2,
+        )
+    for name in [name for name, state in left if not _is_empty(state)]:
+        warnings.warn(
+            f"The checkpoint has the state of a callback {name}, which is not among "
+            "the callbacks now. Pass the same callbacks to continue a run.",
+            stacklevel=2,
+        )
+
+
+def give(receiver: Any, state: Any, name: str) -> None:
+    """Call the method `set_state` of something.
+
+    Raises:
+        ValueError: If it raises something.
+    """
+    try:
+        receiver.set_state(state)
+    # The methods of others may raise anything.
+    except Exception as error:
+        raise ValueError(
+            f"the state of {name} is not one that it takes: {type(error).__name__}: "
+            f"{error}"
+        ) from error
+
+
+def resetting(thing: Any) -> Callable[[], None]:
+    """Return what gives a callback, or another object, the state that it has now."""
+    attributes = dict(getattr(thing, "__dict__", {}))
+    state = None
+    # Methods of others: they may not be ready for it at this moment, and must not hide
+    # why something is reset. The attributes are set in any case.
+    with contextlib.suppress(Exception):
+        state = thing.get_state() if hasattr(thing, "get_state") else None
+
+    def reset() -> None:
+        with contextlib.suppress(Exception):
+            if state is not None:
+                thing.set_state(state)
+        if attributes:
+            vars(thing).clear()
+            vars(thing).update(attributes)
+
+    return reset
+
+
+def _pairs(
+    callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]
+) -> tuple[list[tuple[Any, Any]], list[Any], list[tuple[str, Any]]]:
+    """Return callbacks with their states, those without, and states that are left."""
+    pairs, new, left = [], [], list(states)
+    for callback in callbacks:
+        name = type(callback).__name__
+        number = next((n for n, (its, _) in enumerate(left) if its == name), None)
+        if number is None:
+            new.append(callback)
+        else:
+            pairs.append((callback, left.pop(number)[1]))
+    return pairs, new, left
+
+
+def _get(callback: Any) -> Any:
+    """Return what `get_state` says; of others, all that looks like state.
+
+    That is every attribute which is plain data and was not a constructor argument.
+    """
+    if hasattr(callback, "get_state"):
+        return callback.get_state()
+    if isinstance(callback, keras.callbacks.ProgbarLogger):
+        return {}
+    if isinstance(callback, keras.callbacks.History):
+        return {"history": callback.history, "epoch": callback.epoch}
+    arguments = _arguments(callback)
+    # Its folders are made of an argument.
+    folders = isinstance(callback, keras.callbacks.TensorBoard)
+    return {
+        name: value
+        for name, value in vars(callback).items()
+        if name.lstrip("_") not in arguments
+        and is_plain(value)
+        and not (folders and isinstance(value, str))
+    }
+
+
+def _arguments(callback: Any) -> set[str]:
+    """Return the names that the arguments of the constructor have."""
+    arguments = {"params"}
+    for kind in type(callback).__mro__[:-1]:
+        if "__init__" in vars(kind):
+            arguments.update(inspect.signature(vars(kind)["__init__"]).parameters)
+    return arguments
+
+
+def _is_empty(state: Any) -> bool:
+    return state is None or (isinstance(state, dict) and not state)
+
+
+def _set(callback: Any, state: Any) -> None:
+    if hasattr(callback, "set_state"):
+        give(callback, state, f"the callback {type(callback).__name__}")
+        return
+    for name, value in state.items():
+        if not _is_no_value(callback, name, value):
+            setattr(callback, name, value)
+
+
+_MISSING = object()
+
+
+def _check(callback: Any, state: Any) -> None:
+    """Raise `ValueError` if `_get` would not have returned such a state.
+
+    Only attributes that may be state are set: no argument of the constructor (a path,
+    an address), no method, and nothing of another type than it has.
+    """
+    owner = type(callback).__name__
+    if not isinstance(state, dict):
+        raise ValueError(f"the state of the callback {owner} must be a dict")
+    known = _get(callback)
+    for name, value in state.items():
+        if _is_no_value(callback, name, value):
+            continue
+        its = known.get(name, _MISSING) if isinstance(name, str) else _MISSING
+        if its is _MISSING and not _may_be_made(callback, name):
+            raise ValueError(
+                f"the callback {owner} saves no {name!r}, which is no state of it"
+            )
+        # Of Keras's own callbacks, none has a text where there was nothing.
+        of_keras = type(callback).__module__.split(".")[0] == "keras"
+        text = its is None and isinstance(value, str) and of_keras
+        if text or not _is_alike(its, value):
+            raise ValueError(
+                f"{name!r} of the callback {owner} must be of type "
+                f"{type(its).__name__}. Received: {type(value).__name__}"
+            )
+    if isinstance(callback, keras.callbacks.History):
+        _check_history(state.get("history", {}), state.get("epoch", []))
+
+
+def _check_history(history: Any, epoch: Any) -> None:
+    for number in epoch:
+        _checks.non_negative_int("epoch", number)
+    lists = all(_kind(values) == "list" for values in history.values())
+    if not lists or any(len(values) > len(epoch) for values in history.values()):
+        raise ValueError(
+            f"the state of History must hold a list for each name, of {len(epoch)} "
+            f"values at most. Received: {history!r}"
+        )
+
+
+def _is_no_value(callback: Any, name: Any, value: Any) -> bool:
+    """Whether there was nothing yet where there is an object now that is no state."""
+    return (
+        value is None and name in vars(callback) and not is_plain(vars(callback)[name])
+    )
+
+
+def _may_be_made(callback: Any, name: Any) -> bool:
+    """Whether an attribute that is not there may come in the course of a training."""
+    fixed = isinstance(
+        callback, (keras.callbacks.History, keras.callbacks.ProgbarLogger)
+    )
+    if fixed or not isinstance(name, str) or not name.isidentifier():
+        return False
+    if name in vars(callback) or name in _OF_A_LOOP or name.startswith("__"):
+        return False
+    # A class may hold the value of the beginning.
+    of_class = inspect.getattr_static(type(callback), name, None)
+    return name.lstrip("_") not in _arguments(callback) and is_plain(of_class)
+
+
+_OF_A_LOOP = frozenset(
+    {
+        "after_compiled_step",
+        "batch_hook_freq",
+        "before_compiled_step",
+        "get_state",
+        "request",
+        "schedule",
+        "set_state",
+        "traced_with",
+        "watch",
+    }
+)
+"""What `Loop` looks for in a callback."""
+
+
+def _is_alike(its: Any, value: Any) -> bool:
+    """Whether a value can have come from one that a callback has at the beginning.
+
+    Numbers of Python, NumPy and TensorFlow take each other's place, and so do lists,
+    tuples and arrays; before there is a value, it often is `None`.
+    """
+    return its is _MISSING or its is None or value is None or _kind(its) == _kind(value)
+
+
+def _kind(value: Any) -> str:
+    kinds: dict[str, Any] = {"text": str, "set": (set, frozenset), "dict": dict}
+    sequence = isinstance(value, (list, tuple, collections.deque))
+    if sequence or len(getattr(value, "shape", ())):
+        return "list"
+    found = (name for name, kind in kinds.items() if isinstance(value, kind))
+    return next(found, "number")

@@ -1,0 +1,254 @@
+"""The callback that saves everything a run depends on."""
+
+import os
+import signal
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+
+from keras_ext import _checks, _duration
+from keras_ext.callbacks._batches import batches_done
+from keras_ext.training.base import host_random
+from keras_ext.training.resume.schema import check_stock
+from keras_ext.training.resume.signals import SignalWatch
+from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.variables import Restoration, run_variables
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Saves a run, so that it can be killed at any moment and go on to the bit.
+
+    Pass `resume=` to `Trainer.fit` or `Loop` as well, and run the same program again:
+    it goes on where the last whole checkpoint was, and ends with the same weights,
+    optimizer state, History and log as one that was never interrupted. A run that has
+    ended is recognised; with more `epochs`, it is continued.
+
+    A checkpoint holds all variables of model, optimizer, metrics and random
+    generators, the position in the data and its order, the state of the other
+    callbacks, the History, and the random numbers of Python and NumPy. It consists of
+    the files of a `tf.train.Checkpoint`, is written while training goes on, and counts
+    only once it is whole. Nothing that is there is ever written over.
+
+    On the first of the `signals`, the running call is finished, the run is saved, and
+    the process left: by `Preempted`, exit code 75, or by `KeyboardInterrupt` if it was
+    Ctrl-C. A second signal leaves at once.
+
+    Args:
+        directory: The folder for the checkpoints of this one run, made if need be. A
+            relative path is resolved at once: a later `os.chdir` does not move it.
+        save_freq: When to save. `"epoch"`: after every epoch. A positive integer:
+            after every so many steps. A length of time, `"90s"`, `"10min"`, `"2h"`:
+            when so much time has passed. Default: `"epoch"`.
+        max_to_keep: Positive integer, how many of the newest to keep, or `None` for
+            all. Default: 3.
+        signals: Numbers of the signals that ask for an end. Default: SIGTERM, SIGINT.
+
+    Raises:
+        ValueError: If an argument is out of range.
+        FileExistsError: When training begins, if the folder holds the checkpoints of
+            an earlier run and `resume` was not asked for.
+        BlockingIOError: When training begins, if another process, or another training
+            of this one, is being saved in the folder.
+        OSError: When training begins, if the folder can't be written to; during
+            training, if a checkpoint can't be written. Those before it are left as
+            they are.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ext
+    >>> directory = pathlib.Path(tempfile.mkdtemp(), "run")
+    >>> def train(epochs):
+    ...     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    ...     trainer = keras_ext.Trainer(model, seed=0)
+    ...     trainer.compile("sgd", loss="mse")
+    ...     checkpoint = keras_ext.callbacks.Checkpoint(directory)
+    ...     return trainer.fit(
+    ...         np.ones((64, 2)), np.ones((64, 1)), epochs=epochs, verbose=0,
+    ...         callbacks=[checkpoint], resume=True,
+    ...     )
+    >>> train(epochs=2).epoch
+    [0, 1]
+    >>> train(epochs=3).epoch  # the first two are not made again
+    [0, 1, 2]
+
+    In `keras.Model.fit`, which tells a callback nothing of the data and of the other
+    callbacks, weights, optimizer, random generators and metrics are saved and, if the
+    folder has a checkpoint, restored. Pass `initial_epoch=checkpoint.next_epoch`.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        save_freq: Literal["epoch"] | int | str = "epoch",
+        max_to_keep: int | None = 3,
+        signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT),
+    ) -> None:
+        super().__init__()
+        self.directory = os.fsdecode(directory)
+        self.save_freq = save_freq
+        self.max_to_keep = _checks.optional(
+            _checks.positive_int, "max_to_keep", max_to_keep
+        )
+        self.signals = _signals(signals)
+        self.files = CheckpointFiles(self.directory, self.max_to_keep)
+        self._seconds: float | None = None
+        if isinstance(save_freq, str) and save_freq != "epoch":
+            self._seconds = _duration.seconds("save_freq", save_freq)
+        elif save_freq != "epoch":
+            self.save_freq = _checks.positive_int("save_freq", save_freq)
+        self.watch = SignalWatch(self.signals)
+        self._driven = False
+        self._saved_at = time.monotonic()
+        self._steps = self._epoch = self._epoch_start = 0
+
+    @property
+    def batch_hook_freq(self) -> Literal["epoch"] | int:
+        """How often `keras_ext.Loop` has to call the hooks for batches."""
+        return self.save_freq if isinstance(self.save_freq, int) else "epoch"
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch to continue with: 0 if there is no checkpoint yet."""
+        saved = self.files.read()
+        if saved is None:
+            return 0
+        check_stock(saved)
+        return int(saved.state["loop"]["epoch"])
+
+    def get_state(self) -> dict[str, Any]:
+        """Return nothing: what this callback remembers is no part of the run."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set nothing."""
+
+    def drive(self) -> None:
+        """Leave it to a `Loop` to save; it knows more than a callback does.
+
+        Raises:
+            OSError: If the folder can't be written to, or another run has it.
+        """
+        self.files.begin(lasting=True)
+        self._driven = True
+
+    def release(self) -> None:
+        """Be a callback as any other again.
+
+        Raises:
+            OSError: If what was to be written could not be.
+        """
+        self._driven = False
+        self.files.close()
+
+    def is_due(self, steps: int, *, at_epoch_end: bool) -> bool:
+        """Whether to save now.
+
+        Args:
+            steps: The number of steps made so far.
+            at_epoch_end: Whether an epoch has ended.
+        """
+        if self._seconds is not None:
+            return time.monotonic() - self._saved_at >= self._seconds
+        if self.save_freq == "epoch":
+            return at_epoch_end
+        return not at_epoch_end and steps % int(self.save_freq) == 0
+
+    def saved(self) -> None:
+        """Note that the run was saved just now."""
+        self._saved_at = time.monotonic()
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Restore what can be restored in `keras.Model.fit`."""
+        self._saved_at = time.monotonic()
+        if self._driven:
+            return
+        self._steps = self._epoch = self._epoch_start = 0
+        # `keras.Model.fit` does not say when an error ends it.
+        self.files.begin(lasting=False)
+        saved = self.files.read()
+        if saved is not None:
+            self._restore(saved)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Note which epoch begins."""
+        self._epoch = epoch
+        self._epoch_start = self._steps
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Save, if it is due."""
+        if self._driven:
+            return
+        before = self._steps
+        self._steps = self._epoch_start + batches_done(self, batch)
+        frequency = self.batch_hook_freq
+        if frequency == "epoch":
+            due = self.is_due(self._steps, at_epoch_end=False)
+        else:
+            due = self._steps // frequency > before // frequency
+        if due:
+            self._save(self._epoch)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save, if it is due."""
+        if not self._driven and self.is_due(self._steps, at_epoch_end=True):
+            self._save(epoch + 1)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Wait until everything is written."""
+        self.files.close()
+
+    def _save(self, epoch: int) -> None:
+        variables = run_variables(self.model, self.model.optimizer, {})
+        state = {
+            "loop": {"epoch": epoch},
+            "random": host_random.get_state(),
+            "variables": [list(one.description) for one in variables],
+        }
+        self.files.write([one.variable for one in variables], state)
+        self.saved()
+
+    def _restore(self, saved: Any) -> None:
+        check_stock(saved)
+        optimizer = self.model.optimizer
+        if self.model.built and not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+        restoration = Restoration(saved.path, saved.state["variables"], saved.variables)
+        restoration.begin(run_variables(self.model, optimizer, {}))
+        missing = restoration.missing(besides="metrics")
+        if missing:
+            restoration.undo()
+            raise ValueError(
+                f"The checkpoint {saved.path!r} has {missing}, which the model does "
+                "not have yet. Build it before `fit`: `model.build(input_shape)`."
+            )
+        host_random.set_state(saved.state["random"])
+        warnings.warn(
+            f"Restored the variables of {saved.path!r}. keras.Model.fit lets a "
+            "callback restore neither the order of the data nor the state of other "
+            "callbacks, and begins with the epoch it is told: pass "
+            f"`initial_epoch={saved.state['loop']['epoch']}`. keras_ext.Trainer.fit "
+            "with `resume=True` continues a run exactly.",
+            stacklevel=2,
+        )
+
+
+def _signals(signals: Sequence[int]) -> tuple[int, ...]:
+    """Return the numbers of signals that a process can listen to, else raise."""
+    deaf = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
+    try:
+        numbers = tuple(signal.Signals(number) for number in signals)
+        if deaf & set(numbers):
+            raise ValueError(numbers)
+        return numbers
+    except (TypeError, ValueError):
+        raise ValueError(
+            "`signals` must be a sequence of signals that can be heard, such as "
+            f"(signal.SIGTERM,). Received: signals={signals!r}"
+        ) from None

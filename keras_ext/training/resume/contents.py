@@ -1,0 +1,140 @@
+"""What a checkpoint holds: first looked at, then read, no more than expected."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from keras_ext.training.resume.codec import unpack
+
+STATE = "state/.ATTRIBUTES/py_state"
+GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
+
+def variable_key(number: int) -> str:
+    """Return the name of a variable in a checkpoint."""
+    return f"variables/{number}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def iterator_key(number: int) -> str:
+    """Return the name of a dataset's iterator in a checkpoint."""
+    return f"iterators/{number}/.ATTRIBUTES/ITERATOR_STATE"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was read from a checkpoint.
+
+    Args:
+        path: The checkpoint, as `tf.train.load_checkpoint` takes it.
+        state: What was saved beside the variables.
+        variables: The values of the variables.
+        iterators: How many iterators of datasets there are.
+    """
+
+    path: str
+    state: Any
+    variables: Sequence[Any]
+    iterators: int = 0
+
+    def restore_iterator(self, number: int, iterator: Any) -> None:
+        """Have a dataset's iterator go on where the saved one stood."""
+        saved = tf.train.Checkpoint(iterators=[tf.train.Checkpoint()] * number)
+        saved.iterators.append(iterator)
+        saved.read(self.path).expect_partial()
+
+
+class Contents:
+    """What a checkpoint says that it holds; its tensors are not read yet.
+
+    Args:
+        path: The checkpoint.
+
+    Attributes:
+        path: The same.
+        variables: Shape and type of every variable.
+
+    Raises:
+        ValueError: If `CheckpointFiles` has not written such a checkpoint.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._reader = tf.train.load_checkpoint(path)
+        shapes = self._reader.get_variable_to_shape_map()
+        types = self._reader.get_variable_to_dtype_map()
+        if STATE not in shapes:
+            raise ValueError("it was not written by keras_ext.callbacks.Checkpoint")
+        self._values = list(_numbered(variable_key, shapes))
+        self._iterators = list(_numbered(iterator_key, shapes))
+        known = {STATE, GRAPH, *self._values, *self._iterators}
+        strange = sorted(set(shapes) - known)
+        if strange:
+            raise ValueError(f"it holds {strange[0]!r}, which Checkpoint does not save")
+        _check_size(path, shapes, types)
+        if shapes[STATE] or types[STATE] != tf.string:
+            raise ValueError("its state is not a text")
+        content = json.loads(self._reader.get_tensor(STATE).decode())
+        if not isinstance(content, dict) or not {"variables", "state"} <= set(content):
+            raise ValueError("its state is not such as Checkpoint saves")
+        count, self._state = content["variables"], content["state"]
+        if type(count) is not int or not 0 <= count <= len(self._values):
+            raise ValueError(f"it has {len(self._values)} tensors, not {count!r}")
+        self._arrays = len(self._values) - count
+        self.variables = [
+            (shapes[name], types[name].name) for name in self._values[self._arrays :]
+        ]
+
+    def raw(self, name: str) -> Any:
+        """Return a part of the state as JSON has it, `None` if there is none."""
+        return self._state.get(name) if isinstance(self._state, Mapping) else None
+
+    def read(self) -> Saved:
+        """Return all of it; every byte is read, and its sum checked."""
+        for name in self._iterators:
+            tf.raw_ops.RestoreV2(
+                prefix=self.path,
+                tensor_names=[name],
+                shape_and_slices=[""],
+                dtypes=[tf.variant],
+            )
+        self._reader.get_tensor(GRAPH)
+        values = [self._reader.get_tensor(name) for name in self._values]
+        state = unpack(self._state, values[: self._arrays])
+        variables = values[self._arrays :]
+        return Saved(self.path, state, variables, len(self._iterators))
+
+
+def _numbered(key: Any, names: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names that the numbers from 0 on have, as long as they are there."""
+    number = 0
+    while key(number) in names:
+        yield key(number)
+        number += 1
+
+
+def _check_size(
+    path: str, shapes: Mapping[str, Sequence[int]], types: Mapping[str, Any]
+) -> None:
+    """Raise `ValueError` if there are more numbers than fit into the files.
+
+    A file may say that many tensors are at the same place, or that one is larger than
+    the file; memory would be taken for all of them.
+    """
+    folder, name = os.path.split(path)
+    data = f"{name}.data-"
+    with os.scandir(folder or os.curdir) as entries:
+        there = sum(one.stat().st_size for one in entries if one.name.startswith(data))
+    # Of texts and iterators, a byte of each at least.
+    claimed = sum(
+        math.prod(shape) * max(types[name].size or 1, 1)
+        for name, shape in shapes.items()
+    )
+    if claimed > there or any(size < 0 for shape in shapes.values() for size in shape):
+        raise ValueError(
+            f"its tensors are said to take {claimed} bytes, and its files have {there}"
+        )

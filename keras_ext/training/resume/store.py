@@ -1,0 +1,372 @@
+"""Checkpoints in a folder: written whole or not at all, read when they are whole."""
+
+import concurrent.futures
+import contextlib
+import errno
+import os
+import pathlib
+import re
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_ext.training.resume.codec import pack
+from keras_ext.training.resume.contents import (
+    GRAPH,
+    STATE,
+    Contents,
+    Saved,
+    variable_key,
+)
+from keras_ext.training.resume.folder_lock import FolderLock
+
+_NAME = "ckpt"
+_WHOLE = re.compile(rf"{_NAME}-\d+\.index")
+_DATA = re.compile(rf"({_NAME}-\d+)\.data-\d+-of-\d+")
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_ATTEMPTS = 5
+_PAUSE = 0.02
+_UNFINISHED = re.compile(rf"{_NAME}-\d+_temp")
+
+
+class _Text(tf.train.experimental.PythonState):
+    """A string that is saved."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def serialize(self) -> str:
+        return self.text
+
+    def deserialize(self, string_value: Any) -> None:
+        self.text = string_value
+
+
+class CheckpointFiles:
+    """The checkpoints in a folder, each the two files of a `tf.train.Checkpoint`.
+
+    They are written into a folder of their own and then put in place, the index last:
+    what has an index is whole. (`tf.train.CheckpointManager` writes in place, believes
+    what a file says that a killed process may have left behind, and removes what a
+    pattern matches.)
+
+    Args:
+        directory: The folder; made when the first one is written. A relative path is
+            resolved at once.
+        max_to_keep: How many to keep. Default: all.
+
+    Raises:
+        ValueError: If `directory` has characters that TensorFlow takes for a pattern.
+    """
+
+    def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
+        given, directory = directory, str(pathlib.Path(directory).absolute())
+        forbidden = "*?[]" if os.sep == "\\" else "*?[]\\"
+        if set(directory) & set(forbidden):
+            raise ValueError(
+                "The path of a folder for checkpoints must not contain any of "
+                f"{' '.join(forbidden)}, which TensorFlow takes for a pattern. "
+                f"Received: {given!r}, which is {directory!r}"
+            )
+        if "://" in given:
+            raise ValueError(
+                "Checkpoints are written to a folder of the local file system, where "
+                f"files can be replaced. Received: {given!r}. Mount it, or save "
+                "locally and copy the folder."
+            )
+        self.directory = directory
+        self._folder = pathlib.Path(directory)
+        self._max_to_keep = max_to_keep
+        self._lock = FolderLock(directory)
+        self._process = os.getpid()
+        # A checkpoint that is still to be read, and is not removed.
+        self.needed: str | None = None
+        # What a `tf.train.Checkpoint` writes beside so many variables.
+        self._graph: tuple[int, bytes] | None = None
+        self._thread: concurrent.futures.ThreadPoolExecutor | None = None
+        self._writing: concurrent.futures.Future[None] | None = None
+
+    def paths(self) -> list[str]:
+        """Return the checkpoints that are there, the oldest first."""
+        found = [path for path in self._listed() if _WHOLE.fullmatch(path.name)]
+        return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
+
+    def read(self, check: Callable[[Contents], None] | None = None) -> Saved | None:
+        """Return the newest whole checkpoint, `None` if there is not a single one.
+
+        Another process may write and remove checkpoints meanwhile.
+
+        Args:
+            check: Called before the tensors of a checkpoint are read, with what it
+                says that it holds. What it raises is raised.
+
+        Raises:
+            ValueError: If there are some, and none of them can be read.
+        """
+        for _ in range(_ATTEMPTS):
+            paths = self._paths_or_wait()
+            found, problems = self._newest(paths, check)
+            # What can't be read may have been removed just now.
+            if not problems or self.paths() == paths:
+                break
+        if found is None and problems:
+            raise ValueError(
+                f"No checkpoint in {self.directory!r} can be read. "
+                f"{'; '.join(problems)}. Expected: at least one that Checkpoint has "
+                "written and that is unchanged. Choose another folder to start again."
+            )
+        if found is not None:
+            self._warn(problems, found.path)
+        return found
+
+    def _newest(
+        self, paths: Sequence[str], check: Callable[[Contents], None] | None
+    ) -> tuple[Saved | None, list[str]]:
+        """Return the newest whole one, and what is wrong with those after it."""
+        problems = []
+        for path in reversed(paths):
+            try:
+                contents = Contents(path)
+            # Damaged bytes may raise anything.
+            except Exception as error:
+                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
+                continue
+            try:
+                if check is not None:
+                    check(contents)
+            except ValueError:
+                self._warn(problems, path)
+                raise
+            try:
+                return contents.read(), problems
+            except Exception as error:
+                problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
+        return None, problems
+
+    def _warn(self, problems: Sequence[str], used: str) -> None:
+        for problem in problems:
+            warnings.warn(
+                f"{self.directory!r} has a checkpoint that is not whole, and is "
+                f"left alone: {problem}. The one before it is used, "
+                f"{os.path.basename(used)}.",
+                stacklevel=5,
+            )
+
+    def _paths_or_wait(self) -> list[str]:
+        """Return the checkpoints that are there.
+
+        While they are listed, one may come and the one before it go, so that neither is
+        seen. Where there are other files of checkpoints, it is looked again.
+        """
+        for _ in range(_ATTEMPTS):
+            paths = self.paths()
+            if paths or not any(map(_number, self._listed())):
+                break
+            time.sleep(_PAUSE)
+        return paths
+
+    def begin(self, *, lasting: bool) -> None:
+        """Make the folder, keep other runs out, and try whether it can be written to.
+
+        Otherwise that would be found when the first checkpoint is due.
+
+        Args:
+            lasting: Whether `close` is called however the run ends.
+
+        Raises:
+            BlockingIOError: If another run is being saved there.
+            OSError: If it can't be written to.
+        """
+        with self._explained():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(lasting=lasting)
+            trial = self._folder / f"{_NAME}-0_temp"
+            try:
+                trial.mkdir(exist_ok=True)
+                (trial / "trial").write_bytes(b"trial")
+            except OSError:
+                self._lock.release()
+                raise
+            finally:
+                shutil.rmtree(trial, ignore_errors=True)
+
+    def write(
+        self, variables: Sequence[Any], state: Any, iterators: Sequence[Any] = ()
+    ) -> None:
+        """Write a checkpoint with the values that the variables have now.
+
+        Returns before it is written, unless a dataset's iterator belongs to it: those
+        are read while they are saved. An error in writing is raised by the next call,
+        or by `wait`.
+
+        Args:
+            variables: Variables of Keras or TensorFlow.
+            state: Plain data, arrays included.
+            iterators: Iterators of datasets.
+
+        Raises:
+            OSError: If it, or the one before it, can't be written.
+            tf.errors.FailedPreconditionError: If an iterator can't be saved.
+        """
+        self.wait()
+        text, arrays = pack({"variables": len(variables), "state": state})
+        # Tensors never change: the next steps write to memory of their own.
+        values = [tf.convert_to_tensor(value) for value in (*arrays, *variables)]
+        if self._thread is None:
+            self._thread = concurrent.futures.ThreadPoolExecutor(1)
+        self._writing = self._thread.submit(self._write, values, text, iterators)
+        if iterators:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when everything is written.
+
+        Raises:
+            OSError: If it could not be.
+        """
+        if self._process != os.getpid():
+            # This process was forked, and has neither the thread nor its work.
+            self._process, self._thread, self._writing = os.getpid(), None, None
+        writing, self._writing = self._writing, None
+        if writing is None:
+            return
+        with self._explained():
+            writing.result()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Have errors of the file system say what was expected."""
+        try:
+            yield
+        except (tf.errors.FailedPreconditionError, BlockingIOError):
+            raise
+        except (tf.errors.OpError, OSError) as error:
+            last = [os.path.basename(path) for path in self.paths()[-1:]]
+            raise OSError(
+                f"A checkpoint could not be written to {self.directory!r}: "
+                f"{_first_line(error)}. Expected: a folder that may be written to, on "
+                "a disk with room for another checkpoint. "
+                + (
+                    f"The last whole one is {last[0]}."
+                    if last
+                    else "There is none yet."
+                )
+            ) from error
+
+    def close(self) -> None:
+        """Wait, and let the thread and the folder go."""
+        try:
+            self.wait()
+        finally:
+            if self._thread is not None:
+                self._thread.shutdown()
+            self._thread = None
+            self._lock.release()
+
+    def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._remove_unfinished()
+        name = f"{_NAME}-{self._next_number()}"
+        beside = self._folder / f"{name}_temp"
+        try:
+            with tf.device("CPU:0"):
+                self._write_files(str(beside / name), values, text, iterators)
+            self._put_in_place(beside)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        self._remove_oldest()
+
+    def _write_files(
+        self, path: str, values: list[Any], text: str, iterators: Sequence[Any]
+    ) -> None:
+        """Write the two files, of values that nothing holds on to afterwards.
+
+        A `tf.train.Checkpoint` writes the first ones. The next differ from those in
+        nothing but the values, and are written by its operation alone: what it does
+        around that would cost several times as much.
+        """
+        if iterators or self._graph is None or self._graph[0] != len(values):
+            checkpoint = tf.train.Checkpoint(
+                state=_Text(text),
+                variables=[tf.Variable(value, trainable=False) for value in values],
+                iterators=list(iterators),
+            )
+            checkpoint.write(path)
+            if not iterators:
+                reader = tf.train.load_checkpoint(path)
+                self._graph = len(values), reader.get_tensor(GRAPH)
+            return
+        names = [*map(variable_key, range(len(values))), STATE, GRAPH]
+        tf.raw_ops.SaveV2(
+            prefix=path,
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=[*values, tf.constant(text), tf.constant(self._graph[1])],
+        )
+
+    def _put_in_place(self, beside: pathlib.Path) -> None:
+        """Move the files of a whole checkpoint to where they count, the index last."""
+        for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
+            with open(path, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(path, self._folder / path.name)
+        if os.name == "posix":
+            folder = os.open(self._folder, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            except OSError as error:
+                # Some file systems can't, and need not: all has been written.
+                if error.errno not in _NO_SYNC:
+                    raise
+            finally:
+                os.close(folder)
+
+    def _next_number(self) -> int:
+        """Return a number that no file has: nothing is ever written over."""
+        return 1 + max(map(_number, self._listed()), default=0)
+
+    def _remove_oldest(self) -> None:
+        if self._max_to_keep is None:
+            return
+        for path in self.paths()[: -self._max_to_keep]:
+            if path != self.needed and _is_ours(path):
+                # The index first: what has one is whole.
+                os.remove(f"{path}.index")
+        self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed has begun to write, or to remove."""
+        for path in self._listed():
+            data = _DATA.fullmatch(path.name)
+            if _UNFINISHED.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+            elif data and not path.with_name(f"{data[1]}.index").exists():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+    def _listed(self) -> list[pathlib.Path]:
+        return list(self._folder.iterdir()) if self._folder.is_dir() else []
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a checkpoint was written by this class; not if it can't be read."""
+    try:
+        return bool(tf.train.load_checkpoint(path).has_tensor(STATE))
+    except (tf.errors.OpError, ValueError, RuntimeError):
+        return False
+
+
+def _number(path: pathlib.Path) -> int:
+    """Return the number in a file's name, 0 if it has none."""
+    found = re.match(rf"{_NAME}-(\d+)", path.name)
+    return int(found[1]) if found else 0
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""A step, compiled for one batch or many; knows no Trainer."""

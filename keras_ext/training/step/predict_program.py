@@ -1,0 +1,122 @@
+"""The `predict_step` of a Trainer, compiled, with the outputs of all batches."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_ext.training.data.chunks import Rows, batches_at_once, take_batch
+from keras_ext.training.step.program import CompiledStep, with_tensors
+from keras_ext.training.step.replicas import joined_outputs
+from keras_ext.training.step.tracing import Trace
+
+
+class CompiledPrediction(CompiledStep):
+    """`predict_step` of a Trainer, for one batch or for many.
+
+    Made like a `CompiledStep`, but `many` returns a list of outputs, for `join`: one
+    for many batches where they can be put together, or one per batch.
+    """
+
+    _one_by_one = False
+
+    def _of_all_replicas(self, outputs: Any) -> Any:
+        return joined_outputs(self._trainer.distribute_strategy, outputs)
+
+    def _can_be_looped(self, outputs: Any) -> bool:
+        return not self._one_by_one and all(
+            isinstance(spec, (tf.Tensor, tf.TensorSpec))
+            and spec.shape.rank
+            and spec.shape[1:].is_fully_defined()
+            for spec in tf.nest.flatten(outputs)
+        )
+
+    def _loop_over(self, chunk: Rows) -> Any:
+        if len(chunk) == 1:
+            return self._joined([self._one(batch) for batch in chunk])
+        outputs = self._trace(chunk.arrays).outputs
+        most = batches_at_once(outputs, chunk.batch_size)
+        parts = []
+        for part in chunk.cut(lambda: most):
+            try:
+                stacks = super()._loop_over(part)
+            except tf.errors.InvalidArgumentError:
+                # As many rows as the values say: they differ from batch to batch.
+                self._one_by_one = True
+                return self._joined([self._one(batch) for batch in chunk])
+            count = len(part)
+            parts.append(
+                keras.tree.map_structure(
+                    lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
+                )
+            )
+        return parts
+
+    def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
+        structure = trace.outputs
+        most = batches_at_once(structure, batch_size)
+
+        def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
+            data = with_tensors(arrays, leaves)
+
+            def body(number: Any, stacks: Any) -> Any:
+                outputs = trace.function(take_batch(data, order, number, batch_size))
+                written = [
+                    stack.write(number - first, output)
+                    for stack, output in zip(
+                        stacks, tf.nest.flatten(outputs), strict=True
+                    )
+                ]
+                return number + 1, written
+
+            stacks = [
+                tf.TensorArray(spec.dtype, most, element_shape=spec.shape)
+                for spec in tf.nest.flatten(structure)
+            ]
+            _, stacks = tf.while_loop(
+                lambda number, _: number < stop, body, (first, stacks)
+            )
+            return tf.nest.pack_sequence_as(
+                structure, [stack.stack() for stack in stacks]
+            )
+
+        return loop
+
+    def _joined(self, outputs: list[Any]) -> Any:
+        return outputs
+
+
+def join(parts: list[Any]) -> Any:
+    """Return the outputs of several batches as one structure of arrays.
+
+    Dense outputs become NumPy arrays; where they differ in more than the number of
+    samples, a ragged tensor.
+    """
+    return keras.tree.map_structure_up_to(
+        parts[0], lambda *leaves: _join_leaves(leaves), *parts
+    )
+
+
+def _join_leaves(leaves: tuple[Any, ...]) -> Any:
+    first = leaves[0]
+    if isinstance(first, tf.SparseTensor):
+        return tf.sparse.concat(0, list(leaves))
+    if isinstance(first, tf.RaggedTensor):
+        return tf.concat(list(leaves), axis=0)
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    if arrays[0].ndim == 0:
+        return arrays[0] if len(arrays) == 1 else np.stack(arrays)
+    shapes = np.array([array.shape[1:] for array in arrays])
+    varying = np.flatnonzero((shapes != shapes[0]).any(axis=0))
+    if not len(varying):
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    rank = int(varying[-1]) + 1
+    return tf.concat(
+        [tf.RaggedTensor.from_tensor(array, ragged_rank=rank) for array in arrays], 0
+    )
+
+
+def _flat(stack: tf.Tensor) -> tf.Tensor:
+    """Return `(batches, samples, ...)` as `(batches * samples, ...)`."""
+    return tf.reshape(stack, (-1, *stack.shape[2:]))

@@ -1,0 +1,1 @@
+"""A Keras model whose training step is there to be overridden."""

@@ -1,0 +1,154 @@
+"""Evaluation and prediction: a pass over the data without updates."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+from keras import ops
+
+from keras_ext.training.data.chunks import Chunk, Plan
+from keras_ext.training.data.source import Source
+from keras_ext.training.loop.callback_contract import next_stop
+from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop.progress import (
+    Verbose,
+    resolve_verbose,
+    with_progress_bar,
+)
+from keras_ext.training.step.predict_program import CompiledPrediction, join
+from keras_ext.training.step.replicas import has_several_workers
+
+if TYPE_CHECKING:
+    from keras_ext.training.step.program import CompiledStep
+    from keras_ext.training.trainer.trainer import Trainer
+
+
+def evaluate(
+    trainer: "Trainer",
+    step: "CompiledStep",
+    source: Source,
+    callbacks: Any,
+    verbose: Verbose,
+) -> dict[str, float]:
+    """Make the test step on all batches and return the metrics.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    trainer.stop_evaluating = False
+    callbacks.on_test_begin()
+    trainer.reset_metrics()
+    logs: Any = None
+    for first, chunk in _paced(trainer, source, callbacks, "test"):
+        callbacks.on_test_batch_begin(first)
+        logs = step.many(chunk)
+        callbacks.on_test_batch_end(first + len(chunk) - 1, logs)
+        if trainer.stop_evaluating:
+            break
+    _check_any("evaluate", logs)
+    results = _numbers(logs)
+    callbacks.on_test_end(results)
+    return results
+
+
+def predict(
+    trainer: "Trainer",
+    step: CompiledPrediction,
+    source: Source,
+    callbacks: Any,
+    verbose: Verbose,
+) -> Any:
+    """Return the predictions for all batches, one after the other.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+    callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    trainer.stop_predicting = False
+    callbacks.on_predict_begin()
+    parts: list[Any] = []
+    for first, chunk in _paced(trainer, source, callbacks, "predict"):
+        callbacks.on_predict_batch_begin(first)
+        outputs = step.many(chunk)
+        parts += outputs
+        last = first + len(chunk) - 1
+        callbacks.on_predict_batch_end(last, {"outputs": join(outputs)})
+        if trainer.stop_predicting:
+            break
+    callbacks.on_predict_end()
+    _check_any("predict", parts or None)
+    return join(parts)
+
+
+def in_order(trainer: "Trainer", logs: dict[str, float]) -> Any:
+    """Return the results as `keras.Model.evaluate` does: a list, or the only one."""
+    names: list[str] = []
+    for metric in trainer.metrics:
+        names += [one.name for one in getattr(metric, "metrics", [metric])]
+    known = [logs[name] for name in names if name in logs]
+    results = known + [logs[name] for name in sorted(logs) if name not in names]
+    return results[0] if len(results) == 1 else results
+
+
+def _callback_list(
+    trainer: "Trainer", callbacks: Any, verbose: Verbose, steps: int | None
+) -> keras.callbacks.CallbackList:
+    """Return the callbacks of one pass, or those of the training it belongs to."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    resolved = resolve_verbose(verbose)
+    callbacks = keras.tree.flatten(callbacks or [])
+    return keras.callbacks.CallbackList(
+        with_progress_bar(callbacks) if resolved else callbacks,
+        model=trainer,
+        verbose=resolved,
+        epochs=1,
+        steps=steps,
+    )
+
+
+def _paced(
+    trainer: "Trainer",
+    source: Source,
+    callbacks: keras.callbacks.CallbackList,
+    mode: Literal["test", "predict"],
+) -> Iterator[tuple[int, Chunk]]:
+    """Yield the number of the first batch, and the batches up to the next call."""
+    first = 0
+    plan = Plan(source.num_batches or 0)
+    workers = has_several_workers(trainer.distribute_strategy)
+    pace = Pace(fixed=workers, growth=64)
+
+    def size() -> int:
+        return int(min(pace.steps, next_stop(callbacks.callbacks, mode, first)))
+
+    with contextlib.closing(source):
+        for chunk in source.chunks(0, size):
+            chunk.plan = plan
+            begin = time.perf_counter()
+            yield first, chunk
+            pace.ran(len(chunk), time.perf_counter() - begin)
+            first += len(chunk)
+
+
+def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested logs as one dict of Python numbers, and arrays for all else."""
+    numbers: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            numbers.update(_numbers(value))
+        else:
+            scalar = not len(getattr(value, "shape", ()))
+            numbers[name] = float(value) if scalar else ops.convert_to_numpy(value)
+    return numbers
+
+
+def _check_any(method: str, results: Any) -> None:
+    if results is None:
+        raise ValueError(
+            f"The data for `{method}` gave no batch: expected at least one. An empty "
+            "dataset, or a generator that has ended?"
+        )

@@ -1,0 +1,417 @@
+"""What a step is: a Keras model whose training step is there to be overridden."""
+
+import contextlib
+import warnings
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_ext import _checks
+from keras_ext._types import Config, Tensor
+from keras_ext.training.data.arrays import Shuffle
+from keras_ext.training.data.batch_checks import check_targets
+from keras_ext.training.data.chunks import Chunk
+from keras_ext.training.data.class_weights import ClassWeight, ClassWeights
+from keras_ext.training.data.keras_arguments import (
+    debugging_limit,
+    fit_source,
+    is_due,
+    limited_steps,
+    pass_source,
+    split_validation,
+    validation_source,
+)
+from keras_ext.training.loop.logs import StepLogs
+from keras_ext.training.loop.loop import Loop, draw_seed
+from keras_ext.training.loop.progress import Verbose
+from keras_ext.training.resume.arguments import Resume
+from keras_ext.training.step.replicas import has_several_workers, loss_share, summable
+from keras_ext.training.trainer import hooks
+from keras_ext.training.trainer.adoption import warn_of_another_optimizer
+from keras_ext.training.trainer.evaluation import evaluate, in_order, predict
+from keras_ext.training.trainer.watched_model import WatchedModel
+from keras_ext.training.trainer.wrapper import accepted_config
+
+
+@keras.saving.register_keras_serializable(package="keras_ext")
+class Trainer(WatchedModel):
+    """Trains a Keras model with a step that is written to be overridden.
+
+    `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
+    three things: a `train_step` cut into hooks, a compiled `step` for loops written by
+    hand, and a `fit` that is itself such a loop, built on `keras_ext.Loop`. It
+    compiles, evaluates, predicts and saves as every Keras model does. Subclass it to
+    change the step, or to write the whole model with `call`.
+
+    Hooks. None must be overridden; all of these may be, and each default works:
+
+    - `train_step(data)`: one update; calls the hooks below, in this order.
+    - `forward(x, training)`: the predictions.
+    - `compute_loss(x, y, y_pred, sample_weight, training)`: the scalar to minimize.
+    - `compute_gradients(tape, loss)`: one gradient per trainable variable.
+    - `apply_gradients(gradients)`: the update.
+    - `compute_metrics(x, y, y_pred, sample_weight)`: the logs.
+    - `test_step(data)` and `predict_step(data)`: the same for `evaluate`, `predict`.
+
+    All of them are traced once into a graph (not with `compile(run_eagerly=True)`), so
+    they must compute with tensors. Don't override `step`, `fit`, `evaluate` or
+    `predict`: they only decide when a step is made.
+
+    Args:
+        model: The `keras.Model` to train: sequential, functional or subclassed, built
+            or not. One that is compiled already lends its optimizer, loss and metrics.
+            Default: `None`, for a subclass that defines `call` (or a `train_step`
+            that needs no `call`).
+        seed: Non-negative integer, from which the order of arrays is drawn: the order
+            of an epoch is a pure function of `(seed, epoch)`. Default: `None`, drawn
+            in every `fit` from Python's `random`, which
+            `keras.utils.set_random_seed` fixes.
+        name: Name of the Trainer. Default: from the class's name.
+        **kwargs: `dtype`, `trainable` of `keras.Model`.
+
+    Call arguments:
+        inputs: What `model` takes.
+        training: Boolean or `None`.
+
+    Raises:
+        TypeError: If `model` is not a `keras.Model`, as in
+            `Trainer(inputs, outputs)`; at the definition of a subclass with a
+            misspelt hook.
+        ValueError: If `model` overrides steps or `fit`, `evaluate`, `predict`, which
+            would not be called, or was compiled with objects that can't be adopted.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import tensorflow as tf
+    >>> import keras_ext
+    >>> class ClippedTrainer(keras_ext.Trainer):
+    ...     def compute_gradients(self, tape, loss):
+    ...         gradients = super().compute_gradients(tape, loss)
+    ...         clipped, _ = tf.clip_by_global_norm(gradients, 1.0)
+    ...         return clipped
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> trainer = ClippedTrainer(model, seed=0)
+    >>> trainer.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    >>> x = np.random.default_rng(0).normal(size=(64, 2))
+    >>> y = x @ [[2.0], [-1.0]]
+    >>> history = trainer.fit(x, y, epochs=20, batch_size=16, verbose=0)
+    >>> history.history["loss"][-1] < 1e-2
+    True
+
+    `save_weights` and `load_weights` act on the wrapped model, so files are
+    interchangeable with it; `save` writes the Trainer, optimizer state included.
+    With a loss scale (`mixed_float16`), gradients reach `apply_gradients` scaled, and
+    the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        hooks.check_spelling(cls)
+        hooks.accept_training(cls)
+
+    def __init__(
+        self,
+        model: keras.Model | None = None,
+        *more: Any,
+        seed: int | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(model, *more, name=name, **kwargs)
+        self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments that were given."""
+        config = super().get_config()
+        if self.seed is not None:
+            config["seed"] = self.seed
+        return accepted_config(type(self), Trainer, config)
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """Make one update and return the logs; called for every batch, traced once.
+
+        Args:
+            data: The batch: `x`, `(x, y)` or `(x, y, sample_weight)`.
+
+        Returns:
+            Dict from names to scalar tensors: running values of the metrics.
+        """
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            y_pred = self.forward(x, training=True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
+        hooks.check_loss(self, loss)
+        if self.trainable_variables:
+            gradients = self.compute_gradients(tape, loss)
+            hooks.check_gradients(self, gradients)
+            self.update(loss, gradients)
+        else:
+            warnings.warn("The model has no trainable variables.", stacklevel=2)
+        self.track_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def forward(self, x: Any, training: bool) -> Any:
+        """Return the predictions; called by all steps, on the tape in `train_step`."""
+        return self(x, training=training)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Return the scalar to minimize; called on the tape, and in `test_step`.
+
+        Args:
+            x: The inputs.
+            y: The targets.
+            y_pred: The predictions.
+            sample_weight: Weights of the samples, or `None`.
+            training: Whether it is called by `train_step`.
+
+        Returns:
+            Keras's loss: what `compile` was given, and what was added by `add_loss`.
+        """
+        check_targets(getattr(self, "loss", None), y)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+    def compute_gradients(
+        self, tape: tf.GradientTape, loss: Tensor
+    ) -> list[Tensor | None]:
+        """Return one gradient per trainable variable; called after the tape.
+
+        Args:
+            tape: The tape on which `loss` was computed.
+            loss: Scalar.
+
+        Returns:
+            Gradients in the order of `self.trainable_variables`; `None` for a variable
+            on which the loss does not depend.
+        """
+        # The optimizer's loss scale, applied where it is exact: at the top of the
+        # chain rule, as if the loss had been multiplied by it.
+        scale = self.optimizer.scale_loss(loss_share(loss))
+        variables = self.trainable_variables
+        return summable(tape.gradient(loss, variables, output_gradients=scale))
+
+    def apply_gradients(self, gradients: list[Tensor | None]) -> None:
+        """Update the trainable variables; called once per step."""
+        self.optimizer.apply(gradients, self.trainable_variables)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Return the logs for one batch of `evaluate`, without an update."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        y_pred = self.forward(x, training=False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        self.track_loss(loss, x)
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """Return the predictions for one batch of `predict`."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return self.forward(x, training=False)
+
+    def step(self, data: Any) -> StepLogs:
+        """Run the compiled `train_step` on one batch, in a loop written by hand.
+
+        Eager with `compile(run_eagerly=True)`. What it returns runs on from call to
+        call: `Loop` resets the metrics when an epoch begins, and in a loop without it
+        `reset_metrics` does. A change of `trainable` takes effect
+        after the next `compile`, as everywhere in Keras.
+
+        Args:
+            data: The batch: `x`, `(x, y)` or `(x, y, sample_weight)`, tensors or
+                arrays.
+
+        Returns:
+            The running values of the metrics, for `Epoch.log`.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+        """
+        self._require_compiled("step")
+        self._begin_step()
+        return StepLogs(self._current_steps().train.one(data))
+
+    def steps(self, chunk: Chunk) -> StepLogs:
+        """Run the compiled `train_step` on every batch of a chunk.
+
+        For loops written by hand that need not see every step: `fit` is such a loop.
+        Makes the same updates as `step` on each of the batches.
+
+        Args:
+            chunk: Batches, as `Epoch.chunks` yields them.
+
+        Returns:
+            The running values of the metrics after the last step, for `Epoch.log`.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+        """
+        self._require_compiled("steps")
+        if not isinstance(chunk, Chunk):
+            raise TypeError(
+                "`chunk` must be what `Epoch.chunks` yields. "
+                f"Received: {type(chunk).__name__}. For a single batch, call `step`."
+            )
+        self._begin_step()
+        return StepLogs(self._current_steps().train.many(chunk))
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Verbose = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Shuffle = True,
+        class_weight: ClassWeight | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
+        resident: bool | Literal["auto"] = "auto",
+        resume: Resume = False,
+    ) -> keras.callbacks.History:
+        """Train the model; arguments and result are those of `keras.Model.fit`.
+
+        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `steps`
+        for many batches at a time, `evaluate` after every epoch. Different from
+        `keras.Model.fit`: arrays come in an order that `seed` and the epoch's number
+        determine; `verbose="auto"` prints one line per epoch where the output goes to
+        a file; callbacks are closed (`on_train_end`) also when an exception ends the
+        training; a layer frozen since the last `fit` is frozen without another
+        `compile`, which unfreezing needs; an epoch without data is an error;
+        `steps_per_execution` is not used, since many steps are made per call anyway,
+        unless a callback must hear of every one.
+
+        Args:
+            x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may be
+                a list or array by class as well, or `"balanced"` for arrays, and
+                weighs every label, also those of steps and pixels.
+            resident: Whether arrays are copied to the device as a whole, or some
+                batches at a time. `"auto"`: as a whole, unless they are memory-mapped
+                or have more than 2 GiB together. Tensors are where they are.
+            resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
+                saved, see `keras_ext.Loop`: `True` for the folder of the Checkpoint
+                among `callbacks`, or another folder. A run that has ended is not made
+                again, and more `epochs` continue it.
+
+        Returns:
+            The `keras.callbacks.History`.
+
+        Raises:
+            RuntimeError: If the Trainer is not compiled.
+            TypeError: If the data is of an unknown kind.
+            ValueError: If the arguments contradict each other or there is no data.
+        """
+        self._require_compiled("fit")
+        if self.model is not self:
+            warn_of_another_optimizer(self, self.model, callbacks)
+        self._current_steps(other_variables_train=True)
+        if validation_split and validation_data is None:
+            (x, y, sample_weight), validation_data = split_validation(
+                (x, y, sample_weight), validation_split
+            )
+        seed = self._seed_for_fit()
+        source = fit_source(
+            x,
+            y,
+            sample_weight,
+            class_weight=ClassWeights.of_model(class_weight, self.model),
+            batch_size=batch_size,
+            steps=limited_steps("steps_per_epoch", steps_per_epoch),
+            shuffle=shuffle,
+            seed=seed,
+            resident=resident,
+        )
+        validation = validation_source(
+            validation_data, validation_batch_size, batch_size, validation_steps
+        )
+        loop = Loop(
+            self,
+            epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
+            initial_epoch=initial_epoch,
+            steps=source.num_batches or None,
+            callbacks=callbacks,
+            verbose=verbose,
+            seed=seed,
+            resume=resume,
+        )
+        loop._keeper.expect(source, validation)
+        with loop, contextlib.closing(source):
+            for epoch in loop:
+                for chunk in epoch.chunks(source):
+                    epoch.log(self.steps(chunk))
+                if epoch.cut_short:
+                    continue
+                if validation is not None and is_due(validation_freq, epoch.index):
+                    epoch.evaluate(validation)
+        self._compiled.counted = None
+        return loop.history
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluate the model; arguments and result are `keras.Model.evaluate`'s.
+
+        Different from it, `verbose="auto"` prints one line into a file, and data
+        without a batch is an error. Called while an epoch runs, by a callback or in the
+        body of a loop, it leaves the running metrics of the training as they were.
+        """
+        self._require_compiled("evaluate")
+        unknown = sorted(name for name in kwargs if not name.startswith("_"))
+        if unknown:
+            raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
+        source = pass_source((x, y, sample_weight), batch_size, steps)
+        with self._another_pass():
+            step = self._current_steps().test
+            logs = evaluate(self, step, source, callbacks, verbose)
+        return logs if return_dict else in_order(self, logs)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Verbose = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return predictions; arguments and result are `keras.Model.predict`'s.
+
+        Different from it, `verbose="auto"` prints one line into a file.
+        """
+        source = pass_source((x, None, None), batch_size, steps)
+        with self._another_pass():
+            step = self._current_steps().predict
+            return predict(self, step, source, callbacks, verbose)
+
+    def _seed_for_fit(self) -> int:
+        if self.seed is None and has_several_workers(self.distribute_strategy):
+            raise ValueError(
+                "Several workers must draw the same order of the data. Expected: "
+                f"`{type(self).__name__}(..., seed=0)` or another number, the same in "
+                "every worker. Received: seed=None"
+            )
+        return draw_seed() if self.seed is None else self.seed
