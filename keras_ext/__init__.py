@@ -18,11 +18,10 @@ from keras_ext import (
     optimizers,
     schedules,
 )
+from keras_ext._version import __version__
 
 if TYPE_CHECKING:
     from keras_ext.training import Loop, SharpnessAwareTrainer, Trainer
-
-__version__ = "0.1.0.dev0"
 
 __all__ = [
     "Loop",

@@ -1,6 +1,7 @@
 """The borders and habits of the house, read off the source."""
 
 import ast
+import graphlib
 import inspect
 import pathlib
 import re
@@ -112,6 +113,87 @@ def test_components_know_neither_tensorflow_nor_the_training_room(room):
                 not name.startswith("keras_ext.training")
                 or f"{file}: {name}" == LOADED_LATE
             ), f"{file}: components never import training/"
+
+
+LAYERS = {
+    "base": set(),
+    "data": {"base"},
+    "step": {"base", "data"},
+    "resume": {"base", "data"},
+    "loop": {"base", "data", "resume"},
+    "trainer": {"base", "data", "step", "resume", "loop"},
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_of_the_training_room_know_only_those_below(layer):
+    """Imports for types only count, too: `training/README.md` has the reasons."""
+    for file, tree in _trees("training"):
+        if file.parts[1] != layer:
+            continue
+        for name in _imports(tree):
+            parts = name.split(".")
+            if parts[:2] == ["keras_ext", "training"]:
+                assert parts[2] in {layer, *LAYERS[layer]}, (
+                    f"{file} imports {name}: `{layer}` knows {sorted(LAYERS[layer])}. "
+                    "Declare what is needed as a protocol in `training/base`"
+                )
+
+
+def test_every_file_of_the_training_room_is_in_a_layer():
+    found = {file.parts[1] for file, _ in _trees("training")}
+    assert found == {"__init__.py", *LAYERS}
+
+
+def test_no_circle_of_imports():
+    modules = {}
+    for file, tree in _trees():
+        name = ".".join(("keras_ext", *file.with_suffix("").parts))
+        modules[name.removesuffix(".__init__")] = set(_imports(tree))
+    graph = {
+        name: {
+            # `from module import thing`, or `from package import module`.
+            found if found in modules else found.rsplit(".", 1)[0]
+            for found in imports
+            if f"{file_of(name)}: {found}" != LOADED_LATE
+        }
+        & set(modules)
+        for name, imports in modules.items()
+    }
+    order = graphlib.TopologicalSorter(graph)
+    try:
+        order.prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"these modules import each other in a circle: {error.args[1]}")
+
+
+def file_of(module):
+    """Return the path of a package, as messages have it."""
+    return f"{module.split('.', 1)[-1].replace('.', '/')}/__init__.py"
+
+
+def test_no_object_reads_what_is_private_to_another_module():
+    for file, tree in _trees():
+        own = set()
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                own.add(node.name)
+            elif isinstance(node, ast.Attribute) and _is_self(node.value):
+                own.add(node.attr)
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and re.match(r"_[^_]", node.attr)
+                and not _is_self(node.value)
+            ):
+                assert node.attr in own, (
+                    f"{file}:{node.lineno} reads `{ast.unparse(node)}`, which is "
+                    "private to another module: give it a public name there"
+                )
+
+
+def _is_self(node):
+    return ast.unparse(node) in ("self", "cls", "super()")
 
 
 def test_no_assert_and_nothing_postponed():

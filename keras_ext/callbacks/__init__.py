@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 from keras_ext.callbacks.nan_guard import NaNGuard
+from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.callbacks.time_limit import TimeLimit
+from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.callbacks.weight_averaging import WeightAveraging
 
 if TYPE_CHECKING:
@@ -19,7 +21,9 @@ __all__ = [
     "Checkpoint",
     "LearningRateScheduler",
     "NaNGuard",
+    "RunRequest",
     "TimeLimit",
+    "TrainingCallback",
     "WeightAveraging",
 ]
 

@@ -44,7 +44,6 @@ class RunningAverage:
         ]
         self._count = _variable("count")
         self._offered = _variable("offered")
-        self._in_compiled_steps = _variable("in_compiled_steps")
 
     def is_of(self, variables: Sequence[Any]) -> bool:
         """Whether it is the average of these variables."""
@@ -76,18 +75,6 @@ class RunningAverage:
         )
         self._assign(values, ops.cast(due, self._count.dtype))
 
-    def offer_in_compiled_step(self) -> None:
-        """Do that where no other code can see it, and note that."""
-        self.offer()
-        self._in_compiled_steps.assign_add(1)
-
-    def was_offered(self) -> bool:
-        """Return whether that was done since it was asked last."""
-        made = bool(ops.convert_to_numpy(self._in_compiled_steps))
-        if made:
-            self._in_compiled_steps.assign(0)
-        return made
-
     def add_values(self, values: Sequence[Any]) -> None:
         """Add these values, one for every variable; more of them do not count."""
         self._assign(self._with(values[: len(self.variables)]), 1)
@@ -118,7 +105,9 @@ class RunningAverage:
             ValueError: If it has returned no such thing. Nothing is set then.
         """
         check_values("values", state["values"], self._values)
-        counters = [_checks.non_negative_int("counters", n) for n in state["counters"]]
+        # Before checkpoints said their format, there was a third.
+        saved = state["counters"][:2]
+        counters = [_checks.non_negative_int("counters", n) for n in saved]
         pairs = list(zip(self._counters(), counters, strict=True))
         for variable, value in zip(self._values, state["values"], strict=True):
             variable.assign(value)
@@ -126,7 +115,7 @@ class RunningAverage:
             counter.assign(number)
 
     def _counters(self) -> tuple[Any, ...]:
-        return self._count, self._offered, self._in_compiled_steps
+        return self._count, self._offered
 
     def _with(self, values: Sequence[Any]) -> list[Tensor]:
         """Return the values with one term more."""

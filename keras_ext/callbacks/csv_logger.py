@@ -15,11 +15,12 @@ from keras_ext import _checks
 from keras_ext.callbacks._batches import batches_done
 from keras_ext.callbacks._csv_table import MISSING, CSVTable
 from keras_ext.callbacks._learning_rate import read_learning_rates
+from keras_ext.callbacks.training_callback import TrainingCallback
 
 _COLUMNS = ["epoch", "step", "seconds", "learning_rate"]
 
 
-class CSVLogger(keras.callbacks.Callback):
+class CSVLogger(TrainingCallback):
     """Writes epochs, or every so many steps, as rows of a CSV file.
 
     A drop-in for `keras.callbacks.CSVLogger` whose columns are always right: what is
@@ -93,15 +94,10 @@ class CSVLogger(keras.callbacks.Callback):
         self._path = str(pathlib.Path(self.filename).absolute())
         self.separator = _one_character(separator)
         self.append = append
-        self.update_freq = _epoch_or_steps(update_freq)
+        self.update_freq = self.batch_hook_freq = _epoch_or_steps(update_freq)
         self._appended_to = 0
         self._written: int | None = None
         self._kept: dict[str, Any] | None = None
-
-    @property
-    def batch_hook_freq(self) -> Literal["epoch"] | int:
-        """How often `keras_ext.Loop` has to call the hooks for batches."""
-        return self.update_freq
 
     def get_state(self) -> dict[str, Any]:
         """Return what is in the file, for a run that is continued from here."""

@@ -18,9 +18,10 @@ from keras_ext.callbacks._learning_rate import (
     single_optimizers,
     step_counter,
 )
+from keras_ext.callbacks.training_callback import TrainingCallback
 
 
-class LearningRateScheduler(keras.callbacks.Callback):
+class LearningRateScheduler(TrainingCallback):
     """Sets the optimizer's learning rate from a schedule, per epoch or per batch.
 
     A drop-in for `keras.callbacks.LearningRateScheduler` that also takes
@@ -99,20 +100,12 @@ class LearningRateScheduler(keras.callbacks.Callback):
             )
         self._takes_rate = _takes_rate(schedule)
         self._epoch, self._has_begun = 0, False
-
-    @property
-    def batch_hook_freq(self) -> Literal["epoch", 1]:
-        """How often `keras_ext.Loop` has to call the hooks for batches."""
-        traceable = isinstance(
-            self.schedule, keras.optimizers.schedules.LearningRateSchedule
-        )
-        if self.update_freq == "epoch" or (traceable and not self.verbose):
-            return "epoch"
-        return 1
+        self._note_schedule()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Check that rates can be set, and set as often as asked."""
         self._has_begun = False
+        self._note_schedule()
         optimizers = single_optimizers(self.model.optimizer)
         if not optimizers:
             raise ValueError(
@@ -166,14 +159,14 @@ class LearningRateScheduler(keras.callbacks.Callback):
                     )
 
     def before_compiled_step(self) -> None:
-        """Set the rate for the step; called by `keras_ext.Loop`."""
-        if self.update_freq == "batch":
+        """Set the rate for the step, unless it was set for the batch."""
+        if self.update_freq == "batch" and self.batch_hook_freq == "epoch":
             for optimizer in single_optimizers(self.model.optimizer):
                 step = ops.convert_to_tensor(step_counter(optimizer))
                 step = step + (self.initial_step or 0)
                 rate = ops.cast(self.schedule(step), "float32")
-                # Compiled code can't raise: a rate that is none stays until the hook
-                # at the end of the call finds it.
+                # Compiled code can't raise: one that is not valid stays, as NaN, until
+                # the hook at the end of the call finds it.
                 valid = ops.isfinite(rate) & (rate >= 0)
                 valid = valid & ops.isfinite(
                     ops.cast(optimizer.learning_rate, "float32")
@@ -187,6 +180,15 @@ class LearningRateScheduler(keras.callbacks.Callback):
         for name, rate in read_learning_rates(self.model.optimizer).items():
             # A callback that logged the rate before may have lowered it since.
             logs.setdefault(name, rate)
+
+    def _note_schedule(self) -> None:
+        """Note whether the rate of a step can be computed in compiled code."""
+        kind = keras.optimizers.schedules.LearningRateSchedule
+        traceable = isinstance(self.schedule, kind) and not self.verbose
+        self.batch_hook_freq = (
+            "epoch" if self.update_freq == "epoch" or traceable else 1
+        )
+        self.traced_with = self.schedule
 
     def _warn_of_step_0(self) -> None:
         if self._epoch and self.initial_step is None:

@@ -1,4 +1,4 @@
-"""What to do when training meets numbers that are none."""
+"""What to do when training meets NaN or infinity."""
 
 import math
 import warnings
@@ -7,9 +7,11 @@ from typing import Any, Literal
 import keras
 
 from keras_ext import _checks
+from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.callbacks.training_callback import TrainingCallback
 
 
-class NaNGuard(keras.callbacks.Callback):
+class NaNGuard(TrainingCallback):
     """Acts on a loss or a gradient that is NaN or infinite, and says which and when.
 
     In the steps of a `keras_ext.Trainer`, in `fit` or in a loop, loss and gradients are
@@ -73,7 +75,7 @@ class NaNGuard(keras.callbacks.Callback):
         self.action = _checks.one_of("action", action, ("stop", "skip", "roll_back"))
         self.retries = _checks.non_negative_int("retries", retries)
         self.found: list[tuple[int, int, str]] = []
-        self.request: str | None = None
+        self.request = None
         self._rolled_back = 0
 
     def get_state(self) -> dict[str, Any]:
@@ -91,14 +93,16 @@ class NaNGuard(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Have the Trainer, if it is one, look at its updates."""
         self.request, self._epoch, self._first = None, 0, 0
-        if self.action == "roll_back" and not (self.params or {}).get("resumable"):
+        if self.action == "roll_back" and not self.is_resumable:
             raise ValueError(
                 "NaNGuard('roll_back') needs something to go back to. Expected: a "
                 "keras_ext.callbacks.Checkpoint beside it, in Trainer.fit or Loop."
             )
-        watch = getattr(self.model, "watch_updates", None)
-        self._watch: Any = watch and watch(go_on=self.action == "skip")
-        if self.action == "skip" and self._watch is None:
+        self._program: Any = getattr(self.model, "training_program", None)
+        self._guard: Any = self._program and self._program.guard_updates(
+            go_on=self.action == "skip"
+        )
+        if self.action == "skip" and self._guard is None:
             raise ValueError(
                 "NaNGuard('skip') needs the steps of a keras_ext.Trainer on a single "
                 "replica: elsewhere, an update was made before a callback hears of it. "
@@ -113,18 +117,18 @@ class NaNGuard(keras.callbacks.Callback):
         """Note which batch comes, the first of those of one call."""
         self._first = batch
         self.request = None
-        if self._watch is not None:
-            self._watch.reset()
+        if self._guard is not None:
+            self._guard.reset()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Look whether something was found."""
-        noted = self._watch and self._watch.read()
+        noted = self._guard and self._guard.read()
         if noted:
             step, name, count = noted
             self._act(self._first + step, name, count)
         elif self.action != "skip":
             self._look_at(batch, logs or {})
-        elif not self._watch.has_seen_steps():
+        elif not self._guard.has_seen_steps():
             raise ValueError(
                 f"NaNGuard('skip') has seen no update of {type(self.model).__name__}. "
                 "Expected: a `train_step` that makes its updates by "
@@ -139,8 +143,8 @@ class NaNGuard(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         """Have the Trainer make its updates as before."""
-        if self._watch is not None:
-            self.model.watch_updates(go_on=None)
+        if self._guard is not None:
+            self._program.guard_updates(go_on=None)
 
     def _act(self, batch: int, name: str, count: int) -> None:
         self.found.append((self._epoch, batch, name))
@@ -151,14 +155,14 @@ class NaNGuard(keras.callbacks.Callback):
             return
         if self.action == "roll_back" and self._rolled_back < self.retries:
             self._rolled_back += 1
-            self.request = "roll_back"
+            self.request = RunRequest.ROLL_BACK
             warnings.warn(
                 f"{where}. Going back to the last checkpoint, for time "
                 f"{self._rolled_back} of at most {self.retries}.",
                 stacklevel=2,
             )
             return
-        self.request = "discard"
+        self.request = RunRequest.DISCARD
         self.model.stop_training = True
         warnings.warn(f"{where}. The training ends.", stacklevel=2)
 

@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-import keras
-
 from keras_ext import _duration
+from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.callbacks.training_callback import TrainingCallback
 
 
-class TimeLimit(keras.callbacks.Callback):
+class TimeLimit(TrainingCallback):
     """Ends the training before a given time has passed, and has it saved.
 
     For machines that are lent for a while. In `keras_ext.Trainer.fit` and
@@ -53,7 +53,7 @@ class TimeLimit(keras.callbacks.Callback):
         self.limit = limit
         self._seconds = _duration.seconds("limit", limit)
         self.interrupted = False
-        self.request: str | None = None
+        self.request = None
 
     def get_state(self) -> dict[str, Any]:
         """Return nothing: the limit is that of one process."""
@@ -85,7 +85,7 @@ class TimeLimit(keras.callbacks.Callback):
         if now + self._longest < self._end:
             return
         self.interrupted = True
-        if (self.params or {}).get("resumable"):
-            self.request = "interrupt"
+        if self.is_resumable:
+            self.request = RunRequest.INTERRUPT
         else:
             self.model.stop_training = True

@@ -13,12 +13,13 @@ from keras_ext import _checks
 from keras_ext.callbacks._batch_norm import reestimate, statistics_of
 from keras_ext.callbacks._learning_rate import single_optimizers
 from keras_ext.callbacks._running_average import RunningAverage, check_values
+from keras_ext.callbacks.training_callback import TrainingCallback
 
 _averaging: Any = weakref.WeakKeyDictionary()
 """For each model, the callback whose `on_train_begin` was last."""
 
 
-class WeightAveraging(keras.callbacks.Callback):
+class WeightAveraging(TrainingCallback):
     """Averages the weights over the training, and evaluates and keeps the average.
 
     The average of the weights along the way generalizes better than those of the last
@@ -102,6 +103,8 @@ class WeightAveraging(keras.callbacks.Callback):
     place of the weights.
     """
 
+    batch_hook_freq: Literal["epoch"] | int = "epoch"
+
     def __init__(
         self,
         averaging: Literal["ema", "swa"] = "ema",
@@ -134,17 +137,6 @@ class WeightAveraging(keras.callbacks.Callback):
         self._own: list[Any] | None = None
         self._statistics: list[Any] = []
         self._running = self._epoch_ended = self._is_active = self._taken = False
-        self._can_be_traced = True
-
-    @property
-    def batch_hook_freq(self) -> Literal["epoch", 1]:
-        """How often `keras_ext.Loop` has to call the hooks for batches."""
-        return "epoch" if self._can_be_traced or not self._every else 1
-
-    @property
-    def traced_with(self) -> Any:
-        """What `after_compiled_step` holds on to."""
-        return self._average
 
     def get_state(self) -> dict[str, Any]:
         """Return the average, and the model's own weights if it is in their place."""
@@ -182,28 +174,34 @@ class WeightAveraging(keras.callbacks.Callback):
         self._take_out()
         self._epoch_ended = self._taken = False
         self._is_active = epoch >= self.start_epoch
-        # The variables of a model that is not built come with its first step.
-        self._can_be_traced = self._prepared() is not None
+        # The variables of a model that is not built come with its first step, after
+        # which they are taken from Python.
+        known = self._prepared() is not None
+        self.batch_hook_freq = "epoch" if known or not self._every else 1
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Have the training go on with its own weights."""
         self._take_out()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Take the weights, unless compiled code has done it."""
+        """Take the weights, where that is not done after each step."""
+        if not self.calls_step_hooks:
+            self._take()
+
+    def after_compiled_step(self) -> None:
+        """Take the weights after the step."""
+        self._take()
+
+    def _take(self) -> None:
+        """Take the weights, if batches count; also in compiled code."""
         if not self._every:
             return
         self._check_thread()
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         average = self._average or self._prepared()
-        if average is not None and not average.was_offered():
+        if average is not None:
             average.offer()
-
-    def after_compiled_step(self) -> None:
-        """Take the weights after the step; called by `keras_ext.Loop`."""
-        if self._every and self._average is not None:
-            self._average.offer_in_compiled_step()
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Have the average evaluated, if it is the training's validation."""
@@ -248,6 +246,7 @@ class WeightAveraging(keras.callbacks.Callback):
                 self._every or 1,
                 paused=self.start_epoch > 0,
             )
+            self.traced_with = self._average
         self._average.active.assign(self._is_active)
         return self._average
 

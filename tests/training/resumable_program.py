@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, WeightAveraging
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 
 EPOCHS = 6
 SAMPLES, BATCH = 200, 16
@@ -78,14 +78,14 @@ class Slowly(keras.callbacks.Callback):
 
 def make_slow_files(seconds):
     """Have a checkpoint take time before it is written, and before it is in place."""
-    write = CheckpointFiles._write_files
+    write = CheckpointStore._write_files
 
     def slow_write(*args):
         time.sleep(seconds)
         write(*args)
         time.sleep(seconds)
 
-    CheckpointFiles._write_files = slow_write
+    CheckpointStore._write_files = slow_write
 
 
 def fit(trainer, data, validation, **options):

@@ -17,7 +17,7 @@ DATA = {
     "y": (np.arange(ROWS), None),
 }
 BLOCK_OF_X = 4 * 32
-"""Rows of `DATA["x"]` alone that fill a block."""
+"""EqualBatches of `DATA["x"]` alone that fill a block."""
 
 SIZES = [[1], [1000], [1, 8, 3, 50, 2]]
 
@@ -166,7 +166,7 @@ class TestMemory:
         source = ArraySource(images, 8, shuffle=False, resident=resident)
         for chunk in source.chunks(0, lambda: 2):
             assert all(batch.dtype == tf.uint8 for batch in chunk)
-            if isinstance(chunk, chunks.Rows):
+            if isinstance(chunk, chunks.EqualBatches):
                 assert chunk.arrays.dtype == tf.uint8
         np.testing.assert_array_equal(np.concatenate(of_epoch(source, 0)), images)
 
@@ -200,7 +200,7 @@ class TestMemory:
         lengths = {
             len(chunk.arrays["x"])
             for chunk in source.chunks(0, numbers([1, 2, 7, 3]))
-            if isinstance(chunk, chunks.Rows)
+            if isinstance(chunk, chunks.EqualBatches)
         }
         assert lengths == {3 * 32}
 
@@ -235,7 +235,7 @@ class TestLengthening:
         for read in (of_epoch(source, 0), of_chunks(source, 0, [5])):
             assert sorted(np.concatenate(read)) == list(range(1, count + 1))
         for chunk in source.chunks(1, lambda: 7):
-            if isinstance(chunk, chunks.Rows):
+            if isinstance(chunk, chunks.EqualBatches):
                 first = chunk.first * 32
                 used = chunk.order[first : first + chunk.num_samples]
                 assert len(used) == chunk.num_samples

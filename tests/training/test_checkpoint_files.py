@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 from tests.programs import printed
 from tests.training.folders import contents
 
@@ -44,7 +44,7 @@ def state_of(number):
 
 def write(folder, *numbers, max_to_keep=None):
     """Write a checkpoint for every number."""
-    put(CheckpointFiles(str(folder), max_to_keep), *numbers)
+    put(CheckpointStore(str(folder), max_to_keep), *numbers)
 
 
 def put(files, *numbers):
@@ -68,7 +68,7 @@ def check(saved, number):
 
 
 def read(folder):
-    return CheckpointFiles(str(folder)).read()
+    return CheckpointStore(str(folder)).read()
 
 
 def names(folder):
@@ -118,7 +118,7 @@ DTYPES = [
 def test_every_dtype(folder):
     numbers = tf.constant([[0.0, 1.0, 3.0], [100.0, 2.0, 0.0]])
     variables = [tf.Variable(tf.cast(numbers, dtype)) for dtype in DTYPES]
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write(variables, {"dtypes": DTYPES})
     files.close()
     saved = read(folder)
@@ -133,7 +133,7 @@ def test_every_bit(folder):
     special = [np.nan, np.inf, -np.inf, -0.0, 1e-45, 1 / 3]
     arrays = [np.array(special, dtype) for dtype in ("float32", "float64")]
     brain = tf.constant(special, tf.bfloat16)
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write([*map(tf.Variable, arrays), tf.Variable(brain)], {"x": arrays})
     files.close()
     saved = read(folder)
@@ -151,7 +151,7 @@ def test_variables_of_keras(folder):
         keras.random.SeedGenerator(5).state,
     ]
     expected = [keras.ops.convert_to_numpy(one) for one in variables]
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write(variables, None)
     files.close()
     saved = read(folder)
@@ -163,7 +163,7 @@ def test_variables_of_keras(folder):
 
 @pytest.mark.parametrize("count", [0, 11, 101])
 def test_any_number_of_variables_in_their_order(folder, count):
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write([tf.Variable(i) for i in range(count)], {"arrays": [np.array(-1)] * 3})
     files.close()
     saved = read(folder)
@@ -172,7 +172,7 @@ def test_any_number_of_variables_in_their_order(folder, count):
 
 
 def test_other_types_every_time(folder):
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     for dtype in ("float32", "int8", "float64", "float64", "bool"):
         files.write([tf.Variable(tf.ones(3, dtype))], dtype)
         files.wait()
@@ -182,7 +182,7 @@ def test_other_types_every_time(folder):
 
 def test_other_variables_every_time(folder):
     """Shapes, types and their number may change from one to the next."""
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     for number, shape in enumerate([(3,), (2, 2), (), (4, 0)]):
         variables = [tf.Variable(tf.fill(shape, number))] * (number + 1)
         files.write(variables, {"number": number, "extra": [np.float32(1)] * number})
@@ -196,7 +196,7 @@ def test_other_variables_every_time(folder):
 
 def test_all_are_files_of_a_tensorflow_checkpoint(folder):
     """The first, which it writes, and the others, of other types and shapes too."""
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     values = [[1.0, 2.0], [3.0, 4.0], [[5, 6]], [True]]
     for value in values:
         files.write([tf.Variable(value), tf.Variable(0)], None)
@@ -214,7 +214,7 @@ def test_all_are_files_of_a_tensorflow_checkpoint(folder):
 
 def test_nothing_there(folder, tmp_path):
     assert read(folder) is None
-    assert CheckpointFiles(str(folder)).paths() == []
+    assert CheckpointStore(str(folder)).paths() == []
     assert not folder.exists()
     assert read_unchanged(tmp_path) is None
 
@@ -244,7 +244,7 @@ def test_a_folder_that_was_moved(folder, tmp_path):
 def test_max_to_keep(folder, max_to_keep, kept):
     write(folder, 1, 2, 3, 4, 5, max_to_keep=max_to_keep)
     assert names(folder) == checkpoint_names(*kept)
-    paths = CheckpointFiles(str(folder)).paths()
+    paths = CheckpointStore(str(folder)).paths()
     assert paths == [str(folder / f"ckpt-{number}") for number in kept]
     check(read(folder), 5)
 
@@ -259,7 +259,7 @@ def test_max_to_keep_counts_those_of_earlier_processes(folder):
 
 
 def test_one_that_is_still_to_be_read_is_kept(folder):
-    files = CheckpointFiles(str(folder), 1)
+    files = CheckpointStore(str(folder), 1)
     put(files, 1)
     (files.needed,) = files.paths()
     put(files, 2, 3)
@@ -303,7 +303,7 @@ def test_a_folder_that_is_a_pattern(tmp_path):
     for name in ("run*", "run?", "run[1", "run]", "run\\", f"{tmp_path}/*/run"):
         message = rf"must not contain any of .*Received: {re.escape(repr(name))}"
         with pytest.raises(ValueError, match=message):
-            CheckpointFiles(name)
+            CheckpointStore(name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -417,7 +417,7 @@ def make_update(kind):
 def test_values_are_those_at_the_time(folder, kind):
     """Steps follow at once, while it is written."""
     variables, update = make_update(kind)
-    files = CheckpointFiles(str(folder), max_to_keep=2)
+    files = CheckpointStore(str(folder), max_to_keep=2)
     made = 0
     for _ in range(8):
         files.write(variables, {"made": made})
@@ -426,7 +426,7 @@ def test_values_are_those_at_the_time(folder, kind):
             update()
             made += 1
         files.wait()
-        saved = CheckpointFiles(str(folder)).read()
+        saved = CheckpointStore(str(folder)).read()
         assert saved.state == {"made": at_that_time}
         large, iterations = saved.variables
         assert iterations == at_that_time
@@ -439,16 +439,16 @@ def test_values_are_those_at_the_time(folder, kind):
 def test_steps_go_on_while_it_is_written(folder, kind, monkeypatch):
     """However slow the disk is; and the next `write` waits for the last."""
     go_on, written = threading.Event(), []
-    write_files = CheckpointFiles._write_files
+    write_files = CheckpointStore._write_files
 
     def slow_write(files, path, *args):
         assert go_on.wait(60)
         written.append(pathlib.Path(path).name)
         return write_files(files, path, *args)
 
-    monkeypatch.setattr(CheckpointFiles, "_write_files", slow_write)
+    monkeypatch.setattr(CheckpointStore, "_write_files", slow_write)
     variables, update = make_update(kind)
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     update()
     files.write(variables, "first")
     for _ in range(5):
@@ -472,7 +472,7 @@ def test_steps_go_on_while_it_is_written(folder, kind, monkeypatch):
 
 def test_arrays_in_the_state_are_those_at_the_time(folder):
     array, items = np.zeros(SIZE), [1, 2]
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     for number in range(5):
         files.write([], {"array": array, "items": items})
         array += 1
@@ -674,7 +674,7 @@ def test_somebody_elses_with_a_state_of_that_name(folder, text):
 
 
 STEPS = [
-    (CheckpointFiles, "_write_files"),
+    (CheckpointStore, "_write_files"),
     (os, "fsync"),
     (os, "replace"),
     (os, "remove"),
@@ -713,10 +713,10 @@ def moments(folder, copies, act):
 @pytest.mark.parametrize("by_the_same", [False, True])
 def test_the_order_of_the_steps(folder, tmp_path, by_the_same):
     """The data first, the index last; to remove it, the other way round."""
-    files = CheckpointFiles(str(folder), 2)
+    files = CheckpointStore(str(folder), 2)
     put(files, 1, 2)
     if not by_the_same:
-        files = CheckpointFiles(str(folder), 2)
+        files = CheckpointStore(str(folder), 2)
     act = functools.partial(put, files, 3)
     found = [names(one) for one in moments(folder, tmp_path / "moments", act)]
     both, beside = checkpoint_names(1, 2), "ckpt-3_temp"
@@ -878,7 +878,7 @@ def test_names_that_look_unfinished_stay(folder):
 
 def test_an_error_is_raised_by_the_next_call(folder):
     folder.write_text("a file")
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     message = (
         rf"could not be written to '{re.escape(str(folder))}': .*"
         r"There is none yet\."
@@ -901,7 +901,7 @@ def test_an_error_is_raised_by_the_next_call(folder):
 
 
 def test_the_folder_is_gone(folder):
-    files = CheckpointFiles(str(folder), 2)
+    files = CheckpointStore(str(folder), 2)
     for number in (1, 2):
         files.write([], number)
     files.wait()
@@ -912,7 +912,7 @@ def test_the_folder_is_gone(folder):
 
 
 def test_a_state_that_is_no_plain_data(folder):
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     with pytest.raises(TypeError, match="Expected numbers, strings, numeric arrays"):
         files.write([], {"layer": object()})
     assert not folder.exists()
@@ -946,7 +946,7 @@ def test_a_step_that_fails(folder, step, end):
     """What was there is left, and the last whole one is named."""
     write(folder, 1)
     before = contents(folder)
-    files = CheckpointFiles(str(folder), 3)
+    files = CheckpointStore(str(folder), 3)
     message = r"No space left on device\. .*The last whole one is ckpt-1\."
     for _ in range(2):
         with failing(step, end):
@@ -965,7 +965,7 @@ def test_a_step_that_fails(folder, step, end):
 @pytest.mark.parametrize("max_to_keep", [None, 5])
 def test_what_fails_takes_up_no_room(folder, max_to_keep):
     """Not for longer than until the next one."""
-    files = CheckpointFiles(str(folder), max_to_keep)
+    files = CheckpointStore(str(folder), max_to_keep)
     files.write([], 1)
     files.wait()
     for _ in range(2):
@@ -981,16 +981,16 @@ def test_what_fails_takes_up_no_room(folder, max_to_keep):
 FULL = """
     import resource, sys, warnings
     import tensorflow as tf
-    from keras_ext.training.resume.store import CheckpointFiles
+    from keras_ext.training.resume.store import CheckpointStore
     from tests.training.test_checkpoint_files import check, contents, put
 
     folder, no_limit = sys.argv[1], resource.RLIM_INFINITY
     warnings.simplefilter("error")
-    files = CheckpointFiles(folder, 3)
+    files = CheckpointStore(folder, 3)
     put(files, 1, 2)
     before = contents(folder)
     if sys.argv[2] == "by another":
-        files = CheckpointFiles(folder, 3)
+        files = CheckpointStore(folder, 3)
     # What fails first: the data, the data of few variables, everything.
     for limit, size in [(100_000, 1_000_000), (1_000, 1_000), (0, 1)]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, no_limit))
@@ -1006,11 +1006,11 @@ FULL = """
             else:
                 raise AssertionError(f"{size} numbers fit into {limit} bytes")
             assert contents(folder) == before
-        check(CheckpointFiles(folder).read(), 2)
+        check(CheckpointStore(folder).read(), 2)
     resource.setrlimit(resource.RLIMIT_FSIZE, (no_limit, no_limit))
     files.write([tf.Variable(tf.zeros(1_000_000))], "there is room again")
     files.close()
-    print(CheckpointFiles(folder).read().state)
+    print(CheckpointStore(folder).read().state)
 """
 
 
@@ -1030,7 +1030,7 @@ def numbers():
 
 def write_iterators(folder, *positions):
     """Write a checkpoint of an iterator after each number of batches."""
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     iterator, at = iter(numbers()), 0
     for position in positions:
         for _ in range(position - at):
@@ -1063,7 +1063,7 @@ def test_several_iterators(folder):
     for number, iterator in enumerate(iterators):
         for _ in range(2 * number):
             next(iterator)
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write([], None, iterators)
     files.close()
     saved = read(folder)
@@ -1111,7 +1111,7 @@ def test_an_iterator_that_cant_be_saved(folder):
     next(iterator)
     write(folder, 1)
     before = contents(folder)
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     with pytest.raises(tf.errors.FailedPreconditionError):
         files.write([tf.Variable(1.0)], 2, [iterator])
     assert contents(folder) == before

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_ext.training.data import chunks
 from keras_ext.training.data.chunks import (
-    Rows,
+    EqualBatches,
     SingleBatch,
     batches_at_once,
     count_samples,
@@ -26,7 +26,7 @@ ARRAYS = {
 
 
 def rows(arrays, first=1, count=5, batch_size=7):
-    return Rows(arrays, tf.constant(ORDER), batch_size, first, count)
+    return EqualBatches(arrays, tf.constant(ORDER), batch_size, first, count)
 
 
 def by_hand(leaf, first=1, count=5, batch_size=7):
@@ -147,7 +147,7 @@ class TestSingleBatch:
 
     def test_it_is_regular_unless_said_otherwise(self):
         assert SingleBatch(np.zeros(3)).regular
-        assert not SingleBatch(np.zeros(3), regular=False).regular
+        assert not SingleBatch(np.zeros(3), full_size=False).regular
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_ext.training.data import batch_stacking as stacking
 from keras_ext.training.data import chunks
-from keras_ext.training.data.chunks import Rows, SingleBatch
+from keras_ext.training.data.chunks import EqualBatches, SingleBatch
 from keras_ext.training.data.datasets import DatasetSource
 from keras_ext.training.data.make import SteppedSource, make_source
 from tests.training.problems import LABELS, X
@@ -129,11 +129,11 @@ class TestChunks:
         source = DatasetSource(of_sizes([4, 4, 4, 3, 4, 4, 4, 4, 4, 1]))
         kinds = [(type(chunk), len(chunk)) for chunk in source.chunks(0, lambda: 3)]
         assert kinds == [
-            (Rows, 1),  # which has to wait for no other
-            (Rows, 2),
+            (EqualBatches, 1),  # which has to wait for no other
+            (EqualBatches, 2),
             (SingleBatch, 1),
-            (Rows, 3),
-            (Rows, 2),
+            (EqualBatches, 3),
+            (EqualBatches, 2),
             (SingleBatch, 1),
         ]
 
@@ -152,7 +152,7 @@ class TestChunks:
         found = list(DatasetSource(DATASETS[name]()).chunks(0, lambda: 9))
         together = name == "strings"
         assert any(len(chunk) > 1 for chunk in found) == together
-        assert all(isinstance(chunk, Rows) for chunk in found[:1]) == together
+        assert all(isinstance(chunk, EqualBatches) for chunk in found[:1]) == together
 
     def test_small_batches_are_not_awaited_by_the_hundred_thousand(self):
         """Room for them takes a tenth of a second to make, in every epoch."""
@@ -276,13 +276,13 @@ class TestTracing:
     @pytest.fixture
     def traces(self, monkeypatch):
         found = []
-        original = stacking.Stacks._read
+        original = stacking.BatchStacker._read
 
         def read(self, *args):
             found.append(1)
             return original(self, *args)
 
-        monkeypatch.setattr(stacking.Stacks, "_read", read)
+        monkeypatch.setattr(stacking.BatchStacker, "_read", read)
         return found
 
     def test_once_for_several_epochs_and_any_sizes(self, traces):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Trainer
-from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from tests.training.problems import (
     CLASSIFY,
     LABELS,
@@ -217,14 +217,14 @@ class TestPredict:
 
     @pytest.mark.parametrize("steps_at_once", [1, 2, 1000])
     def test_any_number_of_batches_at_a_time(self, steps_at_once, models, monkeypatch):
-        monkeypatch.setattr(Pace, "steps", property(lambda self: steps_at_once))
+        monkeypatch.setattr(ChunkSizer, "steps", property(lambda self: steps_at_once))
         stock, trainer = models
         for samples in (70, 64, 3):
             expected = stock.predict(X[:samples], 4, verbose=0)
             assert_same(trainer.predict(X[:samples], 4, verbose=0), expected)
 
     def test_more_outputs_than_there_is_room_for_at_once(self, monkeypatch):
-        monkeypatch.setattr(Pace, "steps", property(lambda self: 1000))
+        monkeypatch.setattr(ChunkSizer, "steps", property(lambda self: 1000))
         monkeypatch.setattr("keras_ext.training.data.chunks._MOST_BATCHES", 3)
         stock, trainer = pair(small)
         assert_same(trainer.predict(X, 4, verbose=0), stock.predict(X, 4, verbose=0))
@@ -272,7 +272,7 @@ class TestPredictStep:
             expected = keras.Model.predict(trainer, X, size, verbose=0)
             assert_same(trainer.predict(X, size, verbose=0), expected)
             with monkeypatch.context() as patch:
-                patch.setattr(Pace, "steps", property(lambda self: 3))
+                patch.setattr(ChunkSizer, "steps", property(lambda self: 3))
                 assert_same(trainer.predict(X, size, verbose=0), expected)
 
     def test_ragged_outputs(self):
@@ -337,7 +337,7 @@ class TestCallbacks:
     def test_those_that_need_no_batch_hear_of_the_last_at_least(
         self, models, monkeypatch
     ):
-        monkeypatch.setattr(Pace, "steps", property(lambda self: 1000))
+        monkeypatch.setattr(ChunkSizer, "steps", property(lambda self: 1000))
         hooks = Hooks()
         hooks.batch_hook_freq = "epoch"
         _, trainer = models

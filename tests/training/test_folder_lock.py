@@ -20,7 +20,7 @@ import keras_ext
 from keras_ext.callbacks import Checkpoint
 from keras_ext.training.resume import folder_lock
 from keras_ext.training.resume.folder_lock import FolderLock
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 from tests.forgetful import Forgetful
 from tests.training.test_preemption import exit_code, forked
 
@@ -250,14 +250,14 @@ class TestRuns:
             codes.append(exit_code(forked(leave)))
 
         checkpoint = Checkpoint(tmp_path)
-        slow = CheckpointFiles._write_files
+        slow = CheckpointStore._write_files
 
         def slowly(files, *args):
             time.sleep(0.5)
             return slow(files, *args)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(CheckpointFiles, "_write_files", slowly)
+            patch.setattr(CheckpointStore, "_write_files", slowly)
             trainer().fit(
                 X, Y, epochs=2, verbose=0, callbacks=[checkpoint, CallLater(fork)]
             )
@@ -334,7 +334,7 @@ class TestFolderSync:
             return fsync(file)
 
         monkeypatch.setattr(os, "fsync", of_files_only)
-        files = CheckpointFiles(str(tmp_path))
+        files = CheckpointStore(str(tmp_path))
         files.write([tf.Variable(1.0)], 1)
         if name == "EIO":
             with pytest.raises(OSError, match="no folder"):
@@ -351,7 +351,7 @@ class TestReaderBesideAWriter:
 
     def test_it_is_removed_while_it_is_read(self, tmp_path, monkeypatch):
         """As often as a writer that keeps one can do that."""
-        writer, reader = (CheckpointFiles(str(tmp_path), 1) for _ in range(2))
+        writer, reader = (CheckpointStore(str(tmp_path), 1) for _ in range(2))
         self.put(writer, 1)
         load, written = tf.train.load_checkpoint, [1]
 
@@ -368,7 +368,7 @@ class TestReaderBesideAWriter:
         writer.close()
 
     def test_it_is_missed_in_a_listing(self, tmp_path, monkeypatch):
-        files = CheckpointFiles(str(tmp_path), 1)
+        files = CheckpointStore(str(tmp_path), 1)
         self.put(files, 1)
         paths, calls = files.paths, []
 

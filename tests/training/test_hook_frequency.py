@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_ext import Trainer
 from keras_ext.callbacks import CSVLogger, LearningRateScheduler
 from keras_ext.training.loop.callback_contract import next_stop, step_hooks
-from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from tests.training.problems import CLASSIFY, LABELS, X
 
 TRAIN = ["on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end"]
@@ -167,7 +167,8 @@ class TestFrequency:
         callback.set_model(model)
         for _ in range(2):
             assert frequency(callback) == expected
-            assert step_hooks([callback]) == (() if expected == 1 else (callback,))
+            hooks = step_hooks([callback])
+            assert (hooks.called if expected == 1 else hooks.traced) == (callback,)
         callback.schedule = IF
         assert frequency(callback) == 1
 
@@ -221,7 +222,9 @@ class Record(keras.callbacks.Callback):
 @pytest.fixture
 def no_hurry(monkeypatch):
     """Have as many steps made at a time as the callbacks allow, after the first."""
-    monkeypatch.setattr(Pace, "ran", lambda self, *_: setattr(self, "_steps", 10**6))
+    monkeypatch.setattr(
+        ChunkSizer, "ran", lambda self, *_: setattr(self, "_steps", 10**6)
+    )
 
 
 def small():
@@ -343,7 +346,8 @@ class TestStepHooks:
         others = [keras.callbacks.History(), LearningRateScheduler(abs)]
         seen_by_python = LearningRateScheduler(DECAY, 1, update_freq="batch")
         found = step_hooks([acting, *others[:1], schedule, seen_by_python])
-        assert found == (acting, schedule)
+        assert found.traced == (acting, schedule)
+        assert found.called == (seen_by_python,)
 
     def test_callbacks_act_before_and_after_every_step(self, no_hurry):
         class Acting(keras.callbacks.Callback):

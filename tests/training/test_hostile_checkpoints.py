@@ -18,7 +18,7 @@ import tensorflow as tf
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, NaNGuard, WeightAveraging
 from keras_ext.training.resume import callback_state
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 from tests.training.folders import contents
 from tests.training.sharing import write_sharing
 
@@ -144,7 +144,7 @@ def saved(tmp_path_factory):
         ]
         with pytest.raises(LeftError):
             run.train(folder, callbacks=callbacks)
-        found[data, by] = folder, CheckpointFiles(str(folder)).read()
+        found[data, by] = folder, CheckpointStore(str(folder)).read()
     return found
 
 
@@ -168,7 +168,7 @@ def tampered(saved, folder, change, data="arrays", by="fit"):
     state, variables = copy.deepcopy(whole.state), list(whole.variables)
     state = change(state) or state
     iterators = [iter(dataset()) for _ in range(whole.iterators)]
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write([tf.Variable(one) for one in variables], state, iterators)
     files.close()
 
@@ -426,9 +426,9 @@ class TestStockFit:
 
         first, second = compiled(), compiled()
         first.fit(X, X, verbose=0, callbacks=[Checkpoint(tmp_path / "good")])
-        good = CheckpointFiles(str(tmp_path / "good")).read()
+        good = CheckpointStore(str(tmp_path / "good")).read()
         change(good.state)
-        files = CheckpointFiles(str(tmp_path / "bad"))
+        files = CheckpointStore(str(tmp_path / "bad"))
         files.write([tf.Variable(one) for one in good.variables], good.state)
         files.close()
         before = random.getstate(), [one.tolist() for one in second.get_weights()]
@@ -456,9 +456,9 @@ def test_a_path_of_keras_stays(tmp_path):
         )
 
     train(tmp_path / "good", resume=False)
-    good = CheckpointFiles(str(tmp_path / "good")).read()
+    good = CheckpointStore(str(tmp_path / "good")).read()
     of("ModelCheckpoint", "filepath", to=str(tmp_path / "theirs.keras"))(good.state)
-    files = CheckpointFiles(str(tmp_path / "bad"))
+    files = CheckpointStore(str(tmp_path / "bad"))
     files.write([tf.Variable(one) for one in good.variables], good.state)
     files.close()
     with pytest.raises(ValueError, match="ModelCheckpoint saves no 'filepath'"):
@@ -479,7 +479,7 @@ def test_tensors_that_share_their_bytes(tmp_path):
     assert len(reader.get_variable_to_shape_map()) == 1002
     assert reader.get_tensor("variables/999/.ATTRIBUTES/VARIABLE_VALUE").sum() == 0
     with pytest.raises(ValueError, match=r"ckpt-1: its tensors .* 1000\d{6} bytes"):
-        CheckpointFiles(str(tmp_path)).read()
+        CheckpointStore(str(tmp_path)).read()
 
 
 def test_variables_are_compared_before_they_are_read(saved, tmp_path, monkeypatch):
@@ -507,7 +507,7 @@ def test_variables_are_compared_before_they_are_read(saved, tmp_path, monkeypatc
 
 def test_other_tensors_than_a_checkpoint_has(tmp_path):
     folder = tmp_path / "run"
-    files = CheckpointFiles(str(folder))
+    files = CheckpointStore(str(folder))
     files.write([tf.Variable(1.0)], 1)
     files.close()
     names = [name for name, _ in tf.train.list_variables(str(folder / "ckpt-1"))]
@@ -520,7 +520,7 @@ def test_other_tensors_than_a_checkpoint_has(tmp_path):
         tensors=[*map(tf.constant, tensors), tf.constant(1)],
     )
     with pytest.raises(ValueError, match="ckpt-1: it holds 'more', which Checkpoint"):
-        CheckpointFiles(str(folder)).read()
+        CheckpointStore(str(folder)).read()
 
 
 @pytest.mark.parametrize(
@@ -547,7 +547,7 @@ def test_a_text_that_is_no_state(text, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "keras_ext.training.resume.store.pack", lambda value: (text, [])
     )
-    files = CheckpointFiles(str(tmp_path))
+    files = CheckpointStore(str(tmp_path))
     files.write([tf.Variable([1.0, 2.0])], None)
     files.close()
     with pytest.raises(ValueError, match=r"No checkpoint in .* can be read\. ckpt-1: "):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from keras_ext.training.resume import folder_lock
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 from tests.training import killing
 from tests.training.killing import KINDS, Program
 
@@ -114,7 +114,7 @@ def test_second_sigterm_leaves_at_once_and_harms_nothing(after_ctrl_c):
         )
         assert program.end() == -signal.SIGTERM, program.errors()
     assert _sums(folder / "run") == before
-    assert CheckpointFiles(str(folder / "run")).read().state["loop"]["steps_made"] > 0
+    assert CheckpointStore(str(folder / "run")).read().state["loop"]["steps_made"] > 0
 
 
 def test_comparison_is_to_the_bit(tmp_path):

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from keras_ext import Loop, Trainer
 from keras_ext.callbacks import LearningRateScheduler
-from keras_ext.training.loop import loop as loop_module
-from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop import run as run_module
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from tests.training.problems import CLASSIFY
 
 _rng = np.random.default_rng(0)
@@ -158,7 +158,7 @@ def test_seed_generators_advance_as_in_stock_fit():
     assert_equal(*seeds)
 
 
-class _Paced(Pace):
+class _Paced(ChunkSizer):
     """Makes a fixed number of steps per call."""
 
     fixed = 1
@@ -171,7 +171,7 @@ class _Paced(Pace):
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("make", [network, noisy_network])
 def test_cutting_changes_no_bit(monkeypatch, make, jit_compile):
-    monkeypatch.setattr(loop_module, "Pace", _Paced)
+    monkeypatch.setattr(run_module, "ChunkSizer", _Paced)
 
     def run(steps):
         monkeypatch.setattr(_Paced, "fixed", steps)
@@ -297,7 +297,7 @@ def test_other_shapes_are_traced_a_bounded_number_of_times(jit_compile):
 
 
 def test_metrics_are_read_once_per_call(monkeypatch):
-    monkeypatch.setattr(loop_module, "Pace", _Paced)
+    monkeypatch.setattr(run_module, "ChunkSizer", _Paced)
     monkeypatch.setattr(_Paced, "fixed", 50)
     calls = []
     make_steps = Trainer.steps
@@ -312,7 +312,7 @@ def test_metrics_are_read_once_per_call(monkeypatch):
 
 
 def test_stopping_in_the_middle_of_an_epoch(monkeypatch):
-    monkeypatch.setattr(loop_module, "Pace", _Paced)
+    monkeypatch.setattr(run_module, "ChunkSizer", _Paced)
     monkeypatch.setattr(_Paced, "fixed", 10)
 
     class Stop(keras.callbacks.Callback):
@@ -353,7 +353,7 @@ class _Torn(schedules.LearningRateSchedule):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
 def test_a_rate_that_is_none_is_found_after_the_call(monkeypatch, value):
-    monkeypatch.setattr(loop_module, "Pace", _Paced)
+    monkeypatch.setattr(run_module, "ChunkSizer", _Paced)
     monkeypatch.setattr(_Paced, "fixed", 10)
     callback = LearningRateScheduler(_Torn(value), update_freq="batch")
     with pytest.raises(ValueError, match="must return a finite, non-negative number"):

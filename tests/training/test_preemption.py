@@ -14,7 +14,7 @@ import pytest
 
 import keras_ext
 from keras_ext.callbacks import Checkpoint
-from keras_ext.training.resume.signals import SignalWatch
+from keras_ext.training.resume.signals import SignalListener
 from tests.programs import printed
 
 NUMBER = signal.SIGUSR1
@@ -74,7 +74,7 @@ def model():
 
 class TestFork:
     def test_a_signal_ends_the_child(self):
-        watch = SignalWatch([signal.SIGTERM])
+        watch = SignalListener([signal.SIGTERM])
         watch.start()
         try:
             child = forked(lambda: None)
@@ -87,7 +87,7 @@ class TestFork:
             watch.stop()
 
     def test_a_child_of_another_thread(self):
-        watch, codes = SignalWatch([signal.SIGTERM]), []
+        watch, codes = SignalListener([signal.SIGTERM]), []
         watch.start()
 
         def fork_and_end():
@@ -102,7 +102,7 @@ class TestFork:
         assert codes == [-signal.SIGTERM]
 
     def test_the_child_has_the_handlers_of_before(self, came):
-        watch = SignalWatch([NUMBER])
+        watch = SignalListener([NUMBER])
         before = signal.getsignal(NUMBER)
         watch.start()
 
@@ -119,11 +119,11 @@ class TestFork:
         assert came == []
 
     def test_the_child_can_watch_by_itself(self):
-        watch = SignalWatch([NUMBER])
+        watch = SignalListener([NUMBER])
         watch.start()
 
         def check():
-            own = SignalWatch([NUMBER])
+            own = SignalListener([NUMBER])
             own.start()
             os.kill(os.getpid(), NUMBER)
             os._exit(7 if own.received == NUMBER and watch.received is None else 1)
@@ -175,7 +175,7 @@ class TestAnotherThread:
     def test_stopped_there(self, came):
         """Signals have their old effect; the handlers go when that is possible."""
         before = signal.getsignal(NUMBER)
-        watch, other = SignalWatch([NUMBER]), SignalWatch([NUMBER])
+        watch, other = SignalListener([NUMBER]), SignalListener([NUMBER])
         watch.start()
         in_a_thread(watch.stop)
         other.start()
@@ -226,7 +226,7 @@ class TestHandlersOfOthers:
     """Installed over those of the watch, while it watches."""
 
     def test_they_stay(self, came):
-        watch = SignalWatch([NUMBER])
+        watch = SignalListener([NUMBER])
         watch.start()
         watched, seen = signal.getsignal(NUMBER), []
 

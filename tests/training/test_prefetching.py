@@ -13,7 +13,7 @@ import pytest
 from keras_ext import Trainer
 from keras_ext.training.data import prefetching
 from keras_ext.training.data.make import make_source
-from keras_ext.training.data.prefetching import fetched
+from keras_ext.training.data.pydataset import fetched
 from tests.markers import needs_semaphores
 from tests.training.problems import CLASSIFY, LABELS, X, classifier
 

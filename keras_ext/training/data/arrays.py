@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext import _checks
-from keras_ext.training.data.chunks import Chunk, Rows, SingleBatch, batches_at_once
+from keras_ext.training.data.chunks import (
+    Chunk,
+    EqualBatches,
+    SingleBatch,
+    batches_at_once,
+)
 from keras_ext.training.data.source import Source
 from keras_ext.training.data.sparse_rows import SparseRows, is_sparse
 from keras_ext.training.data.tensors import to_tensor
@@ -95,7 +100,7 @@ class ArraySource(Source):
             if first == full or self._has_sparse:
                 begin = first * self.batch_size
                 rows = order[begin : min(begin + self.batch_size, self.num_samples)]
-                yield SingleBatch(self._take(rows), regular=first < full or full == 0)
+                yield SingleBatch(self._take(rows), full_size=first < full or full == 0)
                 number += 1
                 continue
             block = self._block(padded, first, min(end - number, full - first))
@@ -120,7 +125,7 @@ class ArraySource(Source):
         """Draw the orders from the seed of that run."""
         self._seed = state["seed"]
 
-    def peek(self) -> Chunk:
+    def example(self) -> Chunk:
         """Return the first batch."""
         return next(iter(self.chunks(0, lambda: 1)))
 
@@ -141,17 +146,17 @@ class ArraySource(Source):
         batch_of = shuffled // self.batch_size
         return tf.gather(shuffled, tf.argsort(batch_of, stable=True))
 
-    def _block(self, order: tf.Tensor, first: int, count: int) -> Rows:
+    def _block(self, order: tf.Tensor, first: int, count: int) -> EqualBatches:
         """Return up to `count` batches from number `first` of a pass on."""
         if self.resident:
-            return Rows(self._arrays, order, self.batch_size, first, count)
+            return EqualBatches(self._arrays, order, self.batch_size, first, count)
         at_once = batches_at_once(self._arrays, self.batch_size)
         count = min(count, at_once)
         # Always as many rows, so that what is compiled for them fits all.
         places = np.arange(at_once * self.batch_size) % (count * self.batch_size)
         rows = tf.gather(order, first * self.batch_size + places)
         in_order = tf.range(at_once * self.batch_size)
-        return Rows(self._take(rows), in_order, self.batch_size, 0, count)
+        return EqualBatches(self._take(rows), in_order, self.batch_size, 0, count)
 
     def _take(self, rows: tf.Tensor) -> Any:
         def taken(array: Any) -> Any:

@@ -7,15 +7,20 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.data.chunks import Chunk, Rows, SingleBatch, batches_at_once
+from keras_ext.training.data.chunks import (
+    Chunk,
+    EqualBatches,
+    SingleBatch,
+    batches_at_once,
+)
 
 _PATIENCE = 0.05
 
-_KNOWN: dict[str, "Stacks"] = {}
+_KNOWN: dict[str, "BatchStacker"] = {}
 _MOST_KNOWN = 32
 
 
-def stacks_for(first: Any, num_batches: int | None) -> "Stacks":
+def stacker_for(first: Any, num_batches: int | None) -> "BatchStacker":
     """Return what puts batches like `first` together, compiled before if it was."""
     batch_size = int(keras.tree.flatten(first)[0].shape[0])
     most = batches_at_once(first, batch_size)
@@ -25,11 +30,11 @@ def stacks_for(first: Any, num_batches: int | None) -> "Stacks":
     if key not in _KNOWN:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.pop(next(iter(_KNOWN)))
-        _KNOWN[key] = Stacks(first, batch_size, capacity)
+        _KNOWN[key] = BatchStacker(first, batch_size, capacity)
     return _KNOWN[key]
 
 
-class Stacks:
+class BatchStacker:
     """Puts batches of one size together, in a compiled function.
 
     Args:
@@ -109,7 +114,7 @@ class Stacks:
         return count, more, [stack.concat() for stack in stacks], odd, found
 
 
-class Reading:
+class StackReader:
     """Batches that follow each other in an iterator, put together.
 
     Reads ahead in a thread, while steps are made with what was read before.
@@ -120,7 +125,7 @@ class Reading:
         iterator: What comes behind it.
     """
 
-    def __init__(self, stacks: Stacks, first: Any, iterator: Any) -> None:
+    def __init__(self, stacks: BatchStacker, first: Any, iterator: Any) -> None:
         self._stacks = stacks
         self._iterator = iterator
         self._first = keras.tree.flatten(first)
@@ -145,13 +150,13 @@ class Reading:
                     arguments = (self._iterator, self._first, nothing, limit)
                     self._ahead = thread.submit(stacks.collect, *arguments)
                 arrays = stacks.pack(stack)
-                rows = Rows(arrays, order, stacks.batch_size, 0, int(count))
+                rows = EqualBatches(arrays, order, stacks.batch_size, 0, int(count))
                 for chunk in rows.cut(size):
                     self._given += len(chunk)
                     yield chunk
                 if found:
                     self._given += 1
-                    yield SingleBatch(stacks.pack(odd), regular=False)
+                    yield SingleBatch(stacks.pack(odd), full_size=False)
                 if self._ahead is None:
                     return
                 self._read = self._ahead.result()
@@ -159,78 +164,78 @@ class Reading:
             # Whoever stops does not wait for data that is slow to come.
             thread.shutdown(wait=False, cancel_futures=True)
 
-    def held(self) -> list["Piece"]:
+    def pending(self) -> list["Block"]:
         """Return the batches that were read and not handed out, as plain data.
 
         Waits until nothing more is being read.
         """
-        held = self._pieces(self._read, self._given)
+        pending = self._blocks(self._read, self._given)
         if self._ahead is not None:
-            held += self._pieces(self._ahead.result(), 0)
-        return held
+            pending += self._blocks(self._ahead.result(), 0)
+        return pending
 
-    def _pieces(self, read: Any, given: int) -> list["Piece"]:
+    def _blocks(self, read: Any, given: int) -> list["Block"]:
         count, _, stack, odd, found = read
         full = int(count) * self._stacks.batch_size
         leaves = [leaf[:full] for leaf in stack]
-        pieces = _rest({"odd": False, "count": int(count), "leaves": leaves}, given)
+        blocks = _rest({"odd": False, "count": int(count), "leaves": leaves}, given)
         if found and given <= count:
-            pieces.append({"odd": True, "count": 1, "leaves": odd})
-        return pieces
+            blocks.append({"odd": True, "count": 1, "leaves": odd})
+        return blocks
 
 
-class ReadBefore:
+class PendingBatches:
     """Batches that a saved run had read ahead.
 
     Args:
-        pieces: What `held` has returned there.
+        blocks: What `pending` has returned there.
         element_spec: The structure of a batch.
 
     Raises:
         ValueError: If they are no such batches.
     """
 
-    def __init__(self, pieces: list["Piece"], element_spec: Any) -> None:
+    def __init__(self, blocks: list["Block"], element_spec: Any) -> None:
         specs = tf.nest.flatten(element_spec)
-        if not all(_fits(piece, specs) for piece in pieces):
+        if not all(_fits(block, specs) for block in blocks):
             raise ValueError(
                 f"The batches that were read ahead are not such as {element_spec}."
             )
-        self._pieces = pieces
+        self._blocks = blocks
         self._spec = element_spec
         self._given = 0
 
     def chunks(self, size: Callable[[], int]) -> Iterator[Chunk]:
         """Yield the batches, up to `size()` of them together."""
-        while self._pieces:
-            piece, self._given = self._pieces[0], 0
-            leaves = [tf.convert_to_tensor(leaf) for leaf in piece["leaves"]]
+        while self._blocks:
+            block, self._given = self._blocks[0], 0
+            leaves = [tf.convert_to_tensor(leaf) for leaf in block["leaves"]]
             arrays = keras.tree.pack_sequence_as(self._spec, leaves)
-            if piece["odd"]:
+            if block["odd"]:
                 self._given = 1
-                yield SingleBatch(arrays, regular=False)
+                yield SingleBatch(arrays, full_size=False)
             else:
-                count, batch_size = piece["count"], len(leaves[0]) // piece["count"]
+                count, batch_size = block["count"], len(leaves[0]) // block["count"]
                 rows = tf.range(count * batch_size)
-                for chunk in Rows(arrays, rows, batch_size, 0, count).cut(size):
+                for chunk in EqualBatches(arrays, rows, batch_size, 0, count).cut(size):
                     self._given += len(chunk)
                     yield chunk
-            del self._pieces[0]
+            del self._blocks[0]
 
-    def held(self) -> list["Piece"]:
+    def pending(self) -> list["Block"]:
         """Return the batches that were not handed out, as plain data."""
-        if not self._pieces:
+        if not self._blocks:
             return []
-        return _rest(self._pieces[0], self._given) + self._pieces[1:]
+        return _rest(self._blocks[0], self._given) + self._blocks[1:]
 
 
-Piece = dict[str, Any]
+Block = dict[str, Any]
 """Batches one after the other: their `count`, their `leaves`, whether `odd`."""
 
 
-def _fits(piece: Piece, specs: list[Any]) -> bool:
-    """Whether a piece can have been read from a dataset."""
-    count, leaves = piece["count"], piece["leaves"]
+def _fits(block: Block, specs: list[Any]) -> bool:
+    """Whether a block can have been read from a dataset."""
+    count, leaves = block["count"], block["leaves"]
     if not leaves or len(leaves) != len(specs) or count < 1:
         return False
     if not all(getattr(leaf, "shape", ()) for leaf in leaves):
@@ -244,12 +249,12 @@ def _fits(piece: Piece, specs: list[Any]) -> bool:
     )
 
 
-def _rest(piece: Piece, given: int) -> list[Piece]:
-    """Return a piece without the batches that were handed out; none if all were."""
-    left = piece["count"] - given
+def _rest(block: Block, given: int) -> list[Block]:
+    """Return a block without the batches that were handed out; none if all were."""
+    left = block["count"] - given
     if left <= 0:
         return []
-    size = len(piece["leaves"][0]) // piece["count"]
-    rows = slice(given * size, piece["count"] * size)
-    leaves = [leaf[rows] for leaf in piece["leaves"]]
-    return [{**piece, "count": left, "leaves": leaves}]
+    size = len(block["leaves"][0]) // block["count"]
+    rows = slice(given * size, block["count"] * size)
+    leaves = [leaf[rows] for leaf in block["leaves"]]
+    return [{**block, "count": left, "leaves": leaves}]

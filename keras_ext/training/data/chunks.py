@@ -1,32 +1,18 @@
 """Consecutive batches of one epoch, handed over together."""
 
 import abc
+import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_ext.training.loop.callback_contract import act
+from keras_ext.training.base.step_options import StepOptions
 
 _BLOCK_BYTES = 2**24
 _MOST_BATCHES = 256
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """What is known of the steps that a chunk is one part of.
-
-    Args:
-        steps: How many are to be made from the beginning of this pass over the data
-            on; 0 if nobody knows.
-        done: How many of them an earlier process has made.
-    """
-
-    steps: int
-    done: int = 0
 
 
 class Chunk(abc.ABC):
@@ -48,8 +34,13 @@ class Chunk(abc.ABC):
     ['batches', 'samples']
     """
 
-    plan: Plan | None = None
-    step_hooks: tuple[Any, ...] = ()
+    options: StepOptions = StepOptions()
+
+    def with_options(self, options: StepOptions) -> "Chunk":
+        """Return the same batches, to be trained on with these options."""
+        chunk = copy.copy(self)
+        chunk.options = options
+        return chunk
 
     @property
     @abc.abstractmethod
@@ -60,10 +51,18 @@ class Chunk(abc.ABC):
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
-    def __iter__(self) -> Iterator[Any]: ...
+    def batches(self) -> Iterator[Any]:
+        """Yield the batches one by one; unlike the chunk itself, nothing else acts."""
+
+    def __iter__(self) -> Iterator[Any]:
+        hooks = self.options.hooks
+        for batch in self.batches():
+            hooks.before()
+            yield batch
+            hooks.after()
 
 
-class Rows(Chunk):
+class EqualBatches(Chunk):
     """Batches of equal size, as row numbers of arrays that are on the device.
 
     Args:
@@ -93,24 +92,22 @@ class Rows(Chunk):
     def __len__(self) -> int:
         return self._count
 
-    def cut(self, size: Callable[[], int]) -> Iterator["Rows"]:
+    def cut(self, size: Callable[[], int]) -> Iterator["EqualBatches"]:
         """Yield the same batches in parts of at most `size()`, asked for each."""
         first, end = self.first, self.first + self._count
         while first < end:
             count = min(size(), end - first)
-            yield Rows(self.arrays, self.order, self.batch_size, first, count)
+            yield EqualBatches(self.arrays, self.order, self.batch_size, first, count)
             first += count
 
-    def __iter__(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Any]:
+        """Yield the batches, some of them gathered at a time."""
         block = batches_at_once(self.arrays, self.batch_size)
         for part in self.cut(lambda: block):
-            for batch in part._gathered():
-                act(self.step_hooks, "before")
-                yield batch
-                act(self.step_hooks, "after")
+            yield from part.gathered()
 
-    def _gathered(self) -> Iterator[Any]:
-        """Yield the batches, gathered together and then cut apart."""
+    def gathered(self) -> Iterator[Any]:
+        """Yield the batches, gathered all together and then cut apart."""
         at, size, count = self.first * self.batch_size, self.batch_size, self._count
         rows = take(self.arrays, self.order[at : at + count * size])
 
@@ -130,13 +127,13 @@ class SingleBatch(Chunk):
 
     Args:
         batch: The batch.
-        regular: Whether others of the same size are to be expected. An odd one, such
+        full_size: Whether others of the same size are to be expected. An odd one, such
             as the rest at the end of an epoch, is not worth compiling for.
     """
 
-    def __init__(self, batch: Any, *, regular: bool = True) -> None:
+    def __init__(self, batch: Any, *, full_size: bool = True) -> None:
         self.batch = batch
-        self.regular = regular
+        self.full_size = full_size
 
     @property
     def num_samples(self) -> int:
@@ -146,12 +143,13 @@ class SingleBatch(Chunk):
     def __len__(self) -> int:
         return 1
 
-    def __iter__(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Any]:
+        """Yield the batch."""
         yield self.batch
 
 
 def take_batch(arrays: Any, order: tf.Tensor, number: Any, batch_size: int) -> Any:
-    """Return batch `number`, as `Rows` defines it; also in compiled code."""
+    """Return batch `number`, as `EqualBatches` defines it; also in compiled code."""
     rows = tf.slice(order, [number * batch_size], [batch_size])
     return take(arrays, rows)
 

@@ -1,15 +1,12 @@
 """The argument `class_weight` of `fit`, turned into weights of samples."""
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
 from keras_ext import _checks
-from keras_ext.training.data.chunks import Chunk, SingleBatch
-from keras_ext.training.data.source import Source
 
 ClassWeight = Mapping[int, float] | Sequence[float] | Literal["balanced"]
 """What `fit` takes: weights by class, by position, or "balanced"."""
@@ -157,82 +154,6 @@ class ClassWeights:
                 f"since the targets have {count} columns. Received: weights for "
                 f"{_shortened(sorted(self._table))}"
             )
-
-
-class ClassWeighted(Source):
-    """Batches `(x, y)` of another source, with the weights of the classes added.
-
-    Args:
-        source: The other source.
-        weights: The weights.
-        whole: Whether an epoch is a pass over all of the data.
-    """
-
-    def __init__(self, source: Source, weights: ClassWeights, *, whole: bool) -> None:
-        if weights.balanced:
-            raise ValueError(
-                "`class_weight='balanced'` needs all targets at once, as arrays. "
-                "Received: data that comes in batches. Count the classes, and pass a "
-                "dict from class to weight."
-            )
-        self._source = source
-        self._weights = weights
-        self._whole = whole
-
-    @property
-    def num_batches(self) -> int | None:
-        """The other source's."""
-        return self._source.num_batches
-
-    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield `(x, y, weights)`."""
-        yield from map(self._weighted, self._source.epoch(index, start))
-        if not (start or self._weights.met_any):
-            if self._whole:
-                raise ValueError(self._weights.none_met())
-            warnings.warn(self._weights.none_met(), stacklevel=2)
-
-    def description(self) -> dict[str, Any]:
-        """Return the other source's."""
-        return self._source.description()
-
-    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return the other source's."""
-        return self._source.state(iterators=iterators)
-
-    def set_state(self, state: dict[str, Any], restores: Any) -> None:
-        """Set the other source's."""
-        self._source.set_state(state, restores)
-
-    def peek(self) -> Chunk | None:
-        """Return one of the other source's batches, with weights."""
-        chunk = self._source.peek()
-        if chunk is None:
-            return None
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(next(iter(chunk)))
-        return SingleBatch((x, y, self._weights.like(y)))
-
-    def reseed(self, seed: int) -> None:
-        """Reseed the other source."""
-        self._source.reseed(seed)
-
-    def close(self) -> None:
-        """Let go of what the other source reads."""
-        self._source.close()
-
-    def _weighted(self, batch: Any) -> Any:
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        check_not_both(self._weights, sample_weight)
-        return x, y, self._weights.of_batch(y)
-
-
-def check_not_both(class_weight: Any, sample_weight: Any) -> None:
-    """Raise `ValueError` if weights are given twice."""
-    if class_weight is not None and sample_weight is not None:
-        raise ValueError(
-            "`class_weight` and `sample_weight` cannot both be given. Multiply the "
-            "class weights into `sample_weight`."
-        )
 
 
 def _table(class_weight: Any) -> dict[int, float]:

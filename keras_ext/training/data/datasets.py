@@ -6,7 +6,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.data.batch_stacking import ReadBefore, Reading, stacks_for
+from keras_ext.training.data.batch_stacking import (
+    PendingBatches,
+    StackReader,
+    stacker_for,
+)
 from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Restores, Source, skip
 from keras_ext.training.data.tensors import to_tensor
@@ -27,7 +31,7 @@ class DatasetSource(Source):
         self._dataset = _in_floatx(dataset)
         self._iterator: Any = None
         self._next_iterator: Any = None
-        self._reading: Reading | ReadBefore | None = None
+        self._reading: StackReader | PendingBatches | None = None
         self._reads_again = False
         self._batch_size: int | None = None
 
@@ -56,7 +60,7 @@ class DatasetSource(Source):
         """
         if not iterators:
             return {}, []
-        held = self._reading.held() if self._reading else []
+        held = self._reading.pending() if self._reading else []
         if self._next_iterator is None:
             self._next_iterator = self._make_iterator()
         running = [] if self._iterator is None else [self._iterator]
@@ -72,12 +76,12 @@ class DatasetSource(Source):
         if running:
             self._iterator = self._make_iterator()
             running[0](self._iterator)
-            self._reading = ReadBefore(state["held"], self._dataset.element_spec)
+            self._reading = PendingBatches(state["held"], self._dataset.element_spec)
             self._batch_size = state["batch_size"]
         self._next_iterator = self._make_iterator()
         following(self._next_iterator)
 
-    def peek(self) -> Chunk | None:
+    def example(self) -> Chunk | None:
         """Return a batch of zeros."""
         leaves = tf.nest.flatten(self._dataset.element_spec)
         if not all(isinstance(spec, tf.TensorSpec) for spec in leaves):
@@ -95,21 +99,21 @@ class DatasetSource(Source):
         iterator = self._begin(index, start)
         can_be_stacked = stacked and _can_be_stacked(self._dataset.element_spec)
         try:
-            if isinstance(self._reading, ReadBefore):
+            if isinstance(self._reading, PendingBatches):
                 yield from self._reading.chunks(size)
             for first in iterator:
                 size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
                 if self._batch_size not in (None, size_of_first):
                     # An odd one; in a continued epoch, it may come first.
-                    yield SingleBatch(first, regular=False)
+                    yield SingleBatch(first, full_size=False)
                     continue
                 if not (can_be_stacked and _has_samples(first)):
                     yield SingleBatch(first)
                     yield from map(SingleBatch, iterator)
                 else:
                     self._batch_size = size_of_first
-                    stacks = stacks_for(first, self.num_batches)
-                    self._reading = Reading(stacks, first, iterator)
+                    stacks = stacker_for(first, self.num_batches)
+                    self._reading = StackReader(stacks, first, iterator)
                     yield from self._reading.chunks(size)
         finally:
             self._iterator = self._reading = self._batch_size = None

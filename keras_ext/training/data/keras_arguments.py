@@ -9,11 +9,8 @@ import keras
 from keras_ext import _checks
 from keras_ext.training.data.arrays import Shuffle, are_arrays
 from keras_ext.training.data.batch_checks import shortened
-from keras_ext.training.data.class_weights import (
-    ClassWeighted,
-    ClassWeights,
-    check_not_both,
-)
+from keras_ext.training.data.class_weighted import ClassWeighted, check_not_both
+from keras_ext.training.data.class_weights import ClassWeights
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.source import Source
 from keras_ext.training.data.sparse_rows import SparseRows, is_sparse

@@ -65,7 +65,7 @@ class Source(abc.ABC):
         """
         del state, restores
 
-    def peek(self) -> Chunk | None:
+    def example(self) -> Chunk | None:
         """Return a batch like those to come, `None` if that would use one up."""
         return None
 

@@ -1,4 +1,8 @@
-"""How often callbacks must hear of batches: after every one, or less often."""
+"""How often callbacks are called, and which act at every step.
+
+What a callback can say is documented in `keras_ext.callbacks.TrainingCallback`; what it
+does not say is found out here, from the hooks that it overrides.
+"""
 
 import math
 import weakref
@@ -9,6 +13,10 @@ import keras
 import tensorflow as tf
 
 from keras_ext import _checks
+from keras_ext.callbacks.training_callback import TrainingCallback
+from keras_ext.training.base.step_options import StepHooks, traced_with
+
+Mode = Literal["train", "test", "predict"]
 
 _HOOKS = {
     "train": (
@@ -20,17 +28,16 @@ _HOOKS = {
     "test": ("on_test_batch_begin", "on_test_batch_end"),
     "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
 }
+_STEP_HOOKS = ("before_compiled_step", "after_compiled_step")
 
 
-def next_stop(
-    callbacks: Iterable[Any], mode: Literal["train", "test", "predict"], *counts: int
-) -> float:
-    """Return how many steps can be made before a callback must hear of it.
+def next_stop(callbacks: Iterable[Any], mode: Mode, *counts: int) -> float:
+    """Return how many steps can be made before a callback has to be called.
 
-    A callback that overrides a hook for batches, in its class or on the instance,
-    hears of every one, unless it says otherwise: its attribute `batch_hook_freq` is a
-    number of batches, at whose multiples it must be called, or `"epoch"` if it does
-    not matter. What it is of Keras's own callbacks is known here.
+    A callback that overrides a hook for batches, in its class or on the instance, is
+    called for every one, unless its attribute `batch_hook_freq` says otherwise. What it
+    is of Keras's own callbacks is known here. So is a callback called for every batch
+    that acts at every step and can't be compiled.
 
     Args:
         callbacks: The callbacks.
@@ -47,48 +54,54 @@ def next_stop(
     )
 
 
-def step_hooks(callbacks: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the callbacks that act at every step, in compiled code.
-
-    They have a method `before_compiled_step()` or `after_compiled_step()`, which is
-    traced into the loop over the steps of a call. The hooks for batches are called as
-    well: `on_train_batch_begin` before the first step, `on_train_batch_end` after the
-    last.
-    """
-    return tuple(
-        callback
-        for callback in callbacks
-        if _hooks_of(callback) and _frequency(callback, "train") == math.inf
-    )
-
-
-def act(callbacks: Iterable[Any], moment: Literal["before", "after"]) -> None:
-    """Have the callbacks act that `step_hooks` has returned, at one step."""
+def step_hooks(callbacks: Iterable[Any]) -> StepHooks:
+    """Return the callbacks that act at every step: compiled with it, or called."""
+    traced: list[Any] = []
+    called: list[Any] = []
     for callback in callbacks:
-        hook = getattr(callback, f"{moment}_compiled_step", None)
-        if hook is not None:
-            hook()
+        if _acts_at_steps(callback):
+            (traced if _is_traced(callback) else called).append(callback)
+    return StepHooks(traced, called)
 
 
-def traced_with(callback: Any) -> Any:
-    """Return what compiled hooks of a callback hold on to: another needs another trace.
-
-    The attribute `traced_with`, or the `schedule` of one that sets rates.
-    """
-    return getattr(callback, "traced_with", getattr(callback, "schedule", None))
-
-
-def _frequency(callback: Any, mode: str) -> float:
-    """Return at multiples of how many batches a callback must be called."""
+def _frequency(callback: Any, mode: Mode) -> float:
+    """Return at multiples of how many batches a callback has to be called."""
+    if mode == "train" and _acts_at_steps(callback) and not _is_traced(callback):
+        return 1
     hooks = _HOOKS[mode]
     if not _overrides(callback, hooks, keras.callbacks.Callback):
         return math.inf
-    frequency = getattr(callback, "batch_hook_freq", None)
+    frequency = _said(callback)
     if frequency is None:
         frequency = _of_keras(callback, hooks)
     if frequency == "epoch":
-        return math.inf if _can_be_traced(callback) else 1
+        return math.inf
     return _checks.positive_int("batch_hook_freq", frequency)
+
+
+def _said(callback: Any) -> Any:
+    """Return what a callback says of how often it is called, `None` if nothing."""
+    return getattr(callback, "batch_hook_freq", None)
+
+
+def _acts_at_steps(callback: Any) -> bool:
+    """Whether a callback has hooks around a step that are not the default."""
+    present = [name for name in _STEP_HOOKS if hasattr(callback, name)]
+    if not isinstance(callback, TrainingCallback):
+        return bool(present)
+    return _overrides(callback, present, TrainingCallback)
+
+
+def _is_traced(callback: Any) -> bool:
+    """Whether the hooks around a step are compiled with it.
+
+    Not those of a callback that is called for every batch anyway: it may rely on what
+    its other hooks have done before.
+    """
+    every_batch = _overrides(callback, _HOOKS["train"], keras.callbacks.Callback)
+    return not (every_batch and _said(callback) in (None, 1)) and _can_be_traced(
+        callback
+    )
 
 
 _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
@@ -97,15 +110,15 @@ _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
 
 
 def _can_be_traced(callback: Any) -> bool:
-    """Whether what acts at every step, if anything, can be compiled."""
-    hooks = _hooks_of(callback)
-    if not hooks or callback.model is None:
+    """Whether the hooks around a step can be compiled."""
+    if callback.model is None:
         return True
     holds = traced_with(callback)
     known, traceable = _traceable.get(callback, (None, None))
     if traceable is None or known is not holds:
+        hooks = [getattr(callback, name, None) for name in _STEP_HOOKS]
         try:
-            for hook in hooks:
+            for hook in (one for one in hooks if one is not None):
                 tf.function(hook, autograph=False).get_concrete_function()
             traceable = True
         except (TypeError, ValueError, AttributeError, NotImplementedError):
@@ -113,11 +126,6 @@ def _can_be_traced(callback: Any) -> bool:
             traceable = False
         _traceable[callback] = (holds, traceable)
     return traceable
-
-
-def _hooks_of(callback: Any) -> list[Any]:
-    names = ("before_compiled_step", "after_compiled_step")
-    return [getattr(callback, name) for name in names if hasattr(callback, name)]
 
 
 def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:

@@ -1,10 +1,10 @@
-"""How many steps to make before callbacks hear of it."""
+"""How many steps to make before callbacks are notified."""
 
 _BUDGET = 0.1
 _FIXED = 32
 
 
-class Pace:
+class ChunkSizer:
     """Adapts the number of steps per call to the time that they take.
 
     About a tenth of a second of work is done at a time, so that the progress bar, a

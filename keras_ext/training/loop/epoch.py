@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 
 from keras_ext._types import Logs
+from keras_ext.training.base.step_options import StepHooks
 from keras_ext.training.data.arrays import Shuffle
-from keras_ext.training.data.chunks import Chunk, Plan, SingleBatch
+from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Source
-from keras_ext.training.loop.callback_contract import step_hooks
 from keras_ext.training.loop.logs import EpochLogs, kept
+from keras_ext.training.loop.run import Run
 from keras_ext.training.resume.signals import EvaluationLeft
-
-if TYPE_CHECKING:
-    from keras_ext.training.loop.loop import Loop
 
 
 class Epoch:
@@ -26,7 +24,7 @@ class Epoch:
     `evaluate` adds the `val_` columns. Every batch is logged exactly once.
 
     Args:
-        loop: The `Loop` that this epoch belongs to.
+        run: The run of the `Loop` that this epoch belongs to.
         index: Number of the epoch, 0 for the first.
 
     Example:
@@ -43,13 +41,15 @@ class Epoch:
     {'samples': 3.33}
     """
 
-    def __init__(self, loop: "Loop", index: int) -> None:
+    def __init__(self, run: Run, index: int) -> None:
         self.index = index
         self.step = 0
-        self._loop = loop
+        self._run = run
         self._logs = EpochLogs()
         self._validation: dict[str, Any] = {}
         self._open_weight: float | None = None
+        # What acts after the step of the batch that was handed out last.
+        self._open_hooks = StepHooks()
         self._iterating = False
         self._ended = False
         # Passes over data that were begun, and how many steps the last has made.
@@ -96,7 +96,7 @@ class Epoch:
                 in structure, rank or dtype.
             RuntimeError: If a batch was not logged, or two iterations overlap.
         """
-        source = self._loop._source(
+        source = self._run.source_of(
             data,
             batch_size=batch_size,
             shuffle=shuffle,
@@ -105,9 +105,13 @@ class Epoch:
         )
         start = self._begin_pass(source)
         if start is not None:
+            options = self._run.step_options(self.index, source, start)
             batches = map(SingleBatch, source.epoch(self.index, start))
             for chunk in self._hand_out(batches, source, start):
-                yield from chunk
+                # The step is not ours, so what acts at it is called from here.
+                options.hooks.before()
+                self._open_hooks = options.hooks
+                yield from chunk.batches()
 
     def chunks(
         self,
@@ -152,8 +156,8 @@ class Epoch:
         >>> epoch.step
         8
         """
-        loop = self._loop
-        source = loop._source(
+        run = self._run
+        source = run.source_of(
             data,
             batch_size=batch_size,
             shuffle=shuffle,
@@ -163,15 +167,10 @@ class Epoch:
         start = self._begin_pass(source)
         if start is None:
             return
-        chunks = source.chunks(
-            self.index, lambda: loop._steps_to_make(self.step), start
-        )
-        hooks = step_hooks(loop.callbacks.callbacks)
-        steps = (loop.epochs - self.index) * (source.num_batches or 0)
-        plan = Plan(steps, done=start)
+        chunks = source.chunks(self.index, lambda: run.chunk_size(self.step), start)
+        options = run.step_options(self.index, source, start)
         for chunk in self._hand_out(chunks, source, start):
-            chunk.plan, chunk.step_hooks = plan, hooks
-            yield chunk
+            yield chunk.with_options(options)
 
     def log(self, logs: Logs) -> None:
         """Report the batch that was handed out last.
@@ -199,9 +198,12 @@ class Epoch:
                     else "No batch was taken yet: iterate over `epoch.batches(data)`."
                 )
             )
+        hooks, self._open_hooks = self._open_hooks, StepHooks()
+        hooks.after()
         self._logs.add(logs, self._open_weight)
         self._open_weight = None
-        self._loop.callbacks.on_train_batch_end(self.step - 1, self._logs.values())
+        values = self._logs.values()
+        self._run.callback_list.on_train_batch_end(self.step - 1, values)
 
     def log_validation(self, logs: Logs) -> None:
         """Add results under `val_` names to what `on_epoch_end` receives.
@@ -220,7 +222,7 @@ class Epoch:
         self._check_running()
         results = EpochLogs()
         results.add(logs, 1.0)
-        self._loop._reset_next_epoch(results.metrics)
+        self._run.reset_at_next_epoch(results.metrics)
         self._validation.update(
             {f"val_{name}": value for name, value in results.values().items()}
         )
@@ -240,7 +242,7 @@ class Epoch:
             RuntimeError: If the model is not compiled.
         """
         self._check_running()
-        model = self._loop.model
+        model = self._run.model
         if not model.compiled:
             raise RuntimeError(
                 "`epoch.evaluate` needs a compiled model. Compile the model, or "
@@ -248,8 +250,8 @@ class Epoch:
             )
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if isinstance(data, Source):
-            self._loop._keeper.restore_source("validation", data)
-        self._loop._keeper.before_evaluation(self)
+            self._run.restorer.restore_source("validation", data)
+        self._run.saver.begin_evaluation(self)
         try:
             # The body may have more batches to train on, and to count.
             with kept(model):
@@ -257,25 +259,25 @@ class Epoch:
                     x,
                     y,
                     sample_weight=sample_weight,
-                    callbacks=self._loop.callbacks,
+                    callbacks=self._run.callback_list,
                     return_dict=True,
                     **kwargs,
                 )
         except EvaluationLeft:
-            self._loop._keeper.leave_evaluation()
+            self._run.saver.leave_evaluation()
             raise
         finally:
-            self._loop._keeper.after_evaluation()
+            self._run.saver.end_evaluation()
         self._validation.update({f"val_{name}": value for name, value in logs.items()})
         return logs
 
     @property
     def cut_short(self) -> bool:
-        """Whether the epoch is to be gone on with later, or begun anew.
+        """Whether the epoch is to be continued later, or begun again.
 
         It is not reported then, and need not be evaluated.
         """
-        return self._loop.interrupted or self._loop._keeper.asked("roll_back")
+        return self._run.is_cut_short
 
     @property
     def logged_metrics(self) -> list[keras.Metric]:
@@ -303,7 +305,7 @@ class Epoch:
     def _begin_pass(self, source: Source) -> int | None:
         """Return the batch to begin with, `None` if all were handed out before."""
         number, self._passes = self._passes, self._passes + 1
-        self._loop._keeper.restore_source(number, source)
+        self._run.restorer.restore_source(number, source)
         state = self._continued
         if state is None or number >= state["passes"]:
             return 0
@@ -311,22 +313,22 @@ class Epoch:
             return None
         if state["pass_is_over"]:
             # No step comes that makes the variables to restore.
-            self._loop._keeper.restore_rest(source.peek())
+            self._run.restorer.restore_rest(source.example())
             return None
         return int(state["pass_steps"])
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Tell the callbacks that the epoch is over; the loop calls this."""
         self._check_logged()
         self._ended = True
-        self._loop._reset_next_epoch(self._logs.metrics)
-        self._loop.callbacks.on_epoch_end(self.index, self.logs)
+        self._run.reset_at_next_epoch(self._logs.metrics)
+        self._run.callback_list.on_epoch_end(self.index, self.logs)
 
     def _hand_out(
         self, chunks: Iterator[Chunk], source: Source, start: int
     ) -> Iterator[Chunk]:
         """Yield `chunks` and tell the callbacks, while nothing says stop."""
-        loop = self._loop
+        run = self._run
         self._check_running()
         if self._iterating:
             raise RuntimeError(
@@ -337,26 +339,26 @@ class Epoch:
         self._iterating = True
         before, self._pass_steps, self._pass_is_over = self.step, start, False
         try:
-            for chunk in () if start and loop.stop_training else chunks:
+            for chunk in () if start and run.stop_training else chunks:
                 self._check_logged()
                 if self.step == before and source.num_batches is not None:
-                    loop._set_steps(before - start + source.num_batches)
-                loop._keeper.restore_rest(chunk)
-                loop.callbacks.on_train_batch_begin(self.step)
+                    run.set_steps_per_epoch(before - start + source.num_batches)
+                run.restorer.restore_rest(chunk)
+                run.callback_list.on_train_batch_begin(self.step)
                 self._open_weight = chunk.num_samples
                 self.step += len(chunk)
                 begin = time.perf_counter()
                 yield chunk
-                loop._made(len(chunk), time.perf_counter() - begin)
+                run.count_steps(len(chunk), time.perf_counter() - begin)
                 self._pass_steps += len(chunk)
                 if self._open_weight is None:
-                    loop._keeper.after_chunk(self)
-                if loop.stop_training or self.cut_short:
+                    run.saver.after_chunk(self)
+                if run.stop_training or run.is_cut_short:
                     break
         finally:
             self._iterating, self._pass_is_over = False, True
         if self.step == before and start:
-            loop._keeper.restore_rest(source.peek())
+            run.restorer.restore_rest(source.example())
         elif self.step == before:
             raise ValueError(
                 f"The data gave no batch in epoch {self.index}: expected at least one. "

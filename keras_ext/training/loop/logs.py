@@ -1,7 +1,7 @@
 """What a step reports, and what an epoch makes of it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -112,12 +112,6 @@ def scalar(name: str, value: Any) -> float:
 def _number(value: Any) -> Any:
     """Return a scalar as a Python number, anything else as it is."""
     return value if len(getattr(value, "shape", ())) else float(value)
-
-
-def reset(metrics: Iterable[keras.Metric]) -> None:
-    """Start the running values of `metrics` anew."""
-    for metric in metrics:
-        metric.reset_state()
 
 
 @contextlib.contextmanager

@@ -2,32 +2,27 @@
 
 import random
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
 from keras_ext import _checks
 from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
-from keras_ext.training.data.arrays import ArraySource, Shuffle
-from keras_ext.training.data.make import make_source
+from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.training.data.source import Source
-from keras_ext.training.loop.callback_contract import next_stop
 from keras_ext.training.loop.callback_model import ModelView
-from keras_ext.training.loop.chunk_sizer import Pace
 from keras_ext.training.loop.epoch import Epoch
-from keras_ext.training.loop.logs import reset
 from keras_ext.training.loop.progress import (
     Verbose,
     resolve_verbose,
     with_progress_bar,
 )
+from keras_ext.training.loop.run import Run
 from keras_ext.training.resume.arguments import Resume
 from keras_ext.training.resume.checkpoint import Checkpoint
-from keras_ext.training.resume.run_keeper import RunKeeper
-from keras_ext.training.resume.signals import EvaluationWatch
-from keras_ext.training.step.replicas import has_several_workers
+from keras_ext.training.resume.signals import EvaluationInterrupter
 
 
 class Loop:
@@ -138,88 +133,134 @@ class Loop:
                 "`optimizer` must be the keras.optimizers.Optimizer of the steps. "
                 f"Received: {optimizer!r} of type {type(optimizer).__name__}"
             )
-        self.model = model
-        self.epochs = _checks.non_negative_int("epochs", epochs)
         self.initial_epoch = _checks.non_negative_int("initial_epoch", initial_epoch)
-        self._steps = _checks.optional(_checks.positive_int, "steps", steps)
-        self.verbose = resolve_verbose(verbose)
-        self.seed = (
-            draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
+        seen_model = model
+        if optimizer is not None or not model.compiled:
+            seen_model = ModelView(model, optimizer)
+        seen_model.stop_training = False
+        if hasattr(model, "stop_training"):
+            model.stop_training = False
+        epochs = _checks.non_negative_int("epochs", epochs)
+        steps = _checks.optional(_checks.positive_int, "steps", steps)
+        verbose = resolve_verbose(verbose)
+        self._run = Run(
+            model,
+            seen_model,
+            _callback_list(
+                callbacks,
+                seen_model,
+                verbose=verbose,
+                epochs=epochs,
+                steps=steps,
+            ),
+            epochs=epochs,
+            seed=(
+                draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
+            ),
+            verbose=verbose,
+            steps=steps,
+            resume=resume,
+            others=state or {},
         )
-        if model.compiled and optimizer is None:
-            self._seen_model: Any = model
-        else:
-            self._seen_model = ModelView(model, optimizer)
-        self.stop_training = False
-        self.callbacks = self._make_callbacks(callbacks)
-        self._streams: dict[tuple[Any, ...], Source] = {}
-        self._streams_in_use: dict[tuple[Any, ...], Source] = {}
-        strategy = getattr(model, "distribute_strategy", None)
-        self._pace = Pace(fixed=has_several_workers(strategy))
-        self._steps_made = 0
+        saved = self._run.restorer.saved
+        if saved is not None:
+            self.initial_epoch = saved.state["loop"]["epoch"]
         self._managed = False
-        self._to_reset: list[keras.Metric] = []
         self._last_logs: dict[str, Any] | None = None
-        self._state: Literal["new", "running", "ended"] = "new"
-        self._keeper = RunKeeper(self, resume, state or {})
-        if self._keeper.saved is not None:
-            saved = self._keeper.saved.state["loop"]
-            self.initial_epoch, self.seed = saved["epoch"], saved["seed"]
+
+    @property
+    def model(self) -> keras.Model:
+        """The model that is trained."""
+        return self._run.model
+
+    @property
+    def callbacks(self) -> keras.callbacks.CallbackList:
+        """All callbacks, the History among them."""
+        return self._run.callback_list
+
+    @property
+    def epochs(self) -> int:
+        """Number of the epoch at which the loop ends."""
+        return self._run.epochs
+
+    @property
+    def verbose(self) -> int:
+        """How much is printed: 0, 1 or 2."""
+        return self._run.verbose
+
+    @property
+    def seed(self) -> int:
+        """What the order of arrays is drawn from."""
+        return self._run.seed
 
     @property
     def history(self) -> keras.callbacks.History:
         """The `History` callback, with the epochs so far."""
         return next(
             callback
-            for callback in self.callbacks.callbacks
+            for callback in self._run.callbacks
             if isinstance(callback, keras.callbacks.History)
         )
 
     @property
     def optimizer(self) -> Any:
         """The optimizer that callbacks see, or `None`."""
-        return getattr(self._seen_model, "optimizer", None)
+        return self._run.optimizer
 
     @property
     def interrupted(self) -> bool:
         """Whether a callback has ended the run for now, to be continued."""
-        return self._keeper.interrupted
+        return self._run.interrupted
 
     @property
     def stop_training(self) -> bool:
         """Whether a callback, or the body of the loop, asked for the end."""
-        # A callback that holds on to the model itself says it there.
-        said = getattr(self.model, "stop_training", False)
-        return bool(self._seen_model.stop_training or said)
+        return self._run.stop_training
 
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
-        self._seen_model.stop_training = value
-        if hasattr(self.model, "stop_training"):
-            self.model.stop_training = value
+        self._run.stop_training = value
+
+    def expect(self, source: Source, validation: Source | None) -> None:
+        """Check, before anything is restored, that the data is that of the saved run.
+
+        `Trainer.fit` calls this, which knows its data before the first epoch.
+
+        Args:
+            source: Where the batches come from.
+            validation: Where those of the validation come from.
+
+        Raises:
+            ValueError: If it is other data.
+        """
+        self._run.restorer.expect(source, validation)
 
     def __iter__(self) -> Iterator[Epoch]:
         """Yield the epochs."""
         self._begin()
-        left = False
+        run, left = self._run, False
         try:
             index = self.initial_epoch
-            self._keeper.restore(in_epoch=False)
-            while index < self.epochs and not self.stop_training:
+            run.restorer.restore(in_epoch=False)
+            while index < run.epochs and not run.stop_training:
                 epoch = self._begin_epoch(index)
                 yield epoch
-                if self._state == "ended" or self.interrupted:
+                if run.stage == "ended" or run.interrupted:
                     return
-                if self._keeper.asked("roll_back"):
-                    index = self._keeper.roll_back()
+                if run.is_requested(RunRequest.ROLL_BACK):
+                    index = run.restorer.roll_back()
                     continue
-                epoch._end()
+                epoch.end()
                 self._last_logs = epoch.logs
                 index += 1
-                self._keeper.after_epoch(index)
-                if self.interrupted:
+                run.saver.after_epoch(index)
+                if run.interrupted:
                     return
-            self._keeper.finish(index)
+            if run.restorer.is_waiting:
+                # There was no step that would have made the rest of the variables.
+                run.restorer.restore_rest(None)
+            else:
+                run.saver.finish(index)
             self._finalize_variables()
         except GeneratorExit:
             left = True
@@ -243,96 +284,38 @@ class Loop:
 
     def close(self) -> None:
         """Tell the callbacks that training has ended, once."""
-        if self._state == "running":
-            self._state = "ended"
+        if self._run.stage == "running":
+            self._run.stage = "ended"
             try:
-                self._keeper.close()
+                self._run.saver.close()
             finally:
                 self.callbacks.on_train_end(self._last_logs)
 
-    def _source(
-        self,
-        data: Any,
-        *,
-        batch_size: int | None,
-        shuffle: Shuffle,
-        steps: int | None,
-        resident: bool | Literal["auto"],
-    ) -> Source:
-        """Return where the batches of `data` come from; used by `Epoch.batches`.
-
-        What is taken a number of steps at a time goes on in the next epoch, and what
-        reads a dataset is compiled, so such sources are kept. Arrays are read anew:
-        they may have been changed.
-        """
-        if isinstance(data, Source):
-            return data
-        key = (id(data), batch_size, shuffle, steps)
-        source = self._streams.get(key)
-        if source is None:
-            source = make_source(
-                data,
-                batch_size,
-                shuffle=shuffle,
-                seed=self.seed,
-                steps=steps,
-                resident=resident,
-            )
-        if not isinstance(source, ArraySource):
-            self._streams_in_use[key] = source
-        return source
-
-    def _steps_to_make(self, step: int) -> int:
-        """Return how many steps to make before callbacks hear of it."""
-        stop = next_stop(self.callbacks.callbacks, "train", step, self._steps_made)
-        return int(min(self._pace.steps, stop))
-
-    def _made(self, steps: int, seconds: float) -> None:
-        """Take in that steps were made, and how long they took."""
-        self._steps_made += steps
-        self._pace.ran(steps, seconds)
-
-    def _set_steps(self, steps: int) -> None:
-        """Let callbacks and progress bar know how many batches an epoch has."""
-        if steps == self._steps:
-            return
-        self._steps = steps
-        self.callbacks.set_params({**self.callbacks.params, "steps": steps})
-        for callback in self.callbacks.callbacks:
-            if isinstance(callback, keras.callbacks.ProgbarLogger):
-                callback.progbar.target = steps
-
-    def _reset_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
-        """Have `metrics` start anew when the next epoch begins."""
-        self._to_reset.extend(metrics)
-
     def _begin(self) -> None:
-        if self._state != "new":
+        run = self._run
+        if run.stage != "new":
             raise RuntimeError(
                 "This Loop was iterated over before. Make a new Loop; to continue the "
                 "epochs, pass `initial_epoch=`."
             )
         try:
-            self._keeper.begin()
+            if run.program is not None:
+                run.program.begin_run()
+            run.saver.begin()
             self.callbacks.on_train_begin()
-            self._keeper.has_begun()
+            run.saver.has_begun()
         except BaseException:
-            self._keeper.close()
+            run.saver.close()
             raise
-        self._state = "running"
+        run.stage = "running"
 
     def _begin_epoch(self, index: int) -> Epoch:
-        if self.model.compiled:
-            self.model.reset_metrics()
-        reset(self._to_reset)
-        self._to_reset.clear()
-        # What was not used in the last epoch is let go.
-        self._streams, self._streams_in_use = self._streams_in_use, {}
+        self._run.begin_epoch()
         self.callbacks.on_epoch_begin(index)
-        epoch = Epoch(self, index)
-        within = self._keeper.restore(in_epoch=True)
-        if within is not None:
-            epoch.set_state(within)
+        epoch = Epoch(self._run, index)
+        saved = self._run.restorer.restore(in_epoch=True)
+        if saved is not None:
+            epoch.set_state(saved)
         if index and index == self.initial_epoch:
             self._warn_of_step_0()
         return epoch
@@ -352,38 +335,39 @@ class Loop:
             )
 
     def _finalize_variables(self) -> None:
-        if self._seen_model is not self.model:
+        if self._run.seen_model is not self.model:
             return
         optimizer = self.model.optimizer
         if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
             optimizer.finalize_variable_values(self.model.trainable_variables)
 
-    def _make_callbacks(self, callbacks: Any) -> keras.callbacks.CallbackList:
-        add_progbar = self.verbose != 0
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            # Whoever made the list has decided on a progress bar.
-            callbacks, add_progbar = callbacks.callbacks, False
-        callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
-        for callback in callbacks:
-            _check_callback(callback)
-        callbacks += [
-            EvaluationWatch(one.watch)
-            for one in callbacks
-            if isinstance(one, Checkpoint)
-        ]
-        return keras.callbacks.CallbackList(
-            with_progress_bar(callbacks) if add_progbar else callbacks,
-            add_history=True,
-            model=self._seen_model,
-            verbose=self.verbose,
-            epochs=self.epochs,
-            steps=self._steps,
-            # What a callback that must see every step can rely on, whatever the model
-            # was compiled with.
-            steps_per_execution=1,
-            # Whether a callback may end the run for now, or go back in it.
-            resumable=any(isinstance(one, Checkpoint) for one in callbacks),
-        )
+
+def _callback_list(
+    callbacks: Any, model: Any, *, verbose: int, epochs: int, steps: int | None
+) -> keras.callbacks.CallbackList:
+    add_progbar = verbose != 0
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        # Whoever made the list has decided on a progress bar.
+        callbacks, add_progbar = callbacks.callbacks, False
+    callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
+    for callback in callbacks:
+        _check_callback(callback)
+    checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
+    callbacks += [EvaluationInterrupter(one.signal_listener) for one in checkpoints]
+    return keras.callbacks.CallbackList(
+        with_progress_bar(callbacks) if add_progbar else callbacks,
+        add_history=True,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps,
+        # What a callback that must see every step can rely on, whatever the model was
+        # compiled with.
+        steps_per_execution=1,
+        # See `keras_ext.callbacks.TrainingCallback`.
+        calls_step_hooks=True,
+        resumable=bool(checkpoints),
+    )
 
 
 def _check_callback(callback: Any) -> None:
@@ -401,7 +385,9 @@ def _check_callback(callback: Any) -> None:
         hint = f"Make an instance of it: `{callback.__name__}(...)`."
     elif isinstance(callback, keras.optimizers.schedules.LearningRateSchedule):
         hint = "Apply it with `keras_ext.callbacks.LearningRateScheduler(schedule)`."
-    raise TypeError(f"`callbacks` has an item that is none: {callback!r}. {hint}")
+    raise TypeError(
+        f"`callbacks` has an item that is not a callback: {callback!r}. {hint}"
+    )
 
 
 def draw_seed() -> int:

@@ -9,7 +9,7 @@ import keras
 from keras_ext.training.resume.checkpoint import Checkpoint
 from keras_ext.training.resume.contents import Contents, Saved
 from keras_ext.training.resume.schema import check_run, check_stock
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.store import CheckpointStore
 from keras_ext.training.resume.variables import variables_of
 
 Resume = bool | str | os.PathLike[str]
@@ -59,7 +59,7 @@ def read_checkpoint(
             f"Received: {resume!r} of type {type(resume).__name__}"
         )
     directory = os.fsdecode(resume)
-    saved = _of_a_loop(CheckpointFiles(directory).read(check))
+    saved = _of_a_loop(CheckpointStore(directory).read(check))
     own = checkpoint is not None and _same(directory, checkpoint.files.directory)
     if saved is None and not own:
         raise FileNotFoundError(

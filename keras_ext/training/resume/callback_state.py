@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_ext import _checks
+from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.resume.codec import is_plain
 
 
@@ -33,7 +34,7 @@ def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) ->
     Of a callback with a method `set_state`, that is for this method to find out.
     """
     for callback, state in _pairs(callbacks, states)[0]:
-        if not hasattr(callback, "set_state"):
+        if not has_state_methods(callback):
             _check(callback, state)
 
 
@@ -63,6 +64,13 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
         )
 
 
+def has_state_methods(thing: Any) -> bool:
+    """Whether something says itself what it remembers, by `get_state`."""
+    if isinstance(thing, TrainingCallback) and "get_state" not in vars(thing):
+        return type(thing).get_state is not TrainingCallback.get_state
+    return hasattr(thing, "get_state")
+
+
 def give(receiver: Any, state: Any, name: str) -> None:
     """Call the method `set_state` of something.
 
@@ -86,7 +94,7 @@ def resetting(thing: Any) -> Callable[[], None]:
     # Methods of others: they may not be ready for it at this moment, and must not hide
     # why something is reset. The attributes are set in any case.
     with contextlib.suppress(Exception):
-        state = thing.get_state() if hasattr(thing, "get_state") else None
+        state = thing.get_state() if has_state_methods(thing) else None
 
     def reset() -> None:
         with contextlib.suppress(Exception):
@@ -119,7 +127,7 @@ def _get(callback: Any) -> Any:
 
     That is every attribute which is plain data and was not a constructor argument.
     """
-    if hasattr(callback, "get_state"):
+    if has_state_methods(callback):
         return callback.get_state()
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return {}
@@ -132,6 +140,7 @@ def _get(callback: Any) -> Any:
         name: value
         for name, value in vars(callback).items()
         if name.lstrip("_") not in arguments
+        and name not in _OF_A_LOOP
         and is_plain(value)
         and not (folders and isinstance(value, str))
     }
@@ -151,7 +160,7 @@ def _is_empty(state: Any) -> bool:
 
 
 def _set(callback: Any, state: Any) -> None:
-    if hasattr(callback, "set_state"):
+    if has_state_methods(callback):
         give(callback, state, f"the callback {type(callback).__name__}")
         return
     for name, value in state.items():
@@ -234,7 +243,6 @@ _OF_A_LOOP = frozenset(
         "schedule",
         "set_state",
         "traced_with",
-        "watch",
     }
 )
 """What `Loop` looks for in a callback."""

@@ -7,18 +7,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import keras
-
 from keras_ext import _checks, _duration
 from keras_ext.callbacks._batches import batches_done
+from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.base import host_random
 from keras_ext.training.resume.schema import check_stock
-from keras_ext.training.resume.signals import SignalWatch
-from keras_ext.training.resume.store import CheckpointFiles
+from keras_ext.training.resume.signals import SignalListener
+from keras_ext.training.resume.store import CheckpointStore
 from keras_ext.training.resume.variables import Restoration, run_variables
 
 
-class Checkpoint(keras.callbacks.Callback):
+class Checkpoint(TrainingCallback):
     """Saves a run, so that it can be killed at any moment and go on to the bit.
 
     Pass `resume=` to `Trainer.fit` or `Loop` as well, and run the same program again:
@@ -82,6 +81,8 @@ class Checkpoint(keras.callbacks.Callback):
     folder has a checkpoint, restored. Pass `initial_epoch=checkpoint.next_epoch`.
     """
 
+    batch_hook_freq: Literal["epoch"] | int = "epoch"
+
     def __init__(
         self,
         directory: str | os.PathLike[str],
@@ -97,21 +98,18 @@ class Checkpoint(keras.callbacks.Callback):
             _checks.positive_int, "max_to_keep", max_to_keep
         )
         self.signals = _signals(signals)
-        self.files = CheckpointFiles(self.directory, self.max_to_keep)
+        self.files = CheckpointStore(self.directory, self.max_to_keep)
         self._seconds: float | None = None
         if isinstance(save_freq, str) and save_freq != "epoch":
             self._seconds = _duration.seconds("save_freq", save_freq)
         elif save_freq != "epoch":
             self.save_freq = _checks.positive_int("save_freq", save_freq)
-        self.watch = SignalWatch(self.signals)
+        if isinstance(self.save_freq, int):
+            self.batch_hook_freq = self.save_freq
+        self.signal_listener = SignalListener(self.signals)
         self._driven = False
         self._saved_at = time.monotonic()
         self._steps = self._epoch = self._epoch_start = 0
-
-    @property
-    def batch_hook_freq(self) -> Literal["epoch"] | int:
-        """How often `keras_ext.Loop` has to call the hooks for batches."""
-        return self.save_freq if isinstance(self.save_freq, int) else "epoch"
 
     @property
     def next_epoch(self) -> int:
@@ -221,7 +219,7 @@ class Checkpoint(keras.callbacks.Callback):
             optimizer.build(self.model.trainable_variables)
         restoration = Restoration(saved.path, saved.state["variables"], saved.variables)
         restoration.begin(run_variables(self.model, optimizer, {}))
-        missing = restoration.missing(besides="metrics")
+        missing = restoration.missing(may_lack="metrics")
         if missing:
             restoration.undo()
             raise ValueError(

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import tensorflow as tf
 
 from keras_ext.training.resume.codec import unpack
+
+FORMAT = 1
+"""The format of the checkpoints that are written; see `_check_format`."""
 
 STATE = "state/.ATTRIBUTES/py_state"
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -23,6 +27,9 @@ def variable_key(number: int) -> str:
 def iterator_key(number: int) -> str:
     """Return the name of a dataset's iterator in a checkpoint."""
     return f"iterators/{number}/.ATTRIBUTES/ITERATOR_STATE"
+
+
+_WRITERS = ("keras_ext", "keras", "tensorflow")
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,10 @@ class Saved:
         saved.read(self.path).expect_partial()
 
 
+class OtherFormatError(ValueError):
+    """Says that a checkpoint is whole, and that another version has to read it."""
+
+
 class Contents:
     """What a checkpoint says that it holds; its tensors are not read yet.
 
@@ -59,7 +70,8 @@ class Contents:
         variables: Shape and type of every variable.
 
     Raises:
-        ValueError: If `CheckpointFiles` has not written such a checkpoint.
+        OtherFormatError: If it has a format that is not known here.
+        ValueError: If `CheckpointStore` has not written such a checkpoint.
     """
 
     def __init__(self, path: str) -> None:
@@ -79,6 +91,8 @@ class Contents:
         if shapes[STATE] or types[STATE] != tf.string:
             raise ValueError("its state is not a text")
         content = json.loads(self._reader.get_tensor(STATE).decode())
+        if isinstance(content, dict):
+            _check_format(path, content)
         if not isinstance(content, dict) or not {"variables", "state"} <= set(content):
             raise ValueError("its state is not such as Checkpoint saves")
         count, self._state = content["variables"], content["state"]
@@ -107,6 +121,26 @@ class Contents:
         state = unpack(self._state, values[: self._arrays])
         variables = values[self._arrays :]
         return Saved(self.path, state, variables, len(self._iterators))
+
+
+def _check_format(path: str, content: Mapping[str, Any]) -> None:
+    """Raise `OtherFormatError` unless a checkpoint has a format that is read here.
+
+    Those without one were written before there was a number, and are as those of
+    format 1. A format gets another number when this version could not read it.
+    """
+    found = content.get("format", FORMAT)
+    if found == FORMAT and type(found) is int:
+        return
+    versions = content.get("versions")
+    by = versions if isinstance(versions, Mapping) else {}
+    names = [f"{name} {reprlib.repr(by[name])}" for name in _WRITERS if name in by]
+    writer = ", ".join(names) or "an unknown version"
+    raise OtherFormatError(
+        f"The checkpoint {path!r} has format {reprlib.repr(found)}, written by "
+        f"{writer}. Expected: format {FORMAT}. Read it with the version of keras_ext "
+        "that has written it, or a later one; or choose another folder."
+    )
 
 
 def _numbered(key: Any, names: Mapping[str, Any]) -> Iterator[str]:

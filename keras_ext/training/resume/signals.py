@@ -42,7 +42,7 @@ class EvaluationLeft(BaseException):
     """Unwinds an evaluation, so that the run can be saved as it was before it."""
 
 
-class EvaluationWatch(keras.callbacks.Callback):
+class EvaluationInterrupter(keras.callbacks.Callback):
     """Ends an evaluation that is running when a signal comes.
 
     Args:
@@ -51,7 +51,7 @@ class EvaluationWatch(keras.callbacks.Callback):
 
     batch_hook_freq = "epoch"
 
-    def __init__(self, signals: "SignalWatch") -> None:
+    def __init__(self, signals: "SignalListener") -> None:
         super().__init__()
         self._signals = signals
 
@@ -61,7 +61,7 @@ class EvaluationWatch(keras.callbacks.Callback):
             raise EvaluationLeft
 
 
-class SignalWatch:
+class SignalListener:
     """Notes the first signal; a second one has the effect that it had before.
 
     Only the main thread can be asked, so in another one nothing is watched. Nor is
@@ -128,7 +128,7 @@ class SignalWatch:
         os.kill(os.getpid(), number)
 
 
-_installed: "weakref.WeakSet[SignalWatch]" = weakref.WeakSet()
+_installed: "weakref.WeakSet[SignalListener]" = weakref.WeakSet()
 """Those whose handlers are installed."""
 
 

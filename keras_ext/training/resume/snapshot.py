@@ -1,122 +1,108 @@
-"""What belongs to a run, and is saved with it."""
+"""What is saved of a run: its variables, plain data, and iterators of datasets."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import keras
 
 from keras_ext.training.base import host_random
-from keras_ext.training.data.source import Source
+from keras_ext.training.base.interfaces import EpochView, RunView
 from keras_ext.training.resume import callback_state
 from keras_ext.training.resume.variables import RunVariable, run_variables, variables_of
 
-if TYPE_CHECKING:
-    from keras_ext.training.loop.epoch import Epoch
-    from keras_ext.training.loop.loop import Loop
 
-
-class RunState:
-    """The state of the run of a `Loop`.
+class Snapshot(NamedTuple):
+    """A run at one moment, as `CheckpointStore.write` takes it.
 
     Args:
-        loop: The loop.
-        others: Further objects whose state belongs to the run, by name.
-
-    Attributes:
-        sources: Where the data of this process comes from, by the number of the pass
-            within the epoch; or `"validation"`.
-        saved_sources: What was saved of those that are to come yet.
-        iterators_can_be_saved: Whether those of datasets can.
+        variables: The variables, or their values.
+        state: Plain data.
+        iterators: Iterators of datasets.
     """
 
-    def __init__(self, loop: "Loop", others: Mapping[str, Any]) -> None:
-        self._loop = loop
-        self.others = others
-        self.sources: dict[Any, Source] = {}
-        self.saved_sources: dict[Any, Any] = {}
-        self.iterators_can_be_saved = True
+    variables: list[Any]
+    state: dict[str, Any]
+    iterators: list[Any]
 
-    def variables(self) -> list[RunVariable]:
-        """Return all variables that belong to the run."""
-        model = self._loop.model
-        found = run_variables(model, self._loop.optimizer, self.others)
-        if not hasattr(model, "_compiled"):
-            return found
-        # What the step uses besides: a generator without a layer, for instance.
-        values = [getattr(one.variable, "value", one.variable) for one in found]
-        parts = map(model.distribute_strategy.experimental_local_results, values)
-        known = {id(part) for of_replicas in parts for part in of_replicas}
-        if model._watch is not None:
-            known.add(id(model._watch.notes))
-        captured = model._compiled.train.captured()
-        others = {id(one): one for one in captured if id(one) not in known}
-        return found + [RunVariable("step", one) for one in others.values()]
 
-    def collect(
-        self, index: int, epoch: "Epoch | None"
-    ) -> tuple[list[Any], dict[str, Any], list[Any]]:
-        """Return variables, plain data and iterators, as `CheckpointFiles` takes them.
+def variables_of_run(run: RunView) -> list[RunVariable]:
+    """Return all variables that belong to a run."""
+    model = run.model
+    found = run_variables(model, run.optimizer, run.others)
+    if run.program is None:
+        return found
+    # What the step uses besides: a generator without a layer, for instance.
+    values = [getattr(one.variable, "value", one.variable) for one in found]
+    parts = map(model.distribute_strategy.experimental_local_results, values)
+    known = {id(part) for of_replicas in parts for part in of_replicas}
+    captured = run.program.captured()
+    others = {id(one): one for one in captured if id(one) not in known}
+    return found + [RunVariable("step", one) for one in others.values()]
 
-        Args:
-            index: The epoch to go on with.
-            epoch: It, if it has begun.
-        """
-        variables = self.variables()
-        logged = list(self._loop._to_reset)
-        if epoch is not None:
-            logged += epoch.logged_metrics
-        sources, iterators = self._source_states()
-        state = {
-            **self._state(index, epoch),
-            "sources": sources,
-            "variables": [list(one.description) for one in variables],
-            "reset": self._reset_at_epoch_begin(variables, logged),
-        }
-        return [one.variable for one in variables], state, iterators
 
-    def _state(self, index: int, epoch: "Epoch | None") -> dict[str, Any]:
-        loop = self._loop
-        compiled = getattr(loop.model, "_compiled", None)
-        return {
-            "loop": {
-                "epoch": index,
-                "seed": loop.seed,
-                "steps_made": loop._steps_made,
-                "stopped": loop.stop_training,
-            },
-            "epoch": epoch and epoch.get_state(),
-            "callbacks": callback_state.get_states(loop.callbacks.callbacks),
-            "others": {
-                name: other.get_state()
-                for name, other in self.others.items()
-                if not variables_of(other)
-            },
-            "compiled": compiled and compiled.get_state(),
-            "random": host_random.get_state(),
-        }
+def take(
+    run: RunView, index: int, epoch: EpochView | None, *, with_iterators: bool
+) -> Snapshot:
+    """Return the run as it is now.
 
-    def _reset_at_epoch_begin(
-        self, variables: list[RunVariable], logged: list[keras.Metric]
-    ) -> list[int]:
-        """Return the numbers of the variables that a new epoch begins without."""
-        ids = {id(one) for metric in logged for one in metric.variables}
-        compiled = self._loop.model.compiled
-        return [
-            number
-            for number, one in enumerate(variables)
-            if id(one.variable) in ids or (compiled and one.owner == "metrics")
-        ]
+    Args:
+        run: The run.
+        index: The epoch to continue with.
+        epoch: It, if it has begun.
+        with_iterators: Whether iterators of datasets can be saved.
+    """
+    variables = variables_of_run(run)
+    logged = list(run.metrics_to_reset)
+    if epoch is not None:
+        logged += epoch.logged_metrics
+    sources, iterators = _source_states(run, with_iterators)
+    state = {
+        "loop": run.get_state(index),
+        "epoch": epoch and epoch.get_state(),
+        "callbacks": callback_state.get_states(run.callbacks),
+        "others": {
+            name: other.get_state()
+            for name, other in run.others.items()
+            if not variables_of(other)
+        },
+        "compiled": run.program and run.program.get_state(),
+        "random": host_random.get_state(),
+        "sources": sources,
+        "variables": [list(one.description) for one in variables],
+        "reset": _reset_at_epoch_begin(run, variables, logged),
+    }
+    return Snapshot([one.variable for one in variables], state, iterators)
 
-    def _source_states(self) -> tuple[list[Any], list[Any]]:
-        """Return the states of all sources, and the iterators that belong to them."""
-        can = self.iterators_can_be_saved
-        states: list[Any] = []
-        iterators: list[Any] = []
-        for name, source in self.sources.items():
-            state, found = source.state(iterators=can)
-            numbers = list(range(len(iterators), len(iterators) + len(found)))
-            iterators += found
-            states.append([name, source.description(), state, numbers if can else None])
-        for name, (_, description, state, _) in self.saved_sources.items():
-            states.append([name, description, state, None])
-        return states, iterators
+
+def without_iterators(snapshot: Snapshot) -> Snapshot:
+    """Return the same without the iterators, so that batches are read again."""
+    sources = [[*item[:3], None] for item in snapshot.state["sources"]]
+    return Snapshot(snapshot.variables, {**snapshot.state, "sources": sources}, [])
+
+
+def _reset_at_epoch_begin(
+    run: RunView, variables: Iterable[RunVariable], logged: Iterable[keras.Metric]
+) -> list[int]:
+    """Return the numbers of the variables that a new epoch begins without."""
+    ids = {id(one) for metric in logged for one in metric.variables}
+    compiled = run.model.compiled
+    return [
+        number
+        for number, one in enumerate(variables)
+        if id(one.variable) in ids or (compiled and one.owner == "metrics")
+    ]
+
+
+def _source_states(run: RunView, can: bool) -> tuple[list[Any], list[Any]]:
+    """Return the states of all sources, and the iterators that belong to them."""
+    states: list[Any] = []
+    iterators: list[Any] = []
+    for name, source in run.sources.items():
+        state, found = source.state(iterators=can)
+        numbers = list(range(len(iterators), len(iterators) + len(found)))
+        iterators += found
+        states.append([name, source.description(), state, numbers if can else None])
+    # Those of a continued run that were not asked for yet stay as they were saved.
+    for name, saved in run.saved_sources.items():
+        states.append([name, saved.description, saved.state, None])
+    return states, iterators

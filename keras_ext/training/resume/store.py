@@ -12,13 +12,17 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from keras_ext._version import __version__
 from keras_ext.training.resume.codec import pack
 from keras_ext.training.resume.contents import (
+    FORMAT,
     GRAPH,
     STATE,
     Contents,
+    OtherFormatError,
     Saved,
     variable_key,
 )
@@ -47,7 +51,7 @@ class _Text(tf.train.experimental.PythonState):
         self.text = string_value
 
 
-class CheckpointFiles:
+class CheckpointStore:
     """The checkpoints in a folder, each the two files of a `tf.train.Checkpoint`.
 
     They are written into a folder of their own and then put in place, the index last:
@@ -128,10 +132,14 @@ class CheckpointFiles:
         self, paths: Sequence[str], check: Callable[[Contents], None] | None
     ) -> tuple[Saved | None, list[str]]:
         """Return the newest whole one, and what is wrong with those after it."""
-        problems = []
+        problems: list[str] = []
         for path in reversed(paths):
             try:
                 contents = Contents(path)
+            except OtherFormatError:
+                # Nothing is wrong with it, so an older one is no substitute.
+                self._warn(problems, path)
+                raise
             # Damaged bytes may raise anything.
             except Exception as error:
                 problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
@@ -214,7 +222,8 @@ class CheckpointFiles:
             tf.errors.FailedPreconditionError: If an iterator can't be saved.
         """
         self.wait()
-        text, arrays = pack({"variables": len(variables), "state": state})
+        content = {"variables": len(variables), "state": state}
+        text, arrays = pack({"format": FORMAT, "versions": _versions(), **content})
         # Tensors never change: the next steps write to memory of their own.
         values = [tf.convert_to_tensor(value) for value in (*arrays, *variables)]
         if self._thread is None:
@@ -351,6 +360,15 @@ class CheckpointFiles:
 
     def _listed(self) -> list[pathlib.Path]:
         return list(self._folder.iterdir()) if self._folder.is_dir() else []
+
+
+def _versions() -> dict[str, str]:
+    """Return what writes a checkpoint."""
+    return {
+        "keras_ext": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+    }
 
 
 def _is_ours(path: str) -> bool:

@@ -142,13 +142,13 @@ class Restoration:
         self._assign(self.compare(variables))
 
     def finish(
-        self, variables: Sequence[RunVariable], besides: str | None = None
+        self, variables: Sequence[RunVariable], may_lack: str | None = None
     ) -> None:
         """Set all that `begin` has not.
 
         Args:
             variables: All there are.
-            besides: An owner whose variables may be missing.
+            may_lack: An owner whose variables may be missing.
 
         Raises:
             ValueError: If they do not fit. Then all have the values again that they had
@@ -158,7 +158,7 @@ class Restoration:
         try:
             for owner in self._owners(variables):
                 now, saved = self._of(owner, variables)
-                if owner != besides:
+                if owner != may_lack:
                     self._check(now, saved)
                     pairs += zip(now, saved, strict=True)
         except ValueError:
@@ -194,10 +194,10 @@ class Restoration:
                 self._check([one], saved[:1])
         return [(one, known[_comparable(one.description)]) for one in now]
 
-    def missing(self, besides: str | None = None) -> str | None:
-        """Return the first saved variable that was not set, but of `besides`."""
+    def missing(self, may_lack: str | None = None) -> str | None:
+        """Return the first saved variable that was not set, but of `may_lack`."""
         for number, (description, _) in enumerate(self._saved):
-            if number not in self._done and description[0] != besides:
+            if number not in self._done and description[0] != may_lack:
                 return _written(description)
         return None
 

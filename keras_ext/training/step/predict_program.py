@@ -1,4 +1,4 @@
-"""The `predict_step` of a Trainer, compiled, with the outputs of all batches."""
+"""A step that predicts, compiled, with the outputs of all batches."""
 
 from typing import Any
 
@@ -6,23 +6,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ext.training.data.chunks import Rows, batches_at_once, take_batch
-from keras_ext.training.step.program import CompiledStep, with_tensors
+from keras_ext.training.base.step_options import StepHooks
+from keras_ext.training.data.chunks import EqualBatches, batches_at_once, take_batch
+from keras_ext.training.step.program import Program, with_tensors
 from keras_ext.training.step.replicas import joined_outputs
 from keras_ext.training.step.tracing import Trace
 
 
-class CompiledPrediction(CompiledStep):
-    """`predict_step` of a Trainer, for one batch or for many.
+class PredictProgram(Program):
+    """A step that predicts, for one batch or for many.
 
-    Made like a `CompiledStep`, but `many` returns a list of outputs, for `join`: one
+    Made like another `Program`, but `many` returns a list of outputs, for `join`: one
     for many batches where they can be put together, or one per batch.
     """
 
     _one_by_one = False
 
     def _of_all_replicas(self, outputs: Any) -> Any:
-        return joined_outputs(self._trainer.distribute_strategy, outputs)
+        return joined_outputs(self._context.distribute_strategy, outputs)
 
     def _can_be_looped(self, outputs: Any) -> bool:
         return not self._one_by_one and all(
@@ -32,19 +33,19 @@ class CompiledPrediction(CompiledStep):
             for spec in tf.nest.flatten(outputs)
         )
 
-    def _loop_over(self, chunk: Rows) -> Any:
+    def _loop_over(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
         if len(chunk) == 1:
-            return self._joined([self._one(batch) for batch in chunk])
+            return [self._one(batch, hooks) for batch in chunk.batches()]
         outputs = self._trace(chunk.arrays).outputs
         most = batches_at_once(outputs, chunk.batch_size)
         parts = []
         for part in chunk.cut(lambda: most):
             try:
-                stacks = super()._loop_over(part)
+                stacks = super()._loop_over(part, hooks)
             except tf.errors.InvalidArgumentError:
                 # As many rows as the values say: they differ from batch to batch.
                 self._one_by_one = True
-                return self._joined([self._one(batch) for batch in chunk])
+                return [self._one(batch, hooks) for batch in chunk.batches()]
             count = len(part)
             parts.append(
                 keras.tree.map_structure(
@@ -53,7 +54,10 @@ class CompiledPrediction(CompiledStep):
             )
         return parts
 
-    def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
+    def _loop(
+        self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
+    ) -> Any:
+        del hooks  # nothing acts at the steps of a prediction
         structure = trace.outputs
         most = batches_at_once(structure, batch_size)
 
@@ -83,7 +87,7 @@ class CompiledPrediction(CompiledStep):
 
         return loop
 
-    def _joined(self, outputs: list[Any]) -> Any:
+    def _collected(self, outputs: list[Any]) -> Any:
         return outputs
 
 

@@ -1,85 +1,118 @@
-"""A step of a Trainer, compiled to be made once or many times."""
+"""A step, compiled to be made once or many times."""
 
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
-from keras_ext.training.data.batch_checks import (
-    FAILURES,
-    check_arrays,
-    explain_unbatched,
+from keras_ext.training.base.step_options import (
+    StepHooks,
+    StepOptions,
+    call_after,
+    call_before,
 )
-from keras_ext.training.data.chunks import Chunk, Plan, Rows, SingleBatch, take_batch
+from keras_ext.training.data.batch_checks import FAILURES, check_arrays
+from keras_ext.training.data.chunks import (
+    Chunk,
+    EqualBatches,
+    SingleBatch,
+    take_batch,
+)
 from keras_ext.training.data.tensors import to_tensor
-from keras_ext.training.loop.callback_contract import act, traced_with
 from keras_ext.training.step import channels_first
-from keras_ext.training.step import xla_policy as compilation
-from keras_ext.training.step.replicas import joined_logs, run_on_shares
-from keras_ext.training.step.tracing import Trace, Traces, spec_of_any_length
-from keras_ext.training.trainer.hooks import overrides
+from keras_ext.training.step.replicas import run_on_shares
+from keras_ext.training.step.tracing import (
+    UNREPEATABLE,
+    Trace,
+    Traces,
+    spec_of_any_length,
+)
+from keras_ext.training.step.xla_policy import UNCOMPILABLE, Compilation, XlaPolicy
 
-if TYPE_CHECKING:
-    from keras_ext.training.trainer.trainer import Trainer
+
+class StepContext(Compilation, Protocol):
+    """What a compiled step has to know of the model that it belongs to."""
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether nothing is compiled."""
 
 
-class CompiledStep:
-    """`train_step` or `test_step` of a Trainer, for one batch or for many.
-
-    What is compiled calls one trace of the step: for a batch, or in a loop over the
-    batches of a chunk.
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step, as somebody has written it.
 
     Args:
-        trainer: The Trainer. With `run_eagerly`, nothing is compiled.
-        step: Its method that makes the step and returns the logs.
-        build: Called with the first batch before the step is traced for it.
+        name: What messages call it.
+        function: Takes a batch and returns the logs.
+        join: Makes one set of logs of those of all replicas.
+        build: Called with the first batch, before the step is traced for it.
         traced: Called after each trace of the step.
+        explain: Called with the error, the batch, and whether that is a single batch
+            (not arrays that are cut into batches), where a step has failed. May raise a
+            better error.
     """
 
-    def __init__(
-        self,
-        trainer: "Trainer",
-        step: Callable[[Any], Any],
-        build: Callable[[Any], None],
-        traced: Callable[[], None],
-    ) -> None:
-        self._trainer = trainer
+    name: str
+    function: Callable[[Any], Any]
+    join: Callable[[Any], Any]
+    build: Callable[[Any], None]
+    traced: Callable[[], None]
+    explain: Callable[[Exception, Any, bool], None]
+
+
+class Program:
+    """A step that is made on one batch, or on many in one call.
+
+    What is compiled calls one trace of the step: for a batch, or in a loop over the
+    batches of a chunk. Whether XLA compiles it, `XlaPolicy` decides.
+
+    Args:
+        context: The model. If it runs eagerly, nothing is compiled.
+        step: The step.
+    """
+
+    def __init__(self, context: StepContext, step: Step) -> None:
+        self._context = context
         self._step = step
-        self._name = step.__name__.removeprefix("watched_")
-        custom = (self._name, "forward", "compute_loss", "compute_metrics")
-        self._is_custom = any(overrides(trainer, hook) for hook in custom)
-        self._build = build
-        self._traces = Traces(self._run, build, traced)
+        self._policy = XlaPolicy(context)
+        self._traces = Traces(self._run, step.build, step.traced)
         self._compiled: dict[Any, Any] = {}
-        self._suits_xla: bool | None = None
-        self._regular: Any = None
-        self._variables: list[int] | None = None
-        self._step_hooks: list[tuple[Any, Any]] = []
-        self._made = 0
-        self._plan: Plan | None = None
-        self._long = False
+        # What is compiled with hooks in it, as long as these are the same.
+        self._compiled_with_hooks: dict[Any, Any] = {}
+        self._hooks_key: list[Any] = []
 
     def one(self, batch: Any) -> Any:
         """Make the step on one batch and return the logs."""
-        self._plan = None
-        self._long = self._made >= compilation.WORTH_STEPS
-        with channels_first.explained(self._full_name()):
-            return self._one(batch)
+        self._policy.begin_single_step()
+        with channels_first.explained(self._step.name):
+            return self._one(batch, StepHooks())
 
-    def many(self, chunk: Chunk) -> Any:
-        """Make the step on every batch of a chunk and return the logs of the last."""
-        self._follow(chunk.plan)
-        with channels_first.explained(self._full_name()):
-            return self._many(chunk)
+    def many(self, chunk: Chunk, options: StepOptions | None = None) -> Any:
+        """Make the step on every batch of a chunk and return the logs of the last.
+
+        Args:
+            chunk: The batches.
+            options: How many steps come, and what acts at each. Default: those that
+                came with the chunk.
+        """
+        options = chunk.options if options is None else options
+        self._policy.begin_call(options.budget)
+        with channels_first.explained(self._step.name):
+            return self._many(chunk, options.hooks)
 
     def prepare(self, chunk: Chunk) -> None:
         """Make all variables that the step on such batches needs, but no step."""
-        batch = chunk.arrays if isinstance(chunk, Rows) else next(iter(chunk))
+        if isinstance(chunk, EqualBatches):
+            batch = chunk.arrays
+        else:
+            batch = next(chunk.batches())
         batch = keras.tree.map_structure(to_tensor, batch)
-        if self._eager():
-            self._build(batch)
+        if self._is_eager():
+            self._step.build(batch)
         else:
             self._trace(batch)
 
@@ -87,97 +120,109 @@ class CompiledStep:
         """Return the variables that the traced step uses."""
         return [one for trace in self._traces for one in trace.function.variables]
 
-    def operations(self) -> frozenset[str]:
-        """Return the types of the operations in the traced step."""
-        return frozenset().union(*(trace.operations for trace in self._traces))
+    def unrepeatable_operations(self) -> list[str]:
+        """Return what draws random numbers in the step whose state can't be saved."""
+        found = frozenset().union(*(trace.operations for trace in self._traces))
+        return sorted(found & UNREPEATABLE)
 
     def get_state(self) -> dict[str, Any]:
         """Return what decides how further steps are compiled."""
-        return {"made": self._made, "regular": self._regular}
+        return self._policy.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Have further steps compiled as those of the run with this state."""
-        self._made, self._regular = state["made"], state["regular"]
+        self._policy.set_state(state)
 
-    def trains_others(self) -> bool:
-        """Whether other variables are trainable than when the step was traced."""
-        return self._variables not in (None, self._trainable_now())
-
-    def _full_name(self) -> str:
-        return f"{type(self._trainer).__name__}.{self._name}"
-
-    def _many(self, chunk: Chunk) -> Any:
+    def _many(self, chunk: Chunk, hooks: StepHooks) -> Any:
         if isinstance(chunk, SingleBatch):
-            return self._joined([self._one(chunk.batch, regular=chunk.regular)])
-        if isinstance(chunk, Rows) and not self._eager():
+            logs = self._one(chunk.batch, hooks, full_size=chunk.full_size)
+            return self._collected([logs])
+        if isinstance(chunk, EqualBatches) and not self._is_eager():
             try:
                 trace = self._trace(chunk.arrays)
             except FAILURES as error:
-                self._explain(error, chunk.arrays, whole=False)
+                self._step.explain(error, chunk.arrays, False)
                 raise
-            if self._can_be_looped(trace.outputs):
-                return self._loop_over(chunk)
-        return self._joined([self._one(batch) for batch in chunk])
+            # What is called from Python at every step needs a call for every step.
+            in_one_call = len(chunk) == 1 or not hooks.called
+            if in_one_call and self._can_be_looped(trace.outputs):
+                return self._in_one_call(chunk, hooks)
+        return self._collected([self._one(batch, hooks) for batch in chunk.batches()])
 
-    def _one(self, batch: Any, *, regular: bool = True) -> Any:
-        """Make the step on one batch.
-
-        XLA compiles for the shape of the first batch only, not for an odd one.
-        """
-        self._made += 1
+    def _one(self, batch: Any, hooks: StepHooks, *, full_size: bool = True) -> Any:
+        """Make the step on one batch, and have the hooks act around it."""
+        self._policy.count(1)
         check_arrays(batch)
         batch = keras.tree.map_structure(to_tensor, batch)
+        call_before(hooks.called)
         try:
-            return self._of_one(batch, regular)
+            logs = self._of_one(batch, hooks, full_size)
         except FAILURES as error:
-            self._explain(error, batch)
+            self._step.explain(error, batch, True)
             raise
+        call_after(hooks.called)
+        return logs
 
-    def _of_one(self, batch: Any, regular: bool) -> Any:
-        if self._eager():
-            return self._run(batch)
-        if self._uses_xla(batch) and (regular or self._trainer._jit_choice is True):
-            shapes = [leaf.shape.as_list() for leaf in _tensors(batch)]
-            self._regular = self._regular or shapes
-            if shapes == self._regular or self._trainer._jit_choice is True:
-                return self._call("one", batch, _single, batch)
-        return self._trace(batch).function(batch)
+    def _of_one(self, batch: Any, hooks: StepHooks, full_size: bool) -> Any:
+        if self._is_eager():
+            call_before(hooks.traced)
+            logs = self._run(batch)
+            call_after(hooks.traced)
+            return logs
 
-    def _loop_over(self, chunk: Rows) -> Any:
-        self._made += len(chunk)
-        # A schedule is compiled with the loop, so another one means another loop.
-        hooks = [(one, traced_with(one)) for one in chunk.step_hooks]
-        if hooks != self._step_hooks:
-            self._compiled.clear()
-            self._step_hooks = hooks
+        def single(trace: Trace) -> Any:
+            return _with_hooks(trace.function, hooks.traced)
+
+        if self._uses_xla(batch) and self._policy.takes_shapes(
+            batch, full_size=full_size
+        ):
+            return self._call("one", batch, single, (batch,), hooks)
+        trace = self._trace(batch)
+        if not hooks.traced:
+            return trace.function(batch)
+        return self._function("one", trace, single, (batch,), hooks)(batch)
+
+    def _in_one_call(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
+        call_before(hooks.called)
+        logs = self._loop_over(chunk, hooks)
+        call_after(hooks.called)
+        return logs
+
+    def _loop_over(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
+        self._policy.count(len(chunk))
         return self._call(
             ("many", chunk.batch_size),
             chunk.arrays,
-            lambda trace: self._looped(trace, chunk.arrays, chunk.batch_size),
-            _tensors(chunk.arrays),
-            chunk.order,
-            tf.constant(chunk.first),
-            tf.constant(chunk.first + len(chunk)),
+            lambda trace: self._loop(trace, chunk.arrays, chunk.batch_size, hooks),
+            (
+                _tensors(chunk.arrays),
+                chunk.order,
+                tf.constant(chunk.first),
+                tf.constant(chunk.first + len(chunk)),
+            ),
+            hooks,
         )
 
-    def _looped(self, trace: Trace, arrays: Any, batch_size: int) -> Any:
+    def _loop(
+        self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
+    ) -> Any:
         """Return a function that makes the traced step on several batches."""
+        step = _with_hooks(trace.function, hooks.traced)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
+            # The arrays come as arguments: what is captured would be compiled in, and
+            # copied, for every data set.
             data = with_tensors(arrays, leaves)
+            # A loop has to begin with outputs of the types that it ends with.
             nothing = keras.tree.map_structure(
                 lambda spec: tf.zeros(spec.shape, spec.dtype), trace.outputs
             )
 
             def body(number: Any, logs: Any) -> Any:
                 del logs
-                callbacks = [callback for callback, _ in self._step_hooks]
-                act(callbacks, "before")
-                batch = take_batch(data, order, number, batch_size)
-                outputs = trace.function(batch)
-                act(callbacks, "after")
-                return number + 1, outputs
+                return number + 1, step(take_batch(data, order, number, batch_size))
 
+            # Both ends are tensors, so that no other number of steps needs a trace.
             return tf.while_loop(lambda i, _: i < stop, body, (first, nothing))[1]
 
         return loop
@@ -190,101 +235,86 @@ class CompiledStep:
             for spec in tf.nest.flatten(outputs)
         )
 
-    def _joined(self, outputs: list[Any]) -> Any:
+    def _collected(self, outputs: list[Any]) -> Any:
         """Return what steps made one by one have returned together."""
         return outputs[-1]
 
     def _run(self, batch: Any) -> Any:
-        strategy = self._trainer.distribute_strategy
-        return self._of_all_replicas(run_on_shares(strategy, self._step, batch))
+        strategy = self._context.distribute_strategy
+        return self._of_all_replicas(
+            run_on_shares(strategy, self._step.function, batch)
+        )
 
     def _of_all_replicas(self, outputs: Any) -> Any:
         if not isinstance(outputs, dict):
             raise TypeError(
-                f"`{self._full_name()}` must return a dict of names and numbers, such "
-                "as {'loss': loss}. "
-                f"Received: {outputs!r}"
+                f"`{self._step.name}` must return a dict of names and numbers, such "
+                f"as {{'loss': loss}}. Received: {outputs!r}"
             )
-        return joined_logs(self._trainer, outputs)
+        return self._step.join(outputs)
 
-    def _eager(self) -> bool:
-        return bool(self._trainer.run_eagerly or tf.config.functions_run_eagerly())
-
-    def _follow(self, plan: Plan | None) -> None:
-        """Decide, once for every plan, whether it is worth compiling for."""
-        if plan is None or plan is not self._plan:
-            if not (plan and plan.done):
-                # In a pass that is continued, what was regular was restored.
-                self._regular = None
-            steps = plan.steps - plan.done if plan else 0
-            self._long = self._made + steps >= compilation.WORTH_STEPS
-        self._plan = plan
+    def _is_eager(self) -> bool:
+        return bool(self._context.run_eagerly or tf.config.functions_run_eagerly())
 
     def _trace(self, batch: Any) -> Trace:
         """Return the trace that runs as a graph."""
         trace = self._traces.of(batch)
-        if self._suits_xla is None:
-            choice = self._trainer._jit_choice
-            strategy = self._trainer.distribute_strategy
-            rule = compilation.suits_xla(trace.operations, strategy)
-            self._suits_xla = rule if choice == "auto" else bool(choice)
-            self._variables = self._trainable_now()
+        self._policy.judge(trace.operations)
         return trace
 
-    def _explain(self, error: Exception, batch: Any, *, whole: bool = True) -> None:
-        """Say what is wrong with a batch if a step failed for that.
-
-        Where the step is not the default, it may take batches of any kind.
-        """
-        if self._is_custom:
-            return
-        inputs = getattr(self._trainer.model, "inputs", None)
-        explain_unbatched(error, batch, inputs, whole=whole)
-
     def _uses_xla(self, batch: Any) -> bool:
-        if not (self._long or self._trainer._jit_choice is True):
+        if not self._policy.may_suit(batch):
             return False
-        if self._trainer._jit_choice == "auto" and not _is_dense(batch):
-            # XLA knows no ragged and sparse tensors, and compiles for each number of
-            # values what it can.
-            return False
-        if self._suits_xla is None:
+        if not self._policy.is_judged:
             self._trace(batch)
-        return bool(self._suits_xla)
+        return self._policy.suits
 
     def _call(
-        self, key: Any, batch: Any, make: Callable[[Trace], Any], *arguments: Any
+        self,
+        key: Any,
+        batch: Any,
+        make: Callable[[Trace], Any],
+        arguments: Sequence[Any],
+        hooks: StepHooks,
     ) -> Any:
         """Call what `make` makes of the trace: with XLA, or as a graph if it can't."""
         if self._uses_xla(batch):
             try:
                 trace = self._traces.of(batch, for_xla=True)
-                return self._function(key, trace, make, arguments, True)(*arguments)
-            except compilation.UNCOMPILABLE as error:
-                if self._trainer._jit_choice is True:
-                    raise
-                self._suits_xla = False
-                warnings.warn(
-                    f"XLA can't compile `{self._full_name()}`, which now runs as a "
-                    "graph. Say "
-                    "`compile(..., jit_compile=False)` to have it so without this "
-                    f"warning. XLA says: {str(error)[:300]}",
-                    stacklevel=7,
+                function = self._function(
+                    key, trace, make, arguments, hooks, jit_compile=True
                 )
-        trace = self._trace(batch)
-        return self._function(key, trace, make, arguments, False)(*arguments)
+                return function(*arguments)
+            except UNCOMPILABLE as error:
+                if self._policy.is_forced:
+                    raise
+                self._policy.decline()
+                self._warn_of_graph(error)
+        function = self._function(key, self._trace(batch), make, arguments, hooks)
+        return function(*arguments)
+
+    def _warn_of_graph(self, error: Exception) -> None:
+        warnings.warn(
+            f"XLA can't compile `{self._step.name}`, which now runs as a graph. Pass "
+            "`jit_compile=False` to `compile` to have it so without this warning. XLA "
+            f"says: {str(error)[:300]}",
+            stacklevel=9,
+        )
 
     def _function(
         self,
         key: Any,
         trace: Trace,
         make: Callable[[Trace], Any],
-        arguments: Any,
-        jit_compile: bool,
+        arguments: Sequence[Any],
+        hooks: StepHooks,
+        *,
+        jit_compile: bool = False,
     ) -> Any:
         """Return what `make` makes of the trace, for arguments of every length."""
         key = (key, trace, jit_compile)
-        if key not in self._compiled:
+        compiled = self._compiled_for(hooks)
+        if key not in compiled:
             function = tf.function(
                 make(trace), autograph=False, jit_compile=jit_compile
             )
@@ -292,11 +322,21 @@ class CompiledStep:
             others = arguments[1:]
             specs = keras.tree.map_structure(spec_of_any_length, others)
             first = _tensors(trace.batch) if others else trace.batch
-            self._compiled[key] = function.get_concrete_function(first, *specs)
-        return self._compiled[key]
+            compiled[key] = function.get_concrete_function(first, *specs)
+        return compiled[key]
 
-    def _trainable_now(self) -> list[int]:
-        return [id(variable) for variable in self._trainer.trainable_variables]
+    def _compiled_for(self, hooks: StepHooks) -> dict[Any, Any]:
+        """Return what is compiled with these hooks; those before are let go."""
+        if not hooks.traced:
+            return self._compiled
+        # A schedule is compiled with the step, so another one means another function.
+        now, before = hooks.trace_key(), self._hooks_key
+        if len(now) != len(before) or any(
+            one is not other for one, other in zip(now, before, strict=True)
+        ):
+            self._compiled_with_hooks.clear()
+            self._hooks_key = now
+        return self._compiled_with_hooks
 
 
 def with_tensors(structure: Any, leaves: list[Any]) -> Any:
@@ -307,12 +347,18 @@ def with_tensors(structure: Any, leaves: list[Any]) -> Any:
     )
 
 
-def _is_dense(batch: Any) -> bool:
-    return all(isinstance(leaf, tf.Tensor) for leaf in _tensors(batch))
+def _with_hooks(step: Callable[[Any], Any], callbacks: Sequence[Any]) -> Any:
+    """Return a step with what acts before and after it."""
+    if not callbacks:
+        return step
 
+    def step_with_hooks(batch: Any) -> Any:
+        call_before(callbacks)
+        outputs = step(batch)
+        call_after(callbacks)
+        return outputs
 
-def _single(trace: Trace) -> Any:
-    return trace.function
+    return step_with_hooks
 
 
 def _tensors(structure: Any) -> list[Any]:

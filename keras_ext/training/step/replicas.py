@@ -2,23 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_ext.training.data.chunks import first_tensor, has_axis
 
-if TYPE_CHECKING:
-    from keras_ext.training.trainer.trainer import Trainer
-
-
 _here = threading.local()
-
-
-def has_several_workers(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether other processes make the same steps."""
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def loss_share(loss: Any) -> Any:
@@ -93,18 +84,22 @@ def _samples(leaf: Any, begin: Any, end: Any) -> Any:
     return samples
 
 
-def joined_logs(trainer: "Trainer", logs: dict[str, Any]) -> dict[str, Any]:
+def joined_logs(
+    strategy: tf.distribute.Strategy,
+    logs: dict[str, Any],
+    results: Callable[[], dict[str, Any]],
+) -> dict[str, Any]:
     """Return one set of logs for those of all replicas.
 
-    What metrics say is read from all replicas together; other logs are averaged.
+    Args:
+        strategy: What distributes the step.
+        logs: What the step has returned on each replica.
+        results: Returns what the metrics say, read from all replicas together. Logs
+            of other names are averaged.
     """
-    strategy = trainer.distribute_strategy
     if strategy.num_replicas_in_sync == 1:
         return logs
-    metrics = trainer.get_metrics_result()
-    if not trainer._tracks_loss:
-        # What is logged under this name is not the metric.
-        metrics.pop("loss", None)
+    metrics = results()
     return {
         name: metrics[name]
         if name in metrics

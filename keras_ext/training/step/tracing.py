@@ -8,7 +8,22 @@ import keras
 import tensorflow as tf
 
 from keras_ext.training.step.rng_algorithm import drawing_with
-from keras_ext.training.step.xla_policy import on_cpu, operations
+from keras_ext.training.step.xla_policy import on_cpu
+
+UNREPEATABLE = frozenset(
+    {
+        "Multinomial",
+        "ParameterizedTruncatedNormal",
+        "RandomGamma",
+        "RandomPoissonV2",
+        "RandomShuffle",
+        "RandomStandardNormal",
+        "RandomUniform",
+        "RandomUniformInt",
+        "TruncatedNormal",
+    }
+)
+"""Operations that draw random numbers and keep their state where nobody can save it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,3 +138,12 @@ def spec_of_any_length(leaf: Any) -> Any:
     if not isinstance(leaf, tf.Tensor) or not leaf.shape.rank:
         return leaf
     return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
+
+
+def operations(graph: Any) -> frozenset[str]:
+    """Return the types of all operations in a graph and in the functions it calls."""
+    definition = graph.as_graph_def()
+    functions = definition.library.function
+    found = {node.op for node in definition.node}
+    found.update(node.op for one in functions for node in one.node_def)
+    return frozenset(found)

@@ -3,31 +3,29 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from keras_ext.training.data.chunks import Chunk, Plan
+from keras_ext.training.base.distribution import has_several_workers
+from keras_ext.training.base.step_options import StepBudget, StepOptions
+from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.callback_contract import next_stop
-from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from keras_ext.training.loop.progress import (
     Verbose,
     resolve_verbose,
     with_progress_bar,
 )
-from keras_ext.training.step.predict_program import CompiledPrediction, join
-from keras_ext.training.step.replicas import has_several_workers
-
-if TYPE_CHECKING:
-    from keras_ext.training.step.program import CompiledStep
-    from keras_ext.training.trainer.trainer import Trainer
+from keras_ext.training.step.predict_program import PredictProgram, join
+from keras_ext.training.step.program import Program
 
 
 def evaluate(
-    trainer: "Trainer",
-    step: "CompiledStep",
+    trainer: keras.Model,
+    step: Program,
     source: Source,
     callbacks: Any,
     verbose: Verbose,
@@ -38,13 +36,14 @@ def evaluate(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_evaluating = False
     callbacks.on_test_begin()
     trainer.reset_metrics()
     logs: Any = None
-    for first, chunk in _paced(trainer, source, callbacks, "test"):
+    for first, chunk in _sized(trainer, source, callbacks, "test"):
         callbacks.on_test_batch_begin(first)
-        logs = step.many(chunk)
+        logs = step.many(chunk, options)
         callbacks.on_test_batch_end(first + len(chunk) - 1, logs)
         if trainer.stop_evaluating:
             break
@@ -55,8 +54,8 @@ def evaluate(
 
 
 def predict(
-    trainer: "Trainer",
-    step: CompiledPrediction,
+    trainer: keras.Model,
+    step: PredictProgram,
     source: Source,
     callbacks: Any,
     verbose: Verbose,
@@ -67,12 +66,13 @@ def predict(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list[Any] = []
-    for first, chunk in _paced(trainer, source, callbacks, "predict"):
+    for first, chunk in _sized(trainer, source, callbacks, "predict"):
         callbacks.on_predict_batch_begin(first)
-        outputs = step.many(chunk)
+        outputs = step.many(chunk, options)
         parts += outputs
         last = first + len(chunk) - 1
         callbacks.on_predict_batch_end(last, {"outputs": join(outputs)})
@@ -83,7 +83,7 @@ def predict(
     return join(parts)
 
 
-def in_order(trainer: "Trainer", logs: dict[str, float]) -> Any:
+def in_order(trainer: keras.Model, logs: dict[str, float]) -> Any:
     """Return the results as `keras.Model.evaluate` does: a list, or the only one."""
     names: list[str] = []
     for metric in trainer.metrics:
@@ -94,7 +94,7 @@ def in_order(trainer: "Trainer", logs: dict[str, float]) -> Any:
 
 
 def _callback_list(
-    trainer: "Trainer", callbacks: Any, verbose: Verbose, steps: int | None
+    trainer: keras.Model, callbacks: Any, verbose: Verbose, steps: int | None
 ) -> keras.callbacks.CallbackList:
     """Return the callbacks of one pass, or those of the training it belongs to."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
@@ -110,27 +110,25 @@ def _callback_list(
     )
 
 
-def _paced(
-    trainer: "Trainer",
+def _sized(
+    trainer: keras.Model,
     source: Source,
     callbacks: keras.callbacks.CallbackList,
     mode: Literal["test", "predict"],
 ) -> Iterator[tuple[int, Chunk]]:
     """Yield the number of the first batch, and the batches up to the next call."""
     first = 0
-    plan = Plan(source.num_batches or 0)
     workers = has_several_workers(trainer.distribute_strategy)
-    pace = Pace(fixed=workers, growth=64)
+    sizer = ChunkSizer(fixed=workers, growth=64)
 
     def size() -> int:
-        return int(min(pace.steps, next_stop(callbacks.callbacks, mode, first)))
+        return int(min(sizer.steps, next_stop(callbacks.callbacks, mode, first)))
 
     with contextlib.closing(source):
         for chunk in source.chunks(0, size):
-            chunk.plan = plan
             begin = time.perf_counter()
             yield first, chunk
-            pace.ran(len(chunk), time.perf_counter() - begin)
+            sizer.ran(len(chunk), time.perf_counter() - begin)
             first += len(chunk)
 
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 
@@ -16,6 +16,38 @@ HOOKS = (
     "test_step",
     "predict_step",
 )
+
+
+class SteppedModel(Protocol):
+    """A Keras model with the hooks of a Trainer, as what is compiled for it sees it."""
+
+    model: keras.Model
+    compiled: bool
+    run_eagerly: bool
+    optimizer: Any
+    variables: Any
+    trainable_variables: Any
+    distribute_strategy: Any
+
+    def train_step(self, data: Any) -> Any:
+        """Make one update and return the logs."""
+
+    def test_step(self, data: Any) -> Any:
+        """Return the logs for one batch of `evaluate`."""
+
+    def predict_step(self, data: Any) -> Any:
+        """Return the predictions for one batch."""
+
+    def forward(self, x: Any, training: bool) -> Any:
+        """Return the predictions, for all steps."""
+
+    def compute_loss(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool
+    ) -> Any:
+        """Return the scalar to minimize."""
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+        """Return the logs."""
 
 
 def check_spelling(cls: type) -> None:
@@ -104,7 +136,7 @@ def _one_slip_apart(name: str, hook: str) -> bool:
     return swapped or rest[1:] == wanted[1:] or rest[1:] == wanted or rest == wanted[1:]
 
 
-def overrides(trainer: keras.Model, hook: str) -> bool:
+def overrides(trainer: SteppedModel, hook: str) -> bool:
     """Whether the Trainer's class has another hook than the default."""
     first = next(cls for cls in type(trainer).__mro__ if hook in vars(cls))
     return first.__module__.split(".")[0] not in ("keras_ext", "keras")

@@ -1,116 +1,256 @@
 """The three compiled steps of a Trainer, made when they are first needed."""
 
-import functools
 import operator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import keras
+import tensorflow as tf
 
-from keras_ext.training.step.predict_program import CompiledPrediction
-from keras_ext.training.step.program import CompiledStep
-from keras_ext.training.trainer.hooks import overrides
+from keras_ext.training.data.batch_checks import explain_unbatched
+from keras_ext.training.data.chunks import Chunk
+from keras_ext.training.step.predict_program import PredictProgram
+from keras_ext.training.step.program import Program, Step
+from keras_ext.training.step.replicas import joined_logs, joined_outputs
+from keras_ext.training.trainer.hooks import SteppedModel, overrides
+from keras_ext.training.trainer.running_metrics import RunningMetrics
 from keras_ext.training.trainer.symbolic_build import build_variables
-from keras_ext.training.trainer.update_guard import UpdateWatch
-
-if TYPE_CHECKING:
-    from keras_ext.training.trainer.trainer import Trainer
+from keras_ext.training.trainer.update_guard import UpdateGuard
 
 
-Counted = Literal["training", "pass", None]
+class Programs:
+    """What is compiled for a Trainer, until the Trainer is compiled again or changes.
 
-
-class CompiledSteps:
-    """What is compiled for a Trainer, until it is compiled anew.
+    A `StepContext` for the steps, and the `TrainingProgram` of a `Loop`.
 
     Args:
         trainer: The Trainer.
-        counted: What its metrics have counted batches of since they were reset.
 
     Attributes:
-        counted: The same, as long as this is what is compiled.
-        of_keras: Keras's own functions for a step: by name, and by what looks at
-            updates.
+        jit_choice: What `compile` was given as `jit_compile`.
+        guard: What looks at loss and gradients before every update now, if anything.
+        metrics: What the metrics count.
     """
 
-    def __init__(self, trainer: "Trainer", counted: Counted = None) -> None:
-        self.counted = counted
+    _predict: PredictProgram | None
+
+    def __init__(self, trainer: SteppedModel) -> None:
+        self.jit_choice: bool | Literal["auto"] = "auto"
+        self.guard: UpdateGuard | None = None
+        self.metrics = RunningMetrics(trainer)
         self._trainer = trainer
-        self._built = False
-        self._traced_with: list[Any] | None = None
-        self._watches: dict[bool, UpdateWatch] = {}
-        self._trains: dict[UpdateWatch | None, CompiledStep] = {}
-        self.of_keras: dict[tuple[str, UpdateWatch | None], Any] = {}
+        self._forget()
 
     @property
-    def train(self) -> CompiledStep:
+    def distribute_strategy(self) -> tf.distribute.Strategy:
+        """What distributes the steps."""
+        return self._trainer.distribute_strategy
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether nothing is compiled."""
+        return bool(self._trainer.run_eagerly)
+
+    @property
+    def train(self) -> Program:
         """The `train_step`, with what looks at its updates now, if anything does."""
-        trainer = self._trainer
-        watch = trainer.update_watch
-        if watch not in self._trains:
-            self._trains[watch] = CompiledStep(
-                trainer, trainer.watched_train_step, self._build, self.note_parts
-            )
-        return self._trains[watch]
+        self.refresh()
+        return self._train_program()
 
-    def watch(self, *, go_on: bool) -> UpdateWatch:
-        """Return what looks at updates; the same again, so that traces serve again."""
-        if go_on not in self._watches:
-            self._watches[go_on] = UpdateWatch(go_on=go_on)
-        return self._watches[go_on]
-
-    @functools.cached_property
-    def test(self) -> CompiledStep:
+    @property
+    def test(self) -> Program:
         """The `test_step`."""
-        trainer = self._trainer
-        return CompiledStep(
-            trainer, trainer.test_step, self._build_test, self.note_parts
-        )
+        self.refresh()
+        return self._test_program()
 
-    @functools.cached_property
-    def predict(self) -> CompiledPrediction:
+    @property
+    def predict(self) -> PredictProgram:
         """The `predict_step`."""
-        trainer = self._trainer
-        return CompiledPrediction(
-            trainer, trainer.predict_step, _nothing, self.note_parts
-        )
+        self.refresh()
+        if self._predict is None:
+            step = self._step(self._trainer.predict_step, _nothing, self._joined)
+            self._predict = PredictProgram(self, step)
+        return self._predict
 
-    def are_stale(self) -> bool:
-        """Whether the model has other variables or layers than when it was traced.
+    def recompile(self, jit_choice: bool | Literal["auto"]) -> None:
+        """Compile again, with another choice of the user."""
+        self.jit_choice = jit_choice
+        self.metrics.counted = None
+        self._forget()
 
-        `quantize` and `enable_lora` give a layer others, for instance.
+    def refresh(self, *, other_variables_train: bool = False) -> None:
+        """Compile again if the model has changed since.
+
+        Args:
+            other_variables_train: Whether it counts as a change that others than
+                before are trainable.
         """
-        traced = self._traced_with
-        if traced is None:
-            return False
-        now = self._parts()
-        return len(now) != len(traced) or not all(map(operator.is_, now, traced))
+        if (other_variables_train and self._trains_others()) or self._is_stale():
+            self._forget()
 
-    def trains_others(self) -> bool:
-        """Whether other variables are trainable than when a step was traced."""
-        return any(step.trains_others() for step in self._trains.values())
+    def keras_function(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return a function of Keras's for a step of the model as it is now.
 
-    def update_all_at_once(self) -> bool:
+        Args:
+            name: `"train"`, `"test"` or `"predict"`.
+            make: Makes it.
+        """
+        self.refresh()
+        key = name, self.guard
+        if key not in self._of_keras:
+            self._of_keras[key] = make()
+            self._note_parts()
+        return self._of_keras[key]
+
+    def forget_keras_function(self, name: str) -> None:
+        """Have Keras's functions for a step made again."""
+        for key in [key for key in self._of_keras if key[0] == name]:
+            del self._of_keras[key]
+
+    def guard_updates(self, *, go_on: bool | None) -> UpdateGuard | None:
+        """Look at loss and gradients before every update; `NaNGuard` calls this.
+
+        Args:
+            go_on: Whether to make later updates once one was left out. `None`: look at
+                nothing any more.
+
+        Returns:
+            What notes the updates that were left out; `None` if there are several
+            replicas, which are not looked at.
+        """
+        if go_on is None or self.distribute_strategy.num_replicas_in_sync > 1:
+            self.guard = None
+        else:
+            # The same again, so that traces serve again.
+            self.guard = self._guards.setdefault(go_on, UpdateGuard(go_on=go_on))
+        return self.guard
+
+    def begin_run(self) -> None:
+        """Let go of what a training that could not begin may have left."""
+        self.guard_updates(go_on=None)
+
+    def prepare(self, chunk: Chunk) -> None:
+        """Make all variables that a training step on such batches needs."""
+        if self._trainer.compiled:
+            self._train_program().prepare(chunk)
+
+    def captured(self) -> list[tf.Variable]:
+        """Return the variables that the training step uses, but not the guard's."""
+        notes = None if self.guard is None else self.guard.notes
+        return [one for one in self._train_program().captured() if one is not notes]
+
+    def unrepeatable_operations(self) -> list[str]:
+        """Return what draws random numbers in the step whose state can't be saved."""
+        return self._train_program().unrepeatable_operations()
+
+    def updates_all_at_once(self) -> bool:
         """Whether one optimizer updates all variables, as it does by default."""
         return not any(map(self._overrides, ("train_step", "apply_gradients")))
 
     def get_state(self) -> dict[str, Any]:
         """Return what decides how further steps are compiled."""
-        return {"train": self.train.get_state(), "test": self.test.get_state()}
+        train, test = self._train_program(), self._test_program()
+        return {"train": train.get_state(), "test": test.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Have further steps compiled as those of the run with this state."""
-        self.train.set_state(state["train"])
-        self.test.set_state(state["test"])
+        self._train_program().set_state(state["train"])
+        self._test_program().set_state(state["test"])
         # The metrics are restored, too, unless an epoch begins.
-        self.counted = "training"
+        self.metrics.counted = "training"
 
-    def note_parts(self) -> None:
+    def _forget(self) -> None:
+        self._is_built = False
+        self._parts: list[Any] | None = None
+        self._guards: dict[bool, UpdateGuard] = {}
+        self._trains: dict[UpdateGuard | None, Program] = {}
+        self._trained: dict[UpdateGuard | None, list[int]] = {}
+        self._test: Program | None = None
+        self._predict = None
+        self._of_keras: dict[tuple[str, UpdateGuard | None], Any] = {}
+
+    def _train_program(self) -> Program:
+        guard, trainer = self.guard, self._trainer
+
+        def train_step(data: Any) -> Any:
+            if guard is None:
+                return trainer.train_step(data)
+            with guard.step(trainer):
+                return trainer.train_step(data)
+
+        def traced() -> None:
+            self._note_parts()
+            self._trained.setdefault(guard, self._trainable_now())
+
+        if guard not in self._trains:
+            step = self._step(train_step, self._build, self._joined_logs, traced)
+            self._trains[guard] = Program(self, step)
+        return self._trains[guard]
+
+    def _test_program(self) -> Program:
+        if self._test is None:
+            step = self._step(
+                self._trainer.test_step, self._build_test, self._joined_logs
+            )
+            self._test = Program(self, step)
+        return self._test
+
+    def _step(
+        self,
+        function: Callable[[Any], Any],
+        build: Callable[[Any], None],
+        join: Callable[[Any], Any],
+        traced: Callable[[], None] | None = None,
+    ) -> Step:
+        name = function.__name__
+        # Where a step is not the default, it may take batches of any kind.
+        hooks = (name, "forward", "compute_loss", "compute_metrics")
+        is_custom = any(map(self._overrides, hooks))
+        return Step(
+            f"{type(self._trainer).__name__}.{name}",
+            function,
+            join,
+            build,
+            traced or self._note_parts,
+            _explain_nothing if is_custom else self._explain,
+        )
+
+    def _explain(self, error: Exception, batch: Any, whole: bool) -> None:
+        inputs = getattr(self._trainer.model, "inputs", None)
+        explain_unbatched(error, batch, inputs, whole=whole)
+
+    def _joined(self, outputs: Any) -> Any:
+        return joined_outputs(self.distribute_strategy, outputs)
+
+    def _joined_logs(self, logs: dict[str, Any]) -> dict[str, Any]:
+        return joined_logs(self.distribute_strategy, logs, self.metrics.results)
+
+    def _is_stale(self) -> bool:
+        """Whether the model has other variables or layers than when it was traced.
+
+        `quantize` and `enable_lora` give a layer others, for instance.
+        """
+        traced = self._parts
+        if traced is None:
+            return False
+        now = self._parts_now()
+        return len(now) != len(traced) or not all(map(operator.is_, now, traced))
+
+    def _trains_others(self) -> bool:
+        """Whether other variables are trainable than when a step was traced."""
+        now = self._trainable_now()
+        return any(trained != now for trained in self._trained.values())
+
+    def _trainable_now(self) -> list[int]:
+        return [id(variable) for variable in self._trainer.trainable_variables]
+
+    def _note_parts(self) -> None:
         """Note of what the model consists; a trace may make missing variables."""
-        self._traced_with = self._parts()
+        self._parts = self._parts_now()
 
-    def _parts(self) -> list[Any]:
-        model = self._trainer.model
-        return [*self._trainer.variables, *keras.Model.layers.fget(model)]
+    def _parts_now(self) -> list[Any]:
+        layers = keras.Model.layers.fget(self._trainer.model)
+        return [*self._trainer.variables, *layers]
 
     def _overrides(self, hook: str) -> bool:
         return overrides(self._trainer, hook)
@@ -119,12 +259,14 @@ class CompiledSteps:
         if not self._overrides("train_step") and self._is_known():
             own = self._overrides("apply_gradients")
             build_variables(self._trainer, batch, optimizer=not own)
-            self._built = True
+            self._is_built = True
 
     def _build_test(self, batch: Any) -> None:
-        if not (self._built or self._overrides("test_step")) and self._is_known():
+        if self._is_built or self._overrides("test_step"):
+            return
+        if self._is_known():
             build_variables(self._trainer, batch, optimizer=False)
-            self._built = True
+            self._is_built = True
 
     def _is_known(self) -> bool:
         """Whether the hooks can be called with symbolic tensors.
@@ -132,7 +274,7 @@ class CompiledSteps:
         Those of Keras on a functional model can. On several replicas there is no
         other way; on one, the trace makes what variables are missing.
         """
-        if self._trainer.distribute_strategy.num_replicas_in_sync > 1:
+        if self.distribute_strategy.num_replicas_in_sync > 1:
             return True
         hooks = ("forward", "compute_loss", "compute_metrics")
         functional = bool(getattr(self._trainer.model, "outputs", None))
@@ -141,3 +283,7 @@ class CompiledSteps:
 
 def _nothing(batch: Any) -> None:
     """Build nothing: a prediction needs no variables but the model's."""
+
+
+def _explain_nothing(error: Exception, batch: Any, whole: bool) -> None:
+    """Leave the error as it is."""

@@ -1,16 +1,15 @@
 """Making all variables of a training step before it is traced."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-if TYPE_CHECKING:
-    from keras_ext.training.trainer.trainer import Trainer
+from keras_ext.training.trainer.hooks import SteppedModel
 
 
-def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
+def build_variables(trainer: SteppedModel, batch: Any, *, optimizer: bool) -> None:
     """Make the variables of the model and its metrics for batches like this one.
 
     Variables that come into being while a step is traced have TensorFlow trace it a
@@ -34,7 +33,7 @@ def build_variables(trainer: "Trainer", batch: Any, *, optimizer: bool) -> None:
             own.build(trainer.trainable_variables)
 
 
-def _pass(trainer: "Trainer", x: Any, y: Any, sample_weight: Any) -> Any:
+def _pass(trainer: SteppedModel, x: Any, y: Any, sample_weight: Any) -> Any:
     """Make of a batch what a training step makes of it, up to the gradients."""
     # What layers pass to `add_loss` is kept by such a scope only.
     with keras.StatelessScope(collect_losses=True):

@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
+from keras_ext.training.base.distribution import has_several_workers
+from keras_ext.training.base.interfaces import TrainingProgram
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.batch_checks import check_targets
-from keras_ext.training.data.chunks import Chunk
+from keras_ext.training.data.chunks import Chunk, first_tensor
 from keras_ext.training.data.class_weights import ClassWeight, ClassWeights
 from keras_ext.training.data.keras_arguments import (
     debugging_limit,
@@ -27,16 +29,19 @@ from keras_ext.training.loop.logs import StepLogs
 from keras_ext.training.loop.loop import Loop, draw_seed
 from keras_ext.training.loop.progress import Verbose
 from keras_ext.training.resume.arguments import Resume
-from keras_ext.training.step.replicas import has_several_workers, loss_share, summable
-from keras_ext.training.trainer import hooks
-from keras_ext.training.trainer.adoption import warn_of_another_optimizer
+from keras_ext.training.step.replicas import loss_share, summable
+from keras_ext.training.trainer import compile_arguments, hooks, keras_functions
+from keras_ext.training.trainer.adoption import (
+    adopt_compilation,
+    warn_of_another_optimizer,
+)
 from keras_ext.training.trainer.evaluation import evaluate, in_order, predict
-from keras_ext.training.trainer.watched_model import WatchedModel
-from keras_ext.training.trainer.wrapper import accepted_config
+from keras_ext.training.trainer.programs import Programs
+from keras_ext.training.trainer.wrapper import WrappedModel, accepted_config
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Trainer(WatchedModel):
+class Trainer(WrappedModel):
     """Trains a Keras model with a step that is written to be overridden.
 
     `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
@@ -45,7 +50,7 @@ class Trainer(WatchedModel):
     compiles, evaluates, predicts and saves as every Keras model does. Subclass it to
     change the step, or to write the whole model with `call`.
 
-    Hooks. None must be overridden; all of these may be, and each default works:
+    Hooks. You need not override any; all of these may be, and each default works:
 
     - `train_step(data)`: one update; calls the hooks below, in this order.
     - `forward(x, training)`: the predictions.
@@ -123,6 +128,51 @@ class Trainer(WatchedModel):
     ) -> None:
         super().__init__(model, *more, name=name, **kwargs)
         self.seed = _checks.optional(_checks.non_negative_int, "seed", seed)
+        self._programs = Programs(self)
+        if model is not None and model.compiled:
+            adopt_compilation(self, model)
+
+    @property
+    def training_program(self) -> TrainingProgram:
+        """The compiled training step, as `Loop` and `NaNGuard` see it."""
+        return self._programs
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Configure the training; arguments of `keras.Model.compile`.
+
+        `jit_compile="auto"`, the default, has XLA compile the steps where it is
+        expected to make them faster: on a GPU, and on a CPU where the step contains no
+        convolution or pooling. `True` and `False` decide it. `loss_weights` may be
+        arrays and integers too.
+        """
+        strategy = self.distribute_strategy
+        call, choice = compile_arguments.bind(
+            super().compile, args, kwargs, strategy.num_replicas_in_sync
+        )
+        with strategy.scope():
+            super().compile(*call.args, **call.kwargs)
+        # Keras declines for layers that say they can't be compiled.
+        declined = choice is True and not self.jit_compile
+        self._programs.recompile(False if declined else choice)
+
+    def compile_from_config(self, config: Config) -> None:
+        """Compile as a saved one was; Keras calls this when it loads one."""
+        if type(self).compile is not Trainer.compile:
+            # Keras says what such a subclass has to override.
+            super().compile_from_config(config)
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        optimizer = self.optimizer
+        # Which variables it serves in a Trainer of several networks, only the step
+        # knows.
+        known = self.built and self._defines_call
+        if optimizer is not None and known and not optimizer.built:
+            optimizer.build(self.trainable_variables)
+
+    def get_compile_config(self) -> Config | None:
+        """Return the arguments of `compile`, with `jit_compile` as it was given."""
+        config: Config | None = super().get_compile_config()
+        return config and {**config, "jit_compile": self._programs.jit_choice}
 
     def get_config(self) -> Config:
         """Return the constructor arguments that were given."""
@@ -236,8 +286,8 @@ class Trainer(WatchedModel):
             RuntimeError: If the Trainer is not compiled.
         """
         self._require_compiled("step")
-        self._begin_step()
-        return StepLogs(self._current_steps().train.one(data))
+        self._programs.metrics.begin_step()
+        return StepLogs(self._programs.train.one(data))
 
     def steps(self, chunk: Chunk) -> StepLogs:
         """Run the compiled `train_step` on every batch of a chunk.
@@ -260,8 +310,48 @@ class Trainer(WatchedModel):
                 "`chunk` must be what `Epoch.chunks` yields. "
                 f"Received: {type(chunk).__name__}. For a single batch, call `step`."
             )
-        self._begin_step()
-        return StepLogs(self._current_steps().train.many(chunk))
+        self._programs.metrics.begin_step()
+        return StepLogs(self._programs.train.many(chunk))
+
+    def update(self, loss: Tensor, gradients: list[Tensor | None]) -> None:
+        """Call `apply_gradients`, unless `NaNGuard` finds something that is not finite.
+
+        For a `train_step` of your own; not a hook.
+
+        Args:
+            loss: Scalar.
+            gradients: What `apply_gradients` is to be called with.
+        """
+        guard = self._programs.guard
+        if guard is None:
+            self.apply_gradients(gradients)
+        else:
+            guard.update(self, loss, gradients)
+
+    def track_loss(self, loss: Tensor, x: Any) -> None:
+        """Count `loss` in the running mean that is logged as `loss`.
+
+        For steps of your own; not a hook.
+
+        Args:
+            loss: Scalar, as `compute_loss` returns it.
+            x: The batch's inputs, whose first axis weights the mean.
+        """
+        self._programs.metrics.tracks_loss = True
+        tracker = next((m for m in self.metrics if m.name == "loss"), None)
+        if tracker is None:
+            return
+        samples = tf.shape(first_tensor(x))[0]
+        # Keras divides the loss by the number of replicas, for the gradients.
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if self._programs.guard is not None:
+            loss, samples = self._programs.guard.counted(loss, samples)
+        tracker.update_state(loss * replicas, sample_weight=samples)
+
+    def reset_metrics(self) -> None:
+        """Start the running values of all metrics again."""
+        super().reset_metrics()
+        self._programs.metrics.counted = None
 
     def fit(
         self,
@@ -320,7 +410,7 @@ class Trainer(WatchedModel):
         self._require_compiled("fit")
         if self.model is not self:
             warn_of_another_optimizer(self, self.model, callbacks)
-        self._current_steps(other_variables_train=True)
+        self._programs.refresh(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
                 (x, y, sample_weight), validation_split
@@ -350,7 +440,7 @@ class Trainer(WatchedModel):
             seed=seed,
             resume=resume,
         )
-        loop._keeper.expect(source, validation)
+        loop.expect(source, validation)
         with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
@@ -359,7 +449,7 @@ class Trainer(WatchedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
-        self._compiled.counted = None
+        self._programs.metrics.counted = None
         return loop.history
 
     def evaluate(
@@ -385,8 +475,8 @@ class Trainer(WatchedModel):
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
         source = pass_source((x, y, sample_weight), batch_size, steps)
-        with self._another_pass():
-            step = self._current_steps().test
+        with self._programs.metrics.another_pass():
+            step = self._programs.test
             logs = evaluate(self, step, source, callbacks, verbose)
         return logs if return_dict else in_order(self, logs)
 
@@ -403,9 +493,33 @@ class Trainer(WatchedModel):
         Different from it, `verbose="auto"` prints one line into a file.
         """
         source = pass_source((x, None, None), batch_size, steps)
-        with self._another_pass():
-            step = self._current_steps().predict
+        with self._programs.metrics.another_pass():
+            step = self._programs.predict
             return predict(self, step, source, callbacks, verbose)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what Keras's own `fit` and `train_on_batch` call for a step."""
+        make = super().make_train_function
+        keras_functions.install(self, self._programs, "train", make, force=force)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what Keras's own `evaluate` and `test_on_batch` call for a step."""
+        make = super().make_test_function
+        keras_functions.install(self, self._programs, "test", make, force=force)
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """Make what Keras's own `predict` and `predict_on_batch` call for a step."""
+        make = super().make_predict_function
+        return keras_functions.install(
+            self, self._programs, "predict", make, force=force
+        )
+
+    def _require_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise RuntimeError(
+                f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
+                "`compile(optimizer=..., loss=...)` first."
+            )
 
     def _seed_for_fit(self) -> int:
         if self.seed is None and has_several_workers(self.distribute_strategy):

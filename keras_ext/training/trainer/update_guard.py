@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 
-class UpdateWatch:
+class UpdateGuard:
     """Looks at loss and gradients before every update, in compiled code.
 
     An update with one that is not finite is left out, and noted. What was noted is read

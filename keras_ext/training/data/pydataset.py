@@ -1,12 +1,70 @@
-"""Fetching the batches of a `PyDataset` ahead, with its workers."""
+"""Batches out of a `PyDataset`, fetched ahead by its workers."""
 
 import concurrent.futures
+import itertools
 import multiprocessing
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+
+from keras_ext.training.data.arrays import Shuffle
+from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.iterables import alike
+from keras_ext.training.data.source import Source
+
+
+class PyDatasetSource(Source):
+    """A `keras.utils.PyDataset`, whose batches are fetched by number."""
+
+    def __init__(
+        self,
+        dataset: keras.utils.PyDataset,
+        *,
+        shuffle: Shuffle = True,
+        seed: int = 0,
+    ) -> None:
+        self._dataset = dataset
+        self._shuffle = bool(shuffle)
+        self._seed = seed
+
+    @property
+    def num_batches(self) -> int | None:
+        """What the dataset says now: `on_epoch_end` may change it."""
+        return self._dataset.num_batches
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of epoch `index`, in an order of its own."""
+        self._dataset.on_epoch_begin()
+        yield from alike(fetched(self._dataset, self._order(index, start)))
+        self._dataset.on_epoch_end()
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return the seed, which with epoch and batch says everything."""
+        return {"seed": self._seed}, []
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Draw the orders from the seed of that run."""
+        self._seed = state["seed"]
+
+    def example(self) -> Chunk:
+        """Return batch number 0."""
+        return SingleBatch(self._dataset[0])
+
+    def reseed(self, seed: int) -> None:
+        """Draw the orders to come from another seed."""
+        self._seed = seed
+
+    def _order(self, index: int, start: int) -> Iterable[int]:
+        count = self.num_batches
+        if count is None:
+            return itertools.count(start)
+        if not self._shuffle:
+            return range(start, count)
+        order = np.random.default_rng((self._seed, index)).permutation(count)
+        return order[start:].tolist()
 
 
 def fetched(dataset: keras.utils.PyDataset, numbers: Iterable[int]) -> Iterator[Any]:

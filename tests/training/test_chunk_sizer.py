@@ -2,11 +2,11 @@
 
 import pytest
 
-from keras_ext.training.loop.chunk_sizer import Pace
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
 
 
 def after(*runs):
-    pace = Pace()
+    pace = ChunkSizer()
     for steps, seconds in runs:
         pace.ran(steps, seconds)
     return pace.steps
@@ -23,13 +23,13 @@ def test_it_grows_eightfold_at_most():
 
 
 def test_how_much_it_grows_can_be_said():
-    pace = Pace(growth=64)
+    pace = ChunkSizer(growth=64)
     pace.ran(1, 0.0)
     assert pace.steps == 64
 
 
 def test_a_fixed_number_stays():
-    pace = Pace(fixed=True)
+    pace = ChunkSizer(fixed=True)
     steps = pace.steps
     assert steps > 1
     for seconds in (0.0, 0.1, 1000.0):

@@ -1,0 +1,121 @@
+"""What a callback may tell a run, and ask of it: the contract, as a base class."""
+
+from typing import Any, Literal
+
+import keras
+
+from keras_ext.callbacks.run_request import RunRequest
+
+
+class TrainingCallback(keras.callbacks.Callback):
+    """A callback that says how often it is called, what it saves and what it asks for.
+
+    A `keras.callbacks.Callback` with a few more attributes and hooks, for callbacks
+    that are to keep `keras_ext.Trainer.fit` and `keras_ext.Loop` fast, and to take part
+    in a run that `keras_ext.callbacks.Checkpoint` saves. Everything has a default, so
+    you need not override any; in `keras.Model.fit` it is an ordinary callback. A
+    callback that is not derived from this class and has an attribute or a method of one
+    of these names is treated in the same way.
+
+    Hooks that may be overridden, beside those of Keras:
+
+    - `before_compiled_step()` and `after_compiled_step()`: called before and after
+      every step, whatever kind of batch it is made on. They are traced into what is
+      compiled, so they compute with tensors and keep what they remember in variables.
+      Where they can't be traced, or the step is not compiled, they are called from
+      Python, with one step per call.
+    - `get_state()` and `set_state(state)`: what the callback remembers, for a run that
+      is saved and continued.
+
+    Don't override `calls_step_hooks` and `is_resumable`: they say what the run is like.
+
+    Attributes:
+        batch_hook_freq: How often the hooks for batches (`on_train_batch_end` and so
+            on) have to be called, if one is overridden: a positive integer, at every
+            multiple of so many batches, counted in the epoch and in all, perhaps more
+            often; or `"epoch"`, once per call, which makes as many steps as fit into a
+            tenth of a second. Default: 1, after every batch.
+        request: A `RunRequest`, which the run follows as soon as it can; `None` asks
+            for nothing. Default: `None`.
+        traced_with: What the hooks around a step hold on to beside `self`, such as a
+            schedule: if it is another object, they are traced again. Default: `None`.
+
+    Example:
+
+    >>> import keras
+    >>> import numpy as np
+    >>> import keras_ext
+    >>> class StepCounter(keras_ext.callbacks.TrainingCallback):
+    ...     batch_hook_freq = "epoch"  # it needs no call after every batch
+    ...
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.steps = keras.Variable(0, dtype="int64", trainable=False)
+    ...
+    ...     def after_compiled_step(self):
+    ...         self.steps.assign_add(1)
+    ...
+    ...     def get_state(self):
+    ...         return {"steps": int(self.steps)}
+    ...
+    ...     def set_state(self, state):
+    ...         self.steps.assign(state["steps"])
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> trainer = keras_ext.Trainer(model)
+    >>> trainer.compile("sgd", loss="mse")
+    >>> counter = StepCounter()
+    >>> history = trainer.fit(
+    ...     np.ones((70, 2)), np.ones((70, 1)), epochs=2, verbose=0,
+    ...     callbacks=[counter],
+    ... )
+    >>> int(counter.steps)  # 3 batches an epoch, the last a smaller one
+    6
+    """
+
+    batch_hook_freq: Literal["epoch"] | int = 1
+    request: RunRequest | None = None
+    traced_with: Any = None
+
+    def before_compiled_step(self) -> None:
+        """Act before a step; called at every step, traced if it can be."""
+
+    def after_compiled_step(self) -> None:
+        """Act after a step; called at every step, traced if it can be."""
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return what the callback remembers; called when the run is saved, eagerly.
+
+        Returns:
+            Dict of plain data: numbers, strings, arrays, and lists, tuples, sets and
+            dicts of them. `None`, the default, stands for all attributes that hold
+            plain data and are not arguments of the constructor.
+        """
+        return None
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Set what `get_state` has returned; called when a run is continued, eagerly.
+
+        Called after `on_train_begin`. The default is called only where `get_state` is
+        overridden and this is not, which is an error.
+
+        Args:
+            state: The dict, as it comes from a file: check it, and raise `ValueError`
+                if it is not such as `get_state` returns.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} overrides `get_state` without `set_state`, so a "
+            "run can't be continued with it. Override both or neither."
+        )
+
+    @property
+    def calls_step_hooks(self) -> bool:
+        """Whether the run calls `before_compiled_step` and `after_compiled_step`.
+
+        Not so in `keras.Model.fit`: act in the hooks for batches there.
+        """
+        return bool((self.params or {}).get("calls_step_hooks"))
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether the run is saved by a Checkpoint, so that a `request` is followed."""
+        return bool((self.params or {}).get("resumable"))

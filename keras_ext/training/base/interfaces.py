@@ -1,0 +1,110 @@
+"""What the layers of the training room know of each other, without importing it.
+
+A compiled training step, as a loop and a saved run see it; a run, and an epoch of it,
+as a saved run sees them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import keras
+import tensorflow as tf
+
+
+@runtime_checkable
+class TrainingProgram(Protocol):
+    """The compiled training step of a model, its attribute `training_program`."""
+
+    def begin_run(self) -> None:
+        """Let go of what a training that could not begin may have left."""
+
+    def prepare(self, chunk: Any) -> None:
+        """Make all variables that a training step on such batches needs."""
+
+    def captured(self) -> list[tf.Variable]:
+        """Return the variables that the step uses and that belong to a run."""
+
+    def unrepeatable_operations(self) -> list[str]:
+        """Return what draws random numbers in the step whose state can't be saved."""
+
+    def updates_all_at_once(self) -> bool:
+        """Whether the model's optimizer updates all trainable variables."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return, as plain data, what decides how further steps are compiled."""
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Have further steps compiled as those of the run with this state."""
+
+
+def program_of(model: Any) -> TrainingProgram | None:
+    """Return the compiled training step of a model; `None` if it has none."""
+    program = getattr(model, "training_program", None)
+    return program if isinstance(program, TrainingProgram) else None
+
+
+class EpochView(Protocol):
+    """An epoch, as a saved run sees it."""
+
+    index: int
+    step: int
+
+    @property
+    def logged_metrics(self) -> list[keras.Metric]:
+        """The metrics whose values were logged."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Return where the epoch is, and what was logged, as plain data."""
+
+
+class RunView(Protocol):
+    """A run, as what saves and restores it sees it.
+
+    Attributes:
+        model: The model that is trained.
+        program: Its compiled training step, if it has one.
+        others: Further objects whose state belongs to the run, by name.
+        epochs: The number of the epoch at which the run ends.
+        verbose: 0 if nothing is to be printed.
+        seed: What the orders of arrays are drawn from.
+        steps_made: The number of steps so far.
+        metrics_to_reset: What is reset when the next epoch begins.
+        sources: Where the batches of this process come from, by the number of the pass
+            over data within the epoch; or `"validation"`.
+        saved_sources: What was saved of sources that were not asked for yet, likewise.
+    """
+
+    model: keras.Model
+    program: TrainingProgram | None
+    others: Mapping[str, Any]
+    epochs: int
+    verbose: int
+    seed: int
+    steps_made: int
+    stop_training: bool
+    metrics_to_reset: list[keras.Metric]
+    sources: dict[Any, Any]
+    saved_sources: dict[Any, Any]
+
+    @property
+    def callbacks(self) -> Sequence[Any]:
+        """All callbacks of the run."""
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer of the steps, or `None`."""
+
+    def is_requested(self, request: str) -> bool:
+        """Whether a callback asks for something."""
+
+    def forget_request(self, request: str) -> None:
+        """Let go of what callbacks have asked for."""
+
+    def get_state(self, index: int) -> dict[str, Any]:
+        """Return the counters, as plain data, before or in epoch `index`."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+
+    def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
+        """Have metrics begin again with the next epoch."""

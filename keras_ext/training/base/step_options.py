@@ -1,0 +1,87 @@
+"""What is said of steps when they are asked for: how many come, what acts at each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, eq=False)
+class StepBudget:
+    """How many steps a pass over the data has.
+
+    Args:
+        steps: How many are to be made from the beginning of the pass on; 0 if nobody
+            knows.
+        done: How many of them an earlier process has made.
+    """
+
+    steps: int
+    done: int = 0
+
+
+class StepHooks:
+    """The callbacks that act at every step, before and after it.
+
+    Their methods are `before_compiled_step` and `after_compiled_step`, see
+    `keras_ext.callbacks.TrainingCallback`. Those that can be traced are compiled with
+    the step; the others are called from Python, and a call then makes one step.
+
+    Args:
+        traced: Callbacks that are traced into what is compiled.
+        called: Callbacks that are called around each step.
+    """
+
+    def __init__(self, traced: Sequence[Any] = (), called: Sequence[Any] = ()) -> None:
+        self.traced = tuple(traced)
+        self.called = tuple(called)
+
+    def __bool__(self) -> bool:
+        return bool(self.traced or self.called)
+
+    def trace_key(self) -> list[Any]:
+        """Return what a compiled step holds on to: with other objects, it is another.
+
+        Of each traced callback, itself and its `traced_with`; or the `schedule` of one
+        that has no such attribute, and sets learning rates.
+        """
+        return [held for one in self.traced for held in (one, traced_with(one))]
+
+    def before(self) -> None:
+        """Have all callbacks act before a step that is not compiled."""
+        call_before((*self.called, *self.traced))
+
+    def after(self) -> None:
+        """Have all callbacks act after a step that is not compiled."""
+        call_after((*self.traced, *self.called))
+
+
+@dataclass(frozen=True, eq=False)
+class StepOptions:
+    """What comes with batches that steps are to be made on.
+
+    Args:
+        budget: How many steps there are in all. Default: nobody knows.
+        hooks: What acts at each. Default: nothing.
+    """
+
+    budget: StepBudget | None = None
+    hooks: StepHooks = field(default_factory=StepHooks)
+
+
+def call_before(callbacks: Sequence[Any]) -> None:
+    """Have callbacks act before a step, in compiled code or not."""
+    for one in callbacks:
+        if hasattr(one, "before_compiled_step"):
+            one.before_compiled_step()
+
+
+def call_after(callbacks: Sequence[Any]) -> None:
+    """Have callbacks act after a step, in compiled code or not."""
+    for one in callbacks:
+        if hasattr(one, "after_compiled_step"):
+            one.after_compiled_step()
+
+
+def traced_with(callback: Any) -> Any:
+    """Return what the step hooks of a callback hold on to."""
+    return getattr(callback, "traced_with", getattr(callback, "schedule", None))

@@ -1,0 +1,111 @@
+"""So many batches an epoch, whatever the data has."""
+
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from keras_ext import _checks
+from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.source import Source
+
+
+class SteppedSource(Source):
+    """A fixed number of batches an epoch, out of a source that may be endless."""
+
+    def __init__(self, source: Source, steps: int) -> None:
+        self._source = source
+        self._steps = _checks.positive_int("steps", steps)
+        self._running: Iterator[Chunk] | None = None
+        # The source's epoch that is being read, and how many batches of it were.
+        self._began: tuple[int, int] | None = None
+        self._size: Callable[[], int] = lambda: 1
+
+    @property
+    def num_batches(self) -> int:
+        """The number of steps that was asked for."""
+        return self._steps
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the next batches, and begin anew where the data has ended."""
+
+        def one_by_one(index: int, start: int) -> Iterator[Chunk]:
+            return (SingleBatch(batch) for batch in self._source.epoch(index, start))
+
+        for chunk in self._walk(index, start, one_by_one):
+            yield from chunk
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the next batches, several together, as `epoch` does one by one."""
+
+        def several(index: int, start: int) -> Iterator[Chunk]:
+            return self._source.chunks(index, lambda: self._size(), start)
+
+        return self._walk(index, start, several, size)
+
+    def _walk(
+        self,
+        index: int,
+        taken: int,
+        begin: Callable[[int, int], Iterator[Chunk]],
+        size: Callable[[], int] = lambda: 1,
+    ) -> Iterator[Chunk]:
+        """Yield the next batches until there were as many as an epoch has."""
+        before = taken
+        self._size = lambda: min(size(), self._steps - taken)
+        for begin_anew in (False, True):
+            if begin_anew:
+                self._running = self._began = None
+            source_index, read = self._began or (index, 0)
+            if self._running is None:
+                self._running = begin(source_index, read)
+            while taken < self._steps:
+                chunk = next(self._running, None)
+                if chunk is None:
+                    break
+                taken += len(chunk)
+                read += len(chunk)
+                self._began = source_index, read
+                yield chunk
+            if taken > before or taken == self._steps:
+                break
+        if taken < self._steps:
+            self._running = self._began = None
+            self._warn(taken)
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return how far the source was read, and its own state."""
+        state, found = self._source.state(iterators=iterators)
+        return {"began": self._began, "source": state}, found
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Go on in the source where it was left."""
+        self._running, self._began = None, state["began"]
+        self._source.set_state(state["source"], restores)
+
+    def example(self) -> Chunk | None:
+        """Return one of the source's batches, if that uses none up."""
+        return self._source.example()
+
+    def reseed(self, seed: int) -> None:
+        """Reseed the source, for when it begins anew."""
+        self._source.reseed(seed)
+
+    def close(self) -> None:
+        """Let go of what is being read; the next epoch begins anew.
+
+        Unless the batches come from an iterator, these are the same again.
+        """
+        if isinstance(self._running, Generator):
+            self._running.close()
+        self._running = self._began = None
+
+    def _warn(self, taken: int) -> None:
+        if taken:
+            warnings.warn(
+                f"The data ended after {taken} of {self._steps} steps of this "
+                "epoch, and the epoch with it. Lower `steps_per_epoch`, or repeat the "
+                "data (`dataset.repeat()`).",
+                stacklevel=3,
+            )

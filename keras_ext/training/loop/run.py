@@ -1,0 +1,215 @@
+"""The state of one run: what a `Loop`, its epochs, and what saves it share."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import keras
+
+from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.training.base.distribution import has_several_workers
+from keras_ext.training.base.interfaces import program_of
+from keras_ext.training.base.step_options import StepBudget, StepOptions
+from keras_ext.training.data.arrays import ArraySource, Shuffle
+from keras_ext.training.data.make import make_source
+from keras_ext.training.data.source import Source
+from keras_ext.training.loop.callback_contract import next_stop, step_hooks
+from keras_ext.training.loop.chunk_sizer import ChunkSizer
+from keras_ext.training.resume.arguments import Resume, check_others, find_checkpoint
+from keras_ext.training.resume.restorer import Restorer, SavedSource
+from keras_ext.training.resume.saver import Saver
+
+
+class Run:
+    """One run of a `Loop`.
+
+    It is `"new"` until the first epoch is asked for, then `"running"`, and at last
+    `"ended"`, in whatever way. While it runs, it may be cut short within an epoch:
+    interrupted, to be continued another time, or to be rolled back.
+
+    Args:
+        model: The model that is trained.
+        seen_model: The model as callbacks see it.
+        callback_list: All callbacks.
+        epochs: The number of the epoch at which to end.
+        seed: What the orders of arrays are drawn from.
+        verbose: 0 if nothing is to be printed.
+        steps: Batches per epoch; `None` while that is not known.
+        resume: The folder to continue from, or whether to continue at all.
+        others: Further objects whose state belongs to the run, by name.
+
+    Attributes:
+        stage: `"new"`, `"running"` or `"ended"`.
+        program: The compiled training step of the model, if it has one.
+        steps_made: The number of steps so far.
+        metrics_to_reset: What is reset when the next epoch begins.
+        sources: Where the batches come from, by the number of the pass over data
+            within the epoch; or `"validation"`.
+        saved_sources: What was saved of sources that were not asked for yet, likewise.
+        saver: What saves the run.
+        restorer: What continues a saved one.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        seen_model: Any,
+        callback_list: keras.callbacks.CallbackList,
+        *,
+        epochs: int,
+        seed: int,
+        verbose: int,
+        steps: int | None,
+        resume: Resume,
+        others: Mapping[str, Any],
+    ) -> None:
+        self.stage: Literal["new", "running", "ended"] = "new"
+        self.model = model
+        self.seen_model = seen_model
+        self.callback_list = callback_list
+        self.epochs = epochs
+        self.seed = seed
+        self.verbose = verbose
+        self.others = check_others(others)
+        self.program = program_of(model)
+        self.steps_made = 0
+        self.metrics_to_reset: list[keras.Metric] = []
+        self.sources: dict[Any, Source] = {}
+        self.saved_sources: dict[Any, SavedSource] = {}
+        self._steps = steps
+        # Sources that are used again in the next epoch.
+        self._kept: dict[tuple[Any, ...], Source] = {}
+        self._used: dict[tuple[Any, ...], Source] = {}
+        strategy = getattr(model, "distribute_strategy", None)
+        self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
+        checkpoint = find_checkpoint(self.callbacks)
+        self.saver = Saver(self, checkpoint)
+        self.restorer = Restorer(self, resume, checkpoint)
+        if self.restorer.saved is not None:
+            self.seed = self.restorer.saved.state["loop"]["seed"]
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """All callbacks."""
+        return list(self.callback_list.callbacks)
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer that callbacks see, or `None`."""
+        return getattr(self.seen_model, "optimizer", None)
+
+    @property
+    def stop_training(self) -> bool:
+        """Whether a callback, or the body of the loop, asked for the end."""
+        # A callback that holds on to the model itself says it there.
+        said = getattr(self.model, "stop_training", False)
+        return bool(self.seen_model.stop_training or said)
+
+    @stop_training.setter
+    def stop_training(self, value: bool) -> None:
+        self.seen_model.stop_training = value
+        if hasattr(self.model, "stop_training"):
+            self.model.stop_training = value
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a callback has ended the run for now, to be continued."""
+        return self.saver.interrupted
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the running epoch is to be continued later, or begun again."""
+        return self.interrupted or self.is_requested(RunRequest.ROLL_BACK)
+
+    def is_requested(self, request: str) -> bool:
+        """Whether a callback asks for something, see `RunRequest`."""
+        return any(getattr(one, "request", None) == request for one in self.callbacks)
+
+    def forget_request(self, request: str) -> None:
+        """Let go of what callbacks have asked for."""
+        for callback in self.callbacks:
+            if getattr(callback, "request", None) == request:
+                callback.request = None
+
+    def get_state(self, index: int) -> dict[str, Any]:
+        """Return the counters, as plain data, before or in epoch `index`."""
+        return {
+            "epoch": index,
+            "seed": self.seed,
+            "steps_made": self.steps_made,
+            "stopped": self.stop_training,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there; seed and epoch were set when the run was made."""
+        self.steps_made = state["steps_made"]
+        self.stop_training = bool(state["stopped"])
+
+    def begin_epoch(self) -> None:
+        """Have metrics begin again, and let go of data that is not used any more."""
+        if self.model.compiled:
+            self.model.reset_metrics()
+        for metric in self.metrics_to_reset:
+            metric.reset_state()
+        self.metrics_to_reset.clear()
+        self._kept, self._used = self._used, {}
+
+    def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
+        """Have metrics begin again with the next epoch."""
+        self.metrics_to_reset.extend(metrics)
+
+    def source_of(
+        self,
+        data: Any,
+        *,
+        batch_size: int | None,
+        shuffle: Shuffle,
+        steps: int | None,
+        resident: bool | Literal["auto"],
+    ) -> Source:
+        """Return where the batches of `data` come from.
+
+        What is taken a number of steps at a time goes on in the next epoch, and what
+        reads a dataset is compiled, so such sources are kept. Arrays are read again:
+        they may have been changed.
+        """
+        if isinstance(data, Source):
+            return data
+        key = (id(data), batch_size, shuffle, steps)
+        source = self._kept.get(key)
+        if source is None:
+            source = make_source(
+                data,
+                batch_size,
+                shuffle=shuffle,
+                seed=self.seed,
+                steps=steps,
+                resident=resident,
+            )
+        if not isinstance(source, ArraySource):
+            self._used[key] = source
+        return source
+
+    def step_options(self, epoch: int, source: Source, done: int) -> StepOptions:
+        """Return what comes with the batches of a source, from epoch `epoch` on."""
+        steps = (self.epochs - epoch) * (source.num_batches or 0)
+        return StepOptions(StepBudget(steps, done), step_hooks(self.callbacks))
+
+    def chunk_size(self, step: int) -> int:
+        """Return how many steps to make from step `step` on, before callbacks act."""
+        stop = next_stop(self.callbacks, "train", step, self.steps_made)
+        return int(min(self._sizer.steps, stop))
+
+    def count_steps(self, steps: int, seconds: float) -> None:
+        """Take in that steps were made, and how long they took."""
+        self.steps_made += steps
+        self._sizer.ran(steps, seconds)
+
+    def set_steps_per_epoch(self, steps: int) -> None:
+        """Let callbacks and progress bar know how many batches an epoch has."""
+        if steps == self._steps:
+            return
+        self._steps = steps
+        self.callback_list.set_params({**self.callback_list.params, "steps": steps})
+        for callback in self.callbacks:
+            if isinstance(callback, keras.callbacks.ProgbarLogger):
+                callback.progbar.target = steps

@@ -1,0 +1,220 @@
+"""A run is saved while it goes on, and left when a signal or a callback asks for it."""
+
+import warnings
+from collections.abc import Sequence, Set
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.training.base.distribution import has_several_workers
+from keras_ext.training.base.interfaces import EpochView, RunView
+from keras_ext.training.resume import snapshot
+from keras_ext.training.resume.checkpoint import Checkpoint
+from keras_ext.training.resume.signals import Preempted, SignalListener
+from keras_ext.training.resume.snapshot import Snapshot
+from keras_ext.training.resume.store import CheckpointStore
+from keras_ext.training.resume.unsaved_state import UnsavedState
+
+
+class Saver:
+    """Saves a run with the Checkpoint among its callbacks; does nothing without one.
+
+    Args:
+        run: The run.
+        checkpoint: The Checkpoint, or `None`.
+
+    Attributes:
+        interrupted: Whether a callback has asked to end here, and to continue another
+            time.
+
+    Raises:
+        ValueError: If there is a Checkpoint, and other processes make the same steps.
+    """
+
+    def __init__(self, run: RunView, checkpoint: Checkpoint | None) -> None:
+        self.interrupted = False
+        self._run = run
+        self._checkpoint = checkpoint
+        self._known = set(checkpoint.files.paths() if checkpoint else ())
+        self._signals = checkpoint.signal_listener if checkpoint else SignalListener(())
+        self._unsaved = UnsavedState(())
+        self._iterators_can_be_saved = True
+        # The run as it was before the evaluation that is running.
+        self._before_evaluation: Snapshot | None = None
+        self._last_position: Any = None
+        self._has_checked_operations = False
+        if checkpoint is not None:
+            _check_single_worker(run.model)
+
+    def begin(self) -> None:
+        """Take over from the Checkpoint, and begin to listen to signals.
+
+        Raises:
+            OSError: If the folder can't be written to, or another run has it.
+        """
+        if self._checkpoint is not None:
+            self._checkpoint.drive()
+            _check_nothing_new(self._checkpoint.files, self._known)
+        self._signals.start()
+
+    def has_begun(self) -> None:
+        """Look at what callbacks remember when training begins."""
+        if self._checkpoint is not None:
+            self._unsaved = UnsavedState(self._run.callbacks)
+
+    def close(self) -> None:
+        """Stop listening, and wait until all is written.
+
+        Raises:
+            OSError: If it can't be.
+        """
+        self._signals.stop()
+        if self._checkpoint is not None:
+            self._checkpoint.release()
+
+    def after_chunk(self, epoch: EpochView) -> None:
+        """Save the run within an epoch, if it is time to, and leave if it is."""
+        if self._checkpoint is None or self._run.is_requested(RunRequest.ROLL_BACK):
+            return
+        self._warn_of_unrepeatable_operations()
+        due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=False)
+        self._save_if(due, epoch.index, epoch)
+
+    def after_epoch(self, index: int) -> None:
+        """Save the run before epoch `index`, if it is time to, and leave if it is."""
+        if self._checkpoint is not None:
+            due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=True)
+            self._save_if(due, index, None)
+
+    def finish(self, index: int) -> None:
+        """Save the run that has ended before epoch `index`, unless that was done."""
+        if self._checkpoint is None or self._run.is_requested(RunRequest.DISCARD):
+            return
+        if self._last_position != (index, None):
+            self._save(index, None)
+        self._checkpoint.files.wait()
+        self._leave_if_asked()
+
+    def begin_evaluation(self, epoch: EpochView) -> None:
+        """Note the state of the run, to be saved if a signal ends the evaluation."""
+        if self._checkpoint is None:
+            return
+        self._signals.in_evaluation = True
+        if not self._run.is_requested(RunRequest.DISCARD):
+            taken = self._take(epoch.index, epoch)
+            # The values of now: the evaluation changes metrics.
+            values = [tf.convert_to_tensor(variable) for variable in taken.variables]
+            self._before_evaluation = Snapshot(values, *taken[1:])
+
+    def end_evaluation(self) -> None:
+        """Forget that state."""
+        self._before_evaluation, self._signals.in_evaluation = None, False
+
+    def leave_evaluation(self) -> None:
+        """Save the run as it was before the evaluation, and leave."""
+        if self._before_evaluation is not None:
+            self._write(self._before_evaluation)
+        self._leave_if_asked()
+
+    def _save_if(self, due: bool, index: int, epoch: EpochView | None) -> None:
+        run = self._run
+        has_ended = epoch is None and (index >= run.epochs or run.stop_training)
+        self.interrupted = run.is_requested(RunRequest.INTERRUPT) and not has_ended
+        discard = run.is_requested(RunRequest.DISCARD)
+        if not discard and (due or self.interrupted or self._signals.received):
+            self._save(index, epoch)
+        self._leave_if_asked()
+
+    def _leave_if_asked(self) -> None:
+        received = self._signals.received
+        if received is None or self._checkpoint is None:
+            return
+        files = self._checkpoint.files
+        files.wait()
+        paths = files.paths()
+        saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
+        message = f"{received.name}: {saved}"
+        if self._run.verbose:
+            print(message)
+        raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
+
+    def _take(self, index: int, epoch: EpochView | None) -> Snapshot:
+        return snapshot.take(
+            self._run, index, epoch, with_iterators=self._iterators_can_be_saved
+        )
+
+    def _save(self, index: int, epoch: EpochView | None) -> None:
+        taken = self._take(index, epoch)
+        if epoch is not None:
+            _check_metrics(epoch, taken.variables)
+        self._unsaved.warn(taken.variables)
+        self._write(taken)
+        self._last_position = index, epoch and epoch.step
+
+    def _write(self, taken: Snapshot) -> None:
+        """Write what was collected, without the iterators if they can't be saved."""
+        if self._checkpoint is None:
+            return
+        files = self._checkpoint.files
+        try:
+            files.write(*taken)
+        except tf.errors.FailedPreconditionError as error:
+            self._iterators_can_be_saved = False
+            warnings.warn(
+                "The position in the dataset can't be saved: "
+                f"{str(error).strip().splitlines()[0]} When the run is continued, the "
+                "batches of the epoch so far are read again and dropped, which takes "
+                "as long as reading takes, and is exact only if they come in the same "
+                "order. Draw random numbers with a seed per element "
+                "(`tf.random.stateless_*`), or in layers of the model.",
+                stacklevel=2,
+            )
+            files.write(*snapshot.without_iterators(taken))
+        self._checkpoint.saved()
+
+    def _warn_of_unrepeatable_operations(self) -> None:
+        program = self._run.program
+        if self._has_checked_operations or program is None:
+            return
+        self._has_checked_operations = True
+        lost = program.unrepeatable_operations()
+        if lost:
+            warnings.warn(
+                "The training step draws random numbers whose state can't be saved: "
+                f"{', '.join(lost)}. A continued run will draw others. Use layers with "
+                "a `seed`, `keras.random` with a `keras.random.SeedGenerator`, or "
+                "`tf.random.Generator`.",
+                stacklevel=2,
+            )
+
+
+def _check_metrics(epoch: EpochView, variables: Sequence[Any]) -> None:
+    known = {id(variable) for variable in variables}
+    for metric in epoch.logged_metrics:
+        if any(id(variable) not in known for variable in metric.variables):
+            raise ValueError(
+                f"The metric {metric.name!r} is logged, and belongs neither to the "
+                "model nor to `state`, so its value can't be saved within an epoch. "
+                f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
+            )
+
+
+def _check_nothing_new(files: CheckpointStore, known: Set[str]) -> None:
+    new = [path for path in files.paths() if path not in known]
+    if new:
+        raise FileExistsError(
+            f"Another run has saved {new[-1]!r} since this one has looked at the "
+            "folder. Run the program again to continue from there, or choose another "
+            "folder."
+        )
+
+
+def _check_single_worker(model: keras.Model) -> None:
+    if has_several_workers(getattr(model, "distribute_strategy", None)):
+        raise ValueError(
+            "Checkpoint saves the run of a single process. Received: a model under "
+            "MultiWorkerMirroredStrategy. Save the weights on the chief with "
+            "keras.callbacks.ModelCheckpoint."
+        )

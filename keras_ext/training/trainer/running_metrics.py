@@ -1,0 +1,59 @@
+"""What the metrics of a model count: batches of a training, or of another pass."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import keras
+
+from keras_ext.training.loop.logs import kept
+
+
+class RunningMetrics:
+    """Keeps the running values of a training through other passes over data.
+
+    Args:
+        model: The model whose metrics they are.
+
+    Attributes:
+        counted: What they have counted batches of since they were reset: of a
+            `"training"`, of another `"pass"`, or of nothing yet.
+        tracks_loss: Whether the metric `loss` counts what the steps log as `loss`.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.counted: Literal["training", "pass"] | None = None
+        self.tracks_loss = False
+        self._model = model
+
+    def results(self) -> dict[str, Any]:
+        """Return the running values that steps log."""
+        results: dict[str, Any] = self._model.get_metrics_result()
+        if not self.tracks_loss:
+            # What is logged under this name is not the metric.
+            results.pop("loss", None)
+        return results
+
+    def begin_step(self) -> None:
+        """Have the metrics count batches of a training, and of nothing else."""
+        if self.counted == "pass":
+            self._model.reset_metrics()
+        self.counted = "training"
+
+    @contextlib.contextmanager
+    def another_pass(self) -> Iterator[None]:
+        """Have metrics of a training go on, after another pass, where they are now.
+
+        Otherwise they may be read as the pass leaves them, until they are reset.
+        """
+        if self.counted != "training":
+            try:
+                yield
+            finally:
+                self.counted = "pass"
+            return
+        try:
+            with kept(self._model):
+                yield
+        finally:
+            self.counted = "training"
