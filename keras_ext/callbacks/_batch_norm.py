@@ -1,4 +1,4 @@
-"""The statistics of batch normalization, taken anew for the weights as they are."""
+"""The statistics of batch normalization, taken again for the weights as they are."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any

@@ -58,7 +58,7 @@ class NaNGuard(TrainingCallback):
     >>> guard.found  # epoch, batch, tensor
     [(0, 1, 'loss')]
 
-    A step written anew is guarded if it makes its updates by `Trainer.update`. With a
+    A `train_step` of your own is guarded if it makes its updates by `Trainer.update`. With a
     loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
     only the loss is looked at. Several replicas are guarded by the logs.
     """

@@ -99,7 +99,7 @@ class WeightAveraging(TrainingCallback):
     variable after the other, which a small model feels. With a
     `keras_ext.callbacks.Checkpoint` in `Trainer.fit` and `Loop`, the average is saved,
     and the run continued to the bit. In `Model.fit`, a Checkpoint knows nothing of
-    other callbacks: the average would begin anew, from itself where it was saved in the
+    other callbacks: the average would begin again, from itself where it was saved in the
     place of the weights.
     """
 
