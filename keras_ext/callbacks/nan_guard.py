@@ -58,8 +58,8 @@ class NaNGuard(TrainingCallback):
     >>> guard.found  # epoch, batch, tensor
     [(0, 1, 'loss')]
 
-    A `train_step` of your own is guarded if it makes its updates by `Trainer.update`. With a
-    loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
+    A `train_step` of your own is guarded if it makes its updates by `Trainer.update`.
+    With a loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
     only the loss is looked at. Several replicas are guarded by the logs.
     """
 

@@ -99,8 +99,8 @@ class WeightAveraging(TrainingCallback):
     variable after the other, which a small model feels. With a
     `keras_ext.callbacks.Checkpoint` in `Trainer.fit` and `Loop`, the average is saved,
     and the run continued to the bit. In `Model.fit`, a Checkpoint knows nothing of
-    other callbacks: the average would begin again, from itself where it was saved in the
-    place of the weights.
+    other callbacks: the average would begin again, from itself where it was saved in
+    the place of the weights.
     """
 
     batch_hook_freq: Literal["epoch"] | int = "epoch"

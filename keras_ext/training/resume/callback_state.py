@@ -5,7 +5,7 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -34,7 +34,7 @@ def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) ->
     Of a callback with a method `set_state`, that is for this method to find out.
     """
     for callback, state in _pairs(callbacks, states)[0]:
-        if not has_state_methods(callback):
+        if not _takes_state(callback):
             _check(callback, state)
 
 
@@ -64,11 +64,11 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
         )
 
 
-def has_state_methods(thing: Any) -> bool:
-    """Whether something says itself what it remembers, by `get_state`."""
-    if isinstance(thing, TrainingCallback) and "get_state" not in vars(thing):
-        return type(thing).get_state is not TrainingCallback.get_state
-    return hasattr(thing, "get_state")
+def has_own(thing: Any, method: Literal["get_state", "set_state"]) -> bool:
+    """Whether something has such a method, other than the default of a callback."""
+    if isinstance(thing, TrainingCallback) and method not in vars(thing):
+        return getattr(type(thing), method) is not getattr(TrainingCallback, method)
+    return hasattr(thing, method)
 
 
 def give(receiver: Any, state: Any, name: str) -> None:
@@ -94,7 +94,7 @@ def resetting(thing: Any) -> Callable[[], None]:
     # Methods of others: they may not be ready for it at this moment, and must not hide
     # why something is reset. The attributes are set in any case.
     with contextlib.suppress(Exception):
-        state = thing.get_state() if has_state_methods(thing) else None
+        state = thing.get_state() if has_own(thing, "get_state") else None
 
     def reset() -> None:
         with contextlib.suppress(Exception):
@@ -127,7 +127,7 @@ def _get(callback: Any) -> Any:
 
     That is every attribute which is plain data and was not a constructor argument.
     """
-    if has_state_methods(callback):
+    if has_own(callback, "get_state"):
         return callback.get_state()
     if isinstance(callback, keras.callbacks.ProgbarLogger):
         return {}
@@ -146,6 +146,15 @@ def _get(callback: Any) -> Any:
     }
 
 
+def _takes_state(callback: Any) -> bool:
+    """Whether the state is for a method `set_state` to check and to set.
+
+    A `TrainingCallback` that says its state has to take it, too.
+    """
+    derived = isinstance(callback, TrainingCallback)
+    return has_own(callback, "get_state" if derived else "set_state")
+
+
 def _arguments(callback: Any) -> set[str]:
     """Return the names that the arguments of the constructor have."""
     arguments = {"params"}
@@ -160,7 +169,7 @@ def _is_empty(state: Any) -> bool:
 
 
 def _set(callback: Any, state: Any) -> None:
-    if has_state_methods(callback):
+    if _takes_state(callback):
         give(callback, state, f"the callback {type(callback).__name__}")
         return
     for name, value in state.items():

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ext.training.resume.callback_state import get_states, has_state_methods
+from keras_ext.training.resume.callback_state import get_states, has_own
 from keras_ext.training.resume.codec import is_plain
 from keras_ext.training.resume.variables import variables_of
 
@@ -65,7 +65,7 @@ class UnsavedState:
         self._before = [
             (one, {name: _data(one, value) for name, value in _attributes(one)})
             for one in callbacks
-            if not (has_state_methods(one) or _is_known(one))
+            if not (has_own(one, "get_state") or _is_known(one))
         ]
         self._known: set[tuple[int, str]] = set()
 

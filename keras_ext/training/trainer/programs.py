@@ -118,11 +118,12 @@ class Programs:
             What notes the updates that were left out; `None` if there are several
             replicas, which are not looked at.
         """
-        if go_on is None or self.distribute_strategy.num_replicas_in_sync > 1:
-            self.guard = None
-        else:
-            # The same again, so that traces serve again.
-            self.guard = self._guards.setdefault(go_on, UpdateGuard(go_on=go_on))
+        self.guard = None
+        if go_on is not None and self.distribute_strategy.num_replicas_in_sync == 1:
+            # The same again, so that what was traced with it serves again.
+            if go_on not in self._guards:
+                self._guards[go_on] = UpdateGuard(go_on=go_on)
+            self.guard = self._guards[go_on]
         return self.guard
 
     def begin_run(self) -> None:
@@ -170,7 +171,12 @@ class Programs:
         self._of_keras: dict[tuple[str, UpdateGuard | None], Any] = {}
 
     def _train_program(self) -> Program:
-        guard, trainer = self.guard, self._trainer
+        if self.guard not in self._trains:
+            self._trains[self.guard] = self._guarded_program(self.guard)
+        return self._trains[self.guard]
+
+    def _guarded_program(self, guard: UpdateGuard | None) -> Program:
+        trainer = self._trainer
 
         def train_step(data: Any) -> Any:
             if guard is None:
@@ -182,10 +188,8 @@ class Programs:
             self._note_parts()
             self._trained.setdefault(guard, self._trainable_now())
 
-        if guard not in self._trains:
-            step = self._step(train_step, self._build, self._joined_logs, traced)
-            self._trains[guard] = Program(self, step)
-        return self._trains[guard]
+        step = self._step(train_step, self._build, self._joined_logs, traced)
+        return Program(self, step)
 
     def _test_program(self) -> Program:
         if self._test is None:
