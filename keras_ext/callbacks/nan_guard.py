@@ -59,8 +59,8 @@ class NaNGuard(TrainingCallback):
     [(0, 1, 'loss')]
 
     A `train_step` of your own is guarded if it makes its updates by `Trainer.update`.
-    With a loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
-    only the loss is looked at. Several replicas are guarded by the logs.
+    With a loss scale (`mixed_float16`), the optimizer leaves out updates that overflow,
+    and only the loss is looked at. Several replicas are guarded by the logs.
     """
 
     batch_hook_freq = "epoch"
