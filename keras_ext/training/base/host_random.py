@@ -12,6 +12,7 @@ def get_state() -> dict[str, Any]:
     """Return the state of `random` and of NumPy's global generator."""
     version, numbers, gauss = random.getstate()
     return {
+        # As an array: a checkpoint would spell a tuple of 625 numbers out as JSON.
         "python": (version, np.array(numbers, "uint32"), gauss),
         "numpy": np.random.get_state(),
     }
@@ -27,14 +28,17 @@ def set_state(state: dict[str, Any]) -> None:
 def check_state(state: Any) -> None:
     """Raise `ValueError` unless `set_state` can set a state, by generators like these.
 
-    NumPy does not look at the position, and would read beyond its numbers.
+    Older versions of NumPy do not look at the position, and read beyond their numbers.
     """
     try:
         version, numbers, gauss = state["python"]
+        # Tried out on fresh generators, so that an invalid state changes nothing.
         random.Random().setstate((version, tuple(numbers.tolist()), gauss))
         kind = type(np.random.get_bit_generator())
         np.random.RandomState(kind()).set_state(state["numpy"])
+        # Only MT19937's state is a tuple with a position; that of others is a dict.
         position = state["numpy"][2] if kind is np.random.MT19937 else 0
+        # `setstate` takes anything as `gauss`; `random.gauss` would fail much later.
         if not 0 <= position <= 624 or not isinstance(gauss, (float, type(None))):
             raise ValueError(f"position {position!r}, {gauss!r}")
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:

@@ -40,6 +40,7 @@ class TrainingProgram(Protocol):
 def program_of(model: Any) -> TrainingProgram | None:
     """Return the compiled training step of a model; `None` if it has none."""
     program = getattr(model, "training_program", None)
+    # A model of the user's may have such an attribute for something else.
     return program if isinstance(program, TrainingProgram) else None
 
 
@@ -104,7 +105,7 @@ class RunView(Protocol):
         """Return the counters, as plain data, before or in epoch `index`."""
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from there."""
 
     def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
         """Have metrics begin again with the next epoch."""

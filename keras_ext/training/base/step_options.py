@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+# `eq=False`: a budget stands for one pass over data, and `XlaPolicy` decides once for
+# each, also where two have the same numbers.
 @dataclass(frozen=True, eq=False)
 class StepBudget:
     """How many steps a pass over the data has.
@@ -48,6 +50,7 @@ class StepHooks:
 
     def before(self) -> None:
         """Have all callbacks act before a step that is not compiled."""
+        # Traced callbacks act closest to the step, as in compiled code.
         call_before((*self.called, *self.traced))
 
     def after(self) -> None:
@@ -71,6 +74,8 @@ class StepOptions:
 def call_before(callbacks: Sequence[Any]) -> None:
     """Have callbacks act before a step, in compiled code or not."""
     for one in callbacks:
+        # A callback may have only one of the two hooks, and need not be a
+        # TrainingCallback.
         if hasattr(one, "before_compiled_step"):
             one.before_compiled_step()
 
