@@ -89,6 +89,8 @@ class ArraySource(Source):
         self, index: int, size: Callable[[], int], start: int = 0
     ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, up to `size()` of them together."""
+        # Batches are numbered through all epochs: with `steps`, a pass over the data
+        # may begin in one and end in another.
         number, end = index * self._steps + start, (index + 1) * self._steps
         full = self.num_samples // self.batch_size
         ordered = None
@@ -96,7 +98,10 @@ class ArraySource(Source):
             at, first = divmod(number, self._batches_per_pass)
             if at != ordered:
                 order, ordered = self.order(at), at
+                # Lengthened as the arrays are: XLA compiles for its length, too.
                 padded = _lengthened(order)
+            # The last batch of a pass may be smaller, and sparse rows can't be gathered
+            # on the device. If no batch is full, the smaller size is the usual one.
             if first == full or self._has_sparse:
                 begin = first * self.batch_size
                 rows = order[begin : min(begin + self.batch_size, self.num_samples)]
@@ -138,11 +143,14 @@ class ArraySource(Source):
         indices = tf.range(self.num_samples)
         if not self._shuffle:
             return indices
+        # The algorithm is named: TensorFlow's own choice depends on the device.
         shuffled = tf.random.experimental.stateless_shuffle(
             indices, seed=(self._seed, number), alg="philox"
         )
         if self._shuffle is True:
             return shuffled
+        # A stable sort brings the samples back to their batches and leaves them
+        # shuffled within each.
         batch_of = shuffled // self.batch_size
         return tf.gather(shuffled, tf.argsort(batch_of, stable=True))
 
@@ -202,7 +210,9 @@ def _is_resident(arrays: Any, wish: bool | Literal["auto"]) -> bool:
     leaves = keras.tree.flatten(arrays)
     on_host = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     if _checks.one_of("resident", wish, (True, False, "auto")) != "auto":
+        # Tensors stay where they are; without arrays on the host, nothing is streamed.
         return bool(wish) or not on_host
+    # Arrays are mapped because they may be larger than memory.
     mapped = any(isinstance(leaf, np.memmap) for leaf in on_host)
     return not mapped and sum(leaf.nbytes for leaf in on_host) <= RESIDENT_BYTES
 
@@ -217,16 +227,19 @@ def _keep(array: Any) -> Any:
 
 
 def _lengthened(tensor: Any) -> Any:
-    """Return `tensor` with zeros behind it, if it is small.
+    """Return `tensor` with zeros after it, if it is small.
 
     XLA compiles for one length. Where arrays are trained on whose length changes from
     `fit` to `fit`, having few different lengths saves compiling again and again.
     """
+    # XLA compiles neither ragged tensors nor strings.
     if not isinstance(tensor, tf.Tensor) or tensor.dtype == tf.string:
         return tensor
     length = len(tensor)
+    # Eight lengths from one power of two to the next, so an eighth is added at most.
     step = 2 ** max(0, length.bit_length() - 4)
     extra = -length % step
+    # A large array would be twice in memory while it is copied.
     if not extra or tensor.shape.num_elements() * tensor.dtype.size > _PADDED_BYTES:
         return tensor
     return tf.concat([tensor, tf.zeros((extra, *tensor.shape[1:]), tensor.dtype)], 0)

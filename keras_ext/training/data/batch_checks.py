@@ -132,6 +132,8 @@ def _looks_unbatched(batch: Any, inputs: Any) -> bool:
     if len(x) == len(wanted):
         pairs = zip(x, wanted, strict=True)
         return all(one.shape.rank == len(other.shape) - 1 for one, other in pairs)
+    # With nothing to compare with: integers along one axis may be ids, one for each
+    # sample; floats are more likely the features of one.
     return all(one.shape.rank == 1 and one.dtype.is_floating for one in x)
 
 

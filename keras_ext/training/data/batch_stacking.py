@@ -14,9 +14,14 @@ from keras_ext.training.data.chunks import (
     batches_at_once,
 )
 
+# Seconds to wait for further batches: half of what `ChunkSizer` gives a call, so that
+# slow data is trained on as it comes.
 _PATIENCE = 0.05
 
+# Shared by all sources: each `fit` and `evaluate` makes new ones, for which the same
+# function would be compiled again.
 _KNOWN: dict[str, "BatchStacker"] = {}
+# A compiled function keeps its graph, so the oldest gives way beyond this number.
 _MOST_KNOWN = 32
 
 
@@ -24,6 +29,7 @@ def stacker_for(first: Any, num_batches: int | None) -> "BatchStacker":
     """Return what puts batches like `first` together, compiled before if it was."""
     batch_size = int(keras.tree.flatten(first)[0].shape[0])
     most = batches_at_once(first, batch_size)
+    # No more room than the data can fill: a stack is allocated and copied as a whole.
     capacity = most if num_batches is None else max(1, min(most, num_batches))
     kind = keras.tree.map_structure(lambda leaf: (leaf.dtype.name, leaf.shape), first)
     key = f"{capacity} {kind}"
@@ -46,8 +52,10 @@ class BatchStacker:
     def __init__(self, example: Any, batch_size: int, capacity: int) -> None:
         self.batch_size = batch_size
         self.capacity = capacity
+        # The tensors are dropped; they would live as long as this object.
         self._structure = keras.tree.map_structure(lambda _: None, example)
         self._shapes = [leaf.shape for leaf in keras.tree.flatten(example)]
+        # The iterator is an argument, so one trace serves the iterators of all epochs.
         self.collect = tf.function(self._read, autograph=False)
 
     def pack(self, leaves: list[tf.Tensor]) -> Any:
@@ -64,7 +72,10 @@ class BatchStacker:
         steps up: after a while, what there is will do. What is computed with it does
         not depend on that.
         """
+        # Not Python's clock, which would be read once, while this is traced.
         begin = tf.timestamp()
+        # Every stack is as long as the capacity, however much is read, so that XLA
+        # compiles the steps on it once. Only TensorArrays are written to in a loop.
         # One that is there already comes first; otherwise it is written over.
         stacks = [
             tf.TensorArray(
@@ -72,14 +83,18 @@ class BatchStacker:
             ).write(0, leaf)
             for leaf in batch
         ]
+        # A loop variable needs a value from the start: an odd batch of no samples.
         nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
 
         def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
+            # The first batch is waited for however long it takes: an empty stack would
+            # only make the caller ask again.
             in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
             return (count < limit) & more & ~found & in_time
 
         def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
             del more, found
+            # `get_next` raises where the data ends, which a graph can't catch.
             item = iterator.get_next_as_optional()
             return tf.cond(
                 item.has_value(),
@@ -88,10 +103,12 @@ class BatchStacker:
             )
 
         def sort(count: Any, stacks: Any, leaves: Any) -> Any:
+            # Every array must have the usual length; a batch may differ in only one.
             lengths = tf.stack([tf.shape(leaf)[0] for leaf in leaves])
             return tf.cond(
                 tf.reduce_all(tf.equal(lengths, self.batch_size)),
                 lambda: (count + 1, True, put(count, stacks, leaves), nothing, False),
+                # An odd batch ends the stack: batches stay in order.
                 lambda: (count, True, stacks, leaves, True),
             )
 
@@ -103,6 +120,8 @@ class BatchStacker:
             go_on,
             read,
             (there, tf.constant(True), stacks, nothing, tf.constant(False)),
+            # Needed for the odd batch alone, whose length is open; TensorFlow wants
+            # them for all or none. Those of TensorArrays are about their handles.
             shape_invariants=(
                 there.shape,
                 tf.TensorShape(()),
@@ -111,6 +130,7 @@ class BatchStacker:
                 tf.TensorShape(()),
             ),
         )
+        # Rows that were not written are zeros; `count` says how many batches are valid.
         return count, more, [stack.concat() for stack in stacks], odd, found
 
 
@@ -122,7 +142,7 @@ class StackReader:
     Args:
         stacks: What puts them together.
         first: The first batch, which was taken from the iterator already.
-        iterator: What comes behind it.
+        iterator: What comes after it.
     """
 
     def __init__(self, stacks: BatchStacker, first: Any, iterator: Any) -> None:
@@ -131,27 +151,38 @@ class StackReader:
         self._first = keras.tree.flatten(first)
         self._ahead: concurrent.futures.Future[Any] | None = None
         self._read: Any = None
+        # How many of the batches in `_read` were handed out, for `pending`.
         self._given = 0
 
     def chunks(self, size: Callable[[], int]) -> Iterator[Chunk]:
         """Yield the batches, up to `size()` of them together."""
         stacks = self._stacks
+        # As long as every stack is, since XLA compiles for its length, too.
         order = tf.range(stacks.capacity * stacks.batch_size)
+        # One, since an iterator has one position. Compiled code runs without Python's
+        # lock, so steps are made meanwhile.
         thread = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            # The first has to wait for no other.
+            # The first has to wait for no other: with it, the limit of 1 is reached. It
+            # comes as a stack as well, for which the step is compiled only once.
             one = tf.constant(1)
             self._read = stacks.collect(self._iterator, self._first, one, one)
             while True:
                 count, more, stack, odd, found = self._read
                 self._given, self._ahead = 0, None
+                # Submitted first, so that it is read while steps are made on this
+                # stack.
                 if more:
                     nothing, limit = tf.constant(0), tf.constant(stacks.capacity)
+                    # The first batch again, which does not count now: with the same
+                    # kinds of arguments, the same trace serves.
                     arguments = (self._iterator, self._first, nothing, limit)
                     self._ahead = thread.submit(stacks.collect, *arguments)
                 arrays = stacks.pack(stack)
                 rows = EqualBatches(arrays, order, stacks.batch_size, 0, int(count))
                 for chunk in rows.cut(size):
+                    # Counted before the chunk is handed out: by the time the run is
+                    # saved, its steps have been made.
                     self._given += len(chunk)
                     yield chunk
                 if found:
@@ -159,6 +190,8 @@ class StackReader:
                     yield SingleBatch(stacks.pack(odd), full_size=False)
                 if self._ahead is None:
                     return
+                # An error in the dataset is raised here, after the batches that came
+                # before it.
                 self._read = self._ahead.result()
         finally:
             # Whoever stops does not wait for data that is slow to come.
@@ -171,14 +204,17 @@ class StackReader:
         """
         pending = self._blocks(self._read, self._given)
         if self._ahead is not None:
+            # The iterator is saved next, at the position after these.
             pending += self._blocks(self._ahead.result(), 0)
         return pending
 
     def _blocks(self, read: Any, given: int) -> list["Block"]:
         count, _, stack, odd, found = read
         full = int(count) * self._stacks.batch_size
+        # Without the rows that were not written.
         leaves = [leaf[:full] for leaf in stack]
         blocks = _rest({"odd": False, "count": int(count), "leaves": leaves}, given)
+        # The odd batch comes last: it was handed out if `given` is more than `count`.
         if found and given <= count:
             blocks.append({"odd": True, "count": 1, "leaves": odd})
         return blocks
@@ -220,6 +256,7 @@ class PendingBatches:
                 for chunk in EqualBatches(arrays, rows, batch_size, 0, count).cut(size):
                     self._given += len(chunk)
                     yield chunk
+            # Only now: while parts of it are handed out, `pending` returns the rest.
             del self._blocks[0]
 
     def pending(self) -> list["Block"]:
@@ -238,6 +275,7 @@ def _fits(block: Block, specs: list[Any]) -> bool:
     count, leaves = block["count"], block["leaves"]
     if not leaves or len(leaves) != len(specs) or count < 1:
         return False
+    # What has no first axis can't be cut into batches.
     if not all(getattr(leaf, "shape", ()) for leaf in leaves):
         return False
     return all(

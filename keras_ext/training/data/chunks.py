@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_ext.training.base.step_options import StepOptions
 
 _BLOCK_BYTES = 2**24
+# By their size alone, tiny batches would be put together by the hundred thousand.
 _MOST_BATCHES = 256
 
 
@@ -102,6 +103,8 @@ class EqualBatches(Chunk):
 
     def batches(self) -> Iterator[Any]:
         """Yield the batches, some of them gathered at a time."""
+        # One gather per batch takes many times as long as one per block, and all
+        # batches at once may not fit into memory.
         block = batches_at_once(self.arrays, self.batch_size)
         for part in self.cut(lambda: block):
             yield from part.gathered()
@@ -150,6 +153,8 @@ class SingleBatch(Chunk):
 
 def take_batch(arrays: Any, order: tf.Tensor, number: Any, batch_size: int) -> Any:
     """Return batch `number`, as `EqualBatches` defines it; also in compiled code."""
+    # Not `order[begin:end]`, whose length a graph does not know: XLA needs a batch of
+    # known shape.
     rows = tf.slice(order, [number * batch_size], [batch_size])
     return take(arrays, rows)
 
@@ -169,6 +174,7 @@ def batches_at_once(arrays: Any, batch_size: int) -> int:
     size = 0
     for leaf in keras.tree.flatten(arrays):
         if leaf is not None:
+            # Axes of unknown length count as 1; strings, which have no size, as a byte.
             inner = [length or 1 for length in leaf.shape[1:]]
             size += math.prod(inner) * max(1, tf.as_dtype(leaf.dtype).size)
     return max(1, min(_MOST_BATCHES, _BLOCK_BYTES // max(1, batch_size * size)))

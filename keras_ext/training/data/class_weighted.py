@@ -39,7 +39,9 @@ class ClassWeighted(Source):
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield `(x, y, weights)`."""
         yield from map(self._weighted, self._source.epoch(index, start))
+        # A continued epoch has not looked at the batches before `start`.
         if not (start or self._weights.met_any):
+            # Otherwise, the classes may be in data that is still to come.
             if self._whole:
                 raise ValueError(self._weights.none_met())
             warnings.warn(self._weights.none_met(), stacklevel=2)

@@ -80,6 +80,7 @@ class ClassWeights:
         weights = np.ones(labels.shape, keras.config.floatx())
         if not len(classes):
             return weights
+        # For labels after the last class, `searchsorted` returns an index out of range.
         at = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
         known = classes[at] == labels
         if self._by_position and not known.all():
@@ -91,6 +92,7 @@ class ClassWeights:
             )
         self._met = self._met or bool(known.any())
         if not self._met and labels.size:
+            # A sample is enough: these are only shown in the message.
             self._labels_met = sorted({*self._labels_met, *labels.flat[:100].tolist()})
         values = np.array([self._table[one] for one in classes.tolist()])
         weights[known] = values[at[known]]
@@ -121,6 +123,7 @@ class ClassWeights:
         values = _numbers(y)
         kind = self._kind_by_shape(values.shape) or self._kind
         if kind is None:
+            # Decided once: a later batch may hold only 0 and 1, which is ambiguous.
             kind = self._kind = _kind_by_values(values)
         if kind == "rows":
             self._check_columns(values.shape[-1])

@@ -60,6 +60,7 @@ class DatasetSource(Source):
         """
         if not iterators:
             return {}, []
+        # First, since it waits for the thread that moves the iterator.
         held = self._reading.pending() if self._reading else []
         if self._next_iterator is None:
             self._next_iterator = self._make_iterator()
@@ -68,7 +69,7 @@ class DatasetSource(Source):
         return state, [*running, self._next_iterator]
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
-        """Go on with what was read ahead, then with the iterators."""
+        """Continue with what was read ahead, then with the iterators."""
         self._reads_again = restores is None
         if not restores:
             return
@@ -88,6 +89,7 @@ class DatasetSource(Source):
             return None
         return SingleBatch(
             tf.nest.map_structure(
+                # Only variables are made with it, and reading would use a batch up.
                 lambda spec: tf.zeros([size or 1 for size in spec.shape], spec.dtype),
                 self._dataset.element_spec,
             )
@@ -101,6 +103,7 @@ class DatasetSource(Source):
         try:
             if isinstance(self._reading, PendingBatches):
                 yield from self._reading.chunks(size)
+            # A reader takes all there is, so this loops over odd batches only.
             for first in iterator:
                 size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
                 if self._batch_size not in (None, size_of_first):
@@ -116,13 +119,15 @@ class DatasetSource(Source):
                     self._reading = StackReader(stacks, first, iterator)
                     yield from self._reading.chunks(size)
         finally:
+            # Also where an epoch is left early: the next one begins at the start.
             self._iterator = self._reading = self._batch_size = None
 
     def _begin(self, index: int, start: int) -> Any:
         """Return the iterator of an epoch, with what is to come from `start` on."""
         if self._iterator is None:
             if self._reads_again:
-                # A dataset that shuffles does so anew for every iterator.
+                # A dataset that shuffles does so in another order for every iterator:
+                # those of the epochs before are made, too, and not read.
                 for _ in range(index):
                     iter(self._dataset)
             self._iterator = self._next_iterator or self._make_iterator()
@@ -132,6 +137,7 @@ class DatasetSource(Source):
         return self._iterator
 
     def _make_iterator(self) -> Any:
+        # `StackReader` reads ahead only what it stacks; this serves other batches, too.
         return iter(self._dataset.prefetch(tf.data.AUTOTUNE))
 
 
@@ -144,6 +150,7 @@ def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     @tf.autograph.experimental.do_not_convert
     def cast(*batch: Any) -> Any:
+        # `map` passes the parts of a tuple one by one, anything else as one argument.
         leaves = tf.nest.flatten(batch if isinstance(spec, tuple) else batch[0])
         return tf.nest.pack_sequence_as(spec, [to_tensor(leaf) for leaf in leaves])
 

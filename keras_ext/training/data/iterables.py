@@ -22,7 +22,7 @@ class IterableSource(Source):
         return len(self._iterable) if hasattr(self._iterable, "__len__") else None
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield what the iterable yields; an iterator goes on where it stood."""
+        """Yield what the iterable yields; an iterator continues where it stood."""
         del index
         return skip(alike(self._iterable), start)
 

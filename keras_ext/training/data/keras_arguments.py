@@ -134,6 +134,7 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
         )
     leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
     samples = leaves[0].shape[0]
+    # Rounded as in Keras, so that the same samples are held out.
     at = int(samples * (1.0 - fraction))
     if not 0 < at < samples:
         raise ValueError(
@@ -175,6 +176,7 @@ def limited_steps(name: str, steps: int | None) -> int | None:
 
 def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
     """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
+    # Keras numbers epochs from 1 here.
     if isinstance(frequency, Sequence):
         return epoch + 1 in frequency
     return (epoch + 1) % _checks.positive_int("validation_freq", frequency) == 0

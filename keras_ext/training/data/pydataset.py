@@ -73,6 +73,7 @@ def fetched(dataset: keras.utils.PyDataset, numbers: Iterable[int]) -> Iterator[
     With `workers > 1`, or `use_multiprocessing`, up to `max_queue_size` batches are
     fetched ahead, in threads or in processes.
     """
+    # As in Keras: a single worker fetches ahead only if it is a process.
     if dataset.workers < 1 or (dataset.workers == 1 and not _in_processes(dataset)):
         yield from map(dataset.__getitem__, numbers)
         return
@@ -81,6 +82,7 @@ def fetched(dataset: keras.utils.PyDataset, numbers: Iterable[int]) -> Iterator[
     try:
         for number in numbers:
             waiting.append(pool.submit(fetch, number))
+            # A queue that is shorter than the number of workers would leave some idle.
             if len(waiting) > max(dataset.max_queue_size, dataset.workers):
                 yield waiting.popleft().result()
         while waiting:

@@ -45,7 +45,7 @@ class Source(abc.ABC):
         return {"batches": self.num_batches}
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return what is needed, beside epoch and batch, to go on from here.
+        """Return what is needed, beside epoch and batch, to continue from here.
 
         As plain data; and iterators of datasets.
 
@@ -56,12 +56,12 @@ class Source(abc.ABC):
         return {}, []
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
-        """Go on from where `state` was read, when the next epoch is asked for.
+        """Continue from where `state` was read, when the next epoch is asked for.
 
         Args:
             state: What `state` returned.
             restores: For every iterator that `state` returned, a function which has
-                another one go on where it stood. `None` if they could not be saved.
+                another one continue where it stood. `None` if they could not be saved.
         """
         del state, restores
 
@@ -74,7 +74,7 @@ class Source(abc.ABC):
         del seed
 
     def close(self) -> None:
-        """Let go of what is being read; the next epoch begins anew."""
+        """Let go of what is being read; the next epoch begins at the start."""
         return  # nothing is read beyond the end of an epoch
 
 
@@ -91,6 +91,7 @@ def skip(batches: Iterator[Any], count: int) -> Iterator[Any]:
             "order as before.",
             stacklevel=3,
         )
+        # The random state that was saved already includes what these batches draw.
         with host_random.untouched():
             for _ in range(count):
                 next(batches, None)

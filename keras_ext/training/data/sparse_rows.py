@@ -43,6 +43,7 @@ class SparseRows:
 
     def __getitem__(self, rows: slice) -> "SparseRows":
         begin, end, _ = rows.indices(self.shape[0])
+        # They count from the first of all values, so a part can share these.
         starts = self._starts[begin : end + 1]
         return SparseRows(
             starts, self._inner, self._values, (end - begin, *self.shape[1:])

@@ -18,6 +18,7 @@ class SteppedSource(Source):
         self._running: Iterator[Chunk] | None = None
         # The source's epoch that is being read, and how many batches of it were.
         self._began: tuple[int, int] | None = None
+        # How many batches the epoch that runs now wants at a time.
         self._size: Callable[[], int] = lambda: 1
 
     @property
@@ -26,7 +27,7 @@ class SteppedSource(Source):
         return self._steps
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield the next batches, and begin anew where the data has ended."""
+        """Yield the next batches, and begin again where the data has ended."""
 
         def one_by_one(index: int, start: int) -> Iterator[Chunk]:
             return (SingleBatch(batch) for batch in self._source.epoch(index, start))
@@ -40,6 +41,7 @@ class SteppedSource(Source):
         """Yield the next batches, several together, as `epoch` does one by one."""
 
         def several(index: int, start: int) -> Iterator[Chunk]:
+            # Not the `size` of now: what begins here may be continued in a later epoch.
             return self._source.chunks(index, lambda: self._size(), start)
 
         return self._walk(index, start, several, size)
@@ -53,10 +55,15 @@ class SteppedSource(Source):
     ) -> Iterator[Chunk]:
         """Yield the next batches until there were as many as an epoch has."""
         before = taken
+        # A chunk must not reach into the next epoch.
         self._size = lambda: min(size(), self._steps - taken)
+        # Continue what the last epoch has left. If that gives nothing, begin the source
+        # again, but only once: it may be empty.
         for begin_anew in (False, True):
             if begin_anew:
                 self._running = self._began = None
+            # A source that is continued stays in the epoch, and so the order, that it
+            # began in.
             source_index, read = self._began or (index, 0)
             if self._running is None:
                 self._running = begin(source_index, read)
@@ -66,8 +73,11 @@ class SteppedSource(Source):
                     break
                 taken += len(chunk)
                 read += len(chunk)
+                # Counted before the chunk is handed out: by the time the run is saved,
+                # its steps have been made.
                 self._began = source_index, read
                 yield chunk
+            # Data that runs out ends the epoch; the next epoch begins another pass.
             if taken > before or taken == self._steps:
                 break
         if taken < self._steps:
@@ -80,7 +90,7 @@ class SteppedSource(Source):
         return {"began": self._began, "source": state}, found
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
-        """Go on in the source where it was left."""
+        """Continue in the source where it was left."""
         self._running, self._began = None, state["began"]
         self._source.set_state(state["source"], restores)
 
@@ -89,14 +99,15 @@ class SteppedSource(Source):
         return self._source.example()
 
     def reseed(self, seed: int) -> None:
-        """Reseed the source, for when it begins anew."""
+        """Reseed the source, for when it begins again."""
         self._source.reseed(seed)
 
     def close(self) -> None:
-        """Let go of what is being read; the next epoch begins anew.
+        """Let go of what is being read; the next epoch begins at the start.
 
         Unless the batches come from an iterator, these are the same again.
         """
+        # Its `finally` ends the threads that read ahead; a `map` has nothing to close.
         if isinstance(self._running, Generator):
             self._running.close()
         self._running = self._began = None

@@ -24,6 +24,8 @@ def to_tensor(array: Any) -> Any:
         array = _sparse_tensor(array)
     elif not tf.is_tensor(array):
         if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
+            # TensorFlow takes Python's numbers in a list, not in an array of objects,
+            # as pandas makes them.
             array = array.tolist()
         array = tf.convert_to_tensor(array)
     if isinstance(array, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
@@ -53,6 +55,7 @@ def canonical_rows(matrix: Any) -> Any:
         )
     rows = matrix.tocsr()
     if not rows.has_canonical_format:
+        # The next line works in place, and the matrix is the user's.
         rows = rows.copy() if rows is matrix else rows
         rows.sum_duplicates()
     return rows
