@@ -20,6 +20,7 @@ class PredictProgram(Program):
     for many batches where they can be put together, or one per batch.
     """
 
+    # Whether batches turned out to have outputs that can't be put together.
     _one_by_one = False
 
     def _of_all_replicas(self, outputs: Any) -> Any:
@@ -34,11 +35,13 @@ class PredictProgram(Program):
         )
 
     def _loop_over(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
+        # A loop would allocate room for many batches.
         if len(chunk) == 1:
             return [self._one(batch, hooks) for batch in chunk.batches()]
         outputs = self._trace(chunk.arrays).outputs
         most = batches_at_once(outputs, chunk.batch_size)
         parts = []
+        # The loop has room for `most` batches, however many a chunk has.
         for part in chunk.cut(lambda: most):
             try:
                 stacks = super()._loop_over(part, hooks)
@@ -48,6 +51,8 @@ class PredictProgram(Program):
                 return [self._one(batch, hooks) for batch in chunk.batches()]
             count = len(part)
             parts.append(
+                # Copied to the host at once, so that the device need not hold all
+                # predictions.
                 keras.tree.map_structure(
                     lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
                 )
@@ -59,6 +64,7 @@ class PredictProgram(Program):
     ) -> Any:
         del hooks  # nothing acts at the steps of a prediction
         structure = trace.outputs
+        # The same number as in `_loop_over`.
         most = batches_at_once(structure, batch_size)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
@@ -75,6 +81,8 @@ class PredictProgram(Program):
                 return number + 1, written
 
             stacks = [
+                # A loop variable can't grow, so there is room for all outputs from the
+                # start.
                 tf.TensorArray(spec.dtype, most, element_shape=spec.shape)
                 for spec in tf.nest.flatten(structure)
             ]
@@ -109,12 +117,14 @@ def _join_leaves(leaves: tuple[Any, ...]) -> Any:
     if isinstance(first, tf.RaggedTensor):
         return tf.concat(list(leaves), axis=0)
     arrays = [np.asarray(leaf) for leaf in leaves]
+    # One number per batch has no axis along which to join.
     if arrays[0].ndim == 0:
         return arrays[0] if len(arrays) == 1 else np.stack(arrays)
     shapes = np.array([array.shape[1:] for array in arrays])
     varying = np.flatnonzero((shapes != shapes[0]).any(axis=0))
     if not len(varying):
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    # Ragged up to the last axis that differs; those after it stay uniform.
     rank = int(varying[-1]) + 1
     return tf.concat(
         [tf.RaggedTensor.from_tensor(array, ragged_rank=rank) for array in arrays], 0

@@ -107,6 +107,7 @@ class Program:
     def prepare(self, chunk: Chunk) -> None:
         """Make all variables that the step on such batches needs, but no step."""
         if isinstance(chunk, EqualBatches):
+            # Any number of rows will do: a trace leaves the length open.
             batch = chunk.arrays
         else:
             batch = next(chunk.batches())
@@ -139,6 +140,8 @@ class Program:
             return self._collected([logs])
         if isinstance(chunk, EqualBatches) and not self._is_eager():
             try:
+                # Also where XLA makes the steps: this trace shows which operations they
+                # have, which decides that, and whether a loop can carry their outputs.
                 trace = self._trace(chunk.arrays)
             except FAILURES as error:
                 self._step.explain(error, chunk.arrays, False)
@@ -152,8 +155,10 @@ class Program:
     def _one(self, batch: Any, hooks: StepHooks, *, full_size: bool = True) -> Any:
         """Make the step on one batch, and have the hooks act around it."""
         self._policy.count(1)
+        # Before the conversion, which makes a scalar of each number in a list.
         check_arrays(batch)
         batch = keras.tree.map_structure(to_tensor, batch)
+        # Outside of `try`: what a callback raises has nothing to do with the batch.
         call_before(hooks.called)
         try:
             logs = self._of_one(batch, hooks, full_size)
@@ -173,12 +178,16 @@ class Program:
         def single(trace: Trace) -> Any:
             return _with_hooks(trace.function, hooks.traced)
 
+        # In this order: `takes_shapes` takes the first shapes that it sees for the
+        # usual ones.
         if self._uses_xla(batch) and self._policy.takes_shapes(
             batch, full_size=full_size
         ):
             return self._call("one", batch, single, (batch,), hooks)
         trace = self._trace(batch)
         if not hooks.traced:
+            # It can be called as it is; a function around it would be one more to
+            # compile.
             return trace.function(batch)
         return self._function("one", trace, single, (batch,), hooks)(batch)
 
@@ -207,6 +216,7 @@ class Program:
         self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
     ) -> Any:
         """Return a function that makes the traced step on several batches."""
+        # Hooks belong inside the loop: they act at every step, not at every call.
         step = _with_hooks(trace.function, hooks.traced)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
@@ -285,6 +295,8 @@ class Program:
                     key, trace, make, arguments, hooks, jit_compile=True
                 )
                 return function(*arguments)
+            # XLA fails before it runs anything: all variables are as they were, and the
+            # graph can make the same steps.
             except UNCOMPILABLE as error:
                 if self._policy.is_forced:
                     raise
@@ -312,6 +324,7 @@ class Program:
         jit_compile: bool = False,
     ) -> Any:
         """Return what `make` makes of the trace, for arguments of every length."""
+        # Batches of another kind have another trace, and so another function.
         key = (key, trace, jit_compile)
         compiled = self._compiled_for(hooks)
         if key not in compiled:
@@ -322,6 +335,8 @@ class Program:
             others = arguments[1:]
             specs = keras.tree.map_structure(spec_of_any_length, others)
             first = _tensors(trace.batch) if others else trace.batch
+            # A concrete function is never traced again, whatever it is called with. XLA
+            # still compiles it for every length that comes.
             compiled[key] = function.get_concrete_function(first, *specs)
         return compiled[key]
 
@@ -334,6 +349,8 @@ class Program:
         if len(now) != len(before) or any(
             one is not other for one, other in zip(now, before, strict=True)
         ):
+            # Only the latest are kept: every `fit` may bring new callbacks, and what is
+            # compiled with them keeps them alive.
             self._compiled_with_hooks.clear()
             self._hooks_key = now
         return self._compiled_with_hooks

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_ext.training.data.chunks import first_tensor, has_axis
 
+# MirroredStrategy traces each replica in a thread of its own.
 _here = threading.local()
 
 
@@ -52,6 +53,7 @@ def run_on_shares(
     def step_on_share(batch: Any) -> Any:
         samples = tf.shape(first_tensor(batch))[0]
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # Rounded in the same way at both ends, so that the shares leave no sample out.
         begin = samples * replica // replicas
         end = samples * (replica + 1) // replicas
         _here.share = (end - begin) * replicas / samples
@@ -62,6 +64,7 @@ def run_on_shares(
                 keras.tree.map_structure(lambda leaf: _samples(leaf, begin, end), batch)
             )
         finally:
+            # A step that is traced later in this thread may have the whole batch.
             _here.share, _here.sparse = None, False
 
     return strategy.run(step_on_share, args=(batch,))
@@ -80,6 +83,7 @@ def _samples(leaf: Any, begin: Any, end: Any) -> Any:
         tf.concat([start, tf.zeros_like(inner)], 0),
         tf.concat([size, inner], 0),
     )
+    # `tf.sparse.slice` loses the number of features, which layers need to build.
     samples.set_shape([None, *leaf.shape[1:]])
     return samples
 

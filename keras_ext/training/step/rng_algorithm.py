@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+# What Keras draws with, by way of these public modules at every call, and the name of
+# the argument that selects the algorithm.
 _SAMPLERS = (
     (tf.random, "stateless_uniform", "alg"),
     (tf.random, "stateless_normal", "alg"),
@@ -21,9 +23,12 @@ _SAMPLERS = (
 Algorithm = Literal["philox", "threefry"]
 
 
+# The functions are replaced for all threads, the algorithm is a thread's own.
 _here = threading.local()
 _lock = threading.Lock()
 _replaced: list[tuple[Any, str, Any]] = []
+# Open contexts in all threads. The first one replaces the functions and the last one
+# restores them: in between, a sampler would be taken for TensorFlow's own.
 _users = 0
 
 
@@ -38,6 +43,7 @@ def drawing_with(algorithm: Algorithm) -> Iterator[None]:
     the caller says which algorithm to use, nothing happens.
     """
     _install()
+    # Contexts may be nested.
     before = getattr(_here, "algorithm", None)
     _here.algorithm = algorithm
     try:
@@ -77,8 +83,10 @@ def _sampler(function: Any, argument: str) -> Any:
     @functools.wraps(function)
     def sampler(*args: Any, **kwargs: Any) -> Any:
         algorithm = getattr(_here, "algorithm", None)
+        # Another thread has replaced the functions, for its own tracing.
         if algorithm is None:
             return function(*args, **kwargs)
+        # By its name, also where the caller passes the algorithm by position.
         call = signature.bind(*args, **kwargs)
         if call.arguments.get(argument) in (None, "auto_select"):
             call.arguments[argument] = algorithm

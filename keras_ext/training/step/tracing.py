@@ -86,6 +86,7 @@ class Traces:
             batch: A batch, or arrays that are cut into batches.
             for_xla: Whether XLA is to compile it.
         """
+        # As a string, since a structure may have dicts in it, which are no keys.
         key = for_xla, str(keras.tree.map_structure(_kind, batch))
         if key not in self._traces:
             if not self._traces:
@@ -101,6 +102,8 @@ class Traces:
 
     def _traced_for(self, specs: Any, for_xla: bool) -> Any:
         try:
+            # Under XLA on a CPU, ThreeFry is the fastest; elsewhere, Philox is what
+            # TensorFlow would choose itself.
             with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
                 return self._functions[for_xla].get_concrete_function(specs)
         except Exception:

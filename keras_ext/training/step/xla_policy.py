@@ -101,6 +101,8 @@ class XlaPolicy:
 
     def judge(self, operations: frozenset[str]) -> None:
         """Look at the operations of the traced step, the first time."""
+        # Only once: graph and XLA give different numbers, so a run must not change from
+        # one to the other because of a second trace.
         if self._suits is None:
             choice = self._compilation.jit_choice
             rule = suits_xla(operations, self._compilation.distribute_strategy)
@@ -123,6 +125,8 @@ class XlaPolicy:
             if not (budget and budget.done):
                 # In a pass that is continued, the full size was restored.
                 self._full_size = None
+            # Those that an earlier process has made are part of `_made`. In sum, a
+            # continued pass is decided on as it was in the run before.
             steps = budget.steps - budget.done if budget else 0
             self._enough_steps = self._made + steps >= WORTH_STEPS
         self._budget = budget
@@ -162,6 +166,7 @@ class XlaPolicy:
 
     def get_state(self) -> dict[str, Any]:
         """Return what decides how further steps are compiled."""
+        # Their names in checkpoints of format 1.
         return {"made": self._made, "regular": self._full_size}
 
     def set_state(self, state: dict[str, Any]) -> None:
