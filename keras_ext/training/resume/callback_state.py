@@ -97,6 +97,8 @@ def resetting(thing: Any) -> Callable[[], None]:
         state = thing.get_state() if has_own(thing, "get_state") else None
 
     def reset() -> None:
+        # `set_state` for what is elsewhere, such as a file; the attributes after it,
+        # since they are exact, and those that were added since are dropped.
         with contextlib.suppress(Exception):
             if state is not None:
                 thing.set_state(state)
@@ -133,6 +135,8 @@ def _get(callback: Any) -> Any:
         return {}
     if isinstance(callback, keras.callbacks.History):
         return {"history": callback.history, "epoch": callback.epoch}
+    # What the constructor was given is for the program to say, not for a checkpoint: it
+    # may be a path or an address.
     arguments = _arguments(callback)
     # Its folders are made of an argument.
     folders = isinstance(callback, keras.callbacks.TensorBoard)
@@ -157,8 +161,10 @@ def _takes_state(callback: Any) -> bool:
 
 def _arguments(callback: Any) -> set[str]:
     """Return the names that the arguments of the constructor have."""
+    # Keras sets `params` from the arguments of `fit`.
     arguments = {"params"}
     for kind in type(callback).__mro__[:-1]:
+        # Base classes, too: a subclass may pass on what it takes under the same name.
         if "__init__" in vars(kind):
             arguments.update(inspect.signature(vars(kind)["__init__"]).parameters)
     return arguments
@@ -224,6 +230,7 @@ def _check_history(history: Any, epoch: Any) -> None:
 def _is_no_value(callback: Any, name: Any, value: Any) -> bool:
     """Whether there was nothing yet where there is an object now that is no state."""
     return (
+        # A file that `on_train_begin` has opened, for instance, must stay.
         value is None and name in vars(callback) and not is_plain(vars(callback)[name])
     )
 

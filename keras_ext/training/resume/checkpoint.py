@@ -18,18 +18,18 @@ from keras_ext.training.resume.variables import Restoration, run_variables
 
 
 class Checkpoint(TrainingCallback):
-    """Saves a run, so that it can be killed at any moment and go on to the bit.
+    """Saves a run, so that it can be killed at any moment and continued to the bit.
 
     Pass `resume=` to `Trainer.fit` or `Loop` as well, and run the same program again:
-    it goes on where the last whole checkpoint was, and ends with the same weights,
+    it continues where the last whole checkpoint was, and ends with the same weights,
     optimizer state, History and log as one that was never interrupted. A run that has
     ended is recognised; with more `epochs`, it is continued.
 
     A checkpoint holds all variables of model, optimizer, metrics and random
     generators, the position in the data and its order, the state of the other
     callbacks, the History, and the random numbers of Python and NumPy. It consists of
-    the files of a `tf.train.Checkpoint`, is written while training goes on, and counts
-    only once it is whole. Nothing that is there is ever written over.
+    the files of a `tf.train.Checkpoint`, is written during training, and counts only
+    once it is whole. Nothing that is there is ever written over.
 
     On the first of the `signals`, the running call is finished, the run is saved, and
     the process left: by `Preempted`, exit code 75, or by `KeyboardInterrupt` if it was
@@ -76,7 +76,7 @@ class Checkpoint(TrainingCallback):
     >>> train(epochs=3).epoch  # the first two are not made again
     [0, 1, 2]
 
-    In `keras.Model.fit`, which tells a callback nothing of the data and of the other
+    In `keras.Model.fit`, where a callback learns nothing of the data and of the other
     callbacks, weights, optimizer, random generators and metrics are saved and, if the
     folder has a checkpoint, restored. Pass `initial_epoch=checkpoint.next_epoch`.
     """
@@ -189,6 +189,7 @@ class Checkpoint(TrainingCallback):
         if frequency == "epoch":
             due = self.is_due(self._steps, at_epoch_end=False)
         else:
+            # Several steps per call may go past a multiple without meeting it.
             due = self._steps // frequency > before // frequency
         if due:
             self._save(self._epoch)
@@ -215,6 +216,7 @@ class Checkpoint(TrainingCallback):
     def _restore(self, saved: Any) -> None:
         check_stock(saved)
         optimizer = self.model.optimizer
+        # Otherwise, most of its variables would come with the first step.
         if self.model.built and not optimizer.built:
             optimizer.build(self.model.trainable_variables)
         restoration = Restoration(saved.path, saved.state["variables"], saved.variables)

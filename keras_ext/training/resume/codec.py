@@ -31,6 +31,7 @@ _MAPPINGS: dict[str, type] = {
 
 def is_plain(value: Any) -> bool:
     """Whether `pack` takes `value`: numbers, strings, arrays, and nests of them."""
+    # The exact type: an object of a subclass would come back as something else.
     kind = type(value)
     if kind is list or kind in _SEQUENCES.values():
         return all(map(is_plain, value))
@@ -58,6 +59,8 @@ def pack(value: Any) -> tuple[str, list[Any]]:
             return {**items, "maxlen": value.maxlen} if kind is _DEQUE else items
         if kind in _MAPPINGS.values():
             pairs = [[packed(key), packed(item)] for key, item in value.items()]
+            # Other keys would come back as strings, and `_KIND` marks what is not an
+            # object.
             if kind is dict and _KIND not in value and _has_names(value):
                 return dict(pairs)
             return {_KIND: kind.__name__, "items": pairs}
@@ -91,6 +94,7 @@ def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
 
     def array(item: Mapping[str, Any]) -> np.ndarray:
         number = item["array"]
+        # To Python, `True` is an `int` as well, and -1 the last of a list.
         if type(number) is not int or not 0 <= number < len(arrays):
             raise IndexError(f"array number {number!r} of {len(arrays)}")
         return np.asarray(arrays[number])
@@ -122,6 +126,7 @@ def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
         if not isinstance(value, Mapping):
             return value
         if _KIND in value:
+            # Only classes in this table are made, whatever the file names.
             return kinds[value[_KIND]](value)
         return {key: unpacked(item) for key, item in value.items()}
 

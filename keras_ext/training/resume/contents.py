@@ -49,7 +49,8 @@ class Saved:
     iterators: int = 0
 
     def restore_iterator(self, number: int, iterator: Any) -> None:
-        """Have a dataset's iterator go on where the saved one stood."""
+        """Have a dataset's iterator continue where the saved one stood."""
+        # Iterators are found by their position in the list, so others stand before it.
         saved = tf.train.Checkpoint(iterators=[tf.train.Checkpoint()] * number)
         saved.iterators.append(iterator)
         saved.read(self.path).expect_partial()
@@ -91,6 +92,7 @@ class Contents:
         if shapes[STATE] or types[STATE] != tf.string:
             raise ValueError("its state is not a text")
         content = json.loads(self._reader.get_tensor(STATE).decode())
+        # First of all: the rest may look different in another format.
         if isinstance(content, dict):
             _check_format(path, content)
         if not isinstance(content, dict) or not {"variables", "state"} <= set(content):
@@ -98,17 +100,19 @@ class Contents:
         count, self._state = content["variables"], content["state"]
         if type(count) is not int or not 0 <= count <= len(self._values):
             raise ValueError(f"it has {len(self._values)} tensors, not {count!r}")
+        # `CheckpointStore.write` puts the arrays of the state before the variables.
         self._arrays = len(self._values) - count
         self.variables = [
             (shapes[name], types[name].name) for name in self._values[self._arrays :]
         ]
 
     def raw(self, name: str) -> Any:
-        """Return a part of the state as JSON has it, `None` if there is none."""
+        """Return a part of the state as JSON has it, or `None` if it is missing."""
         return self._state.get(name) if isinstance(self._state, Mapping) else None
 
     def read(self) -> Saved:
         """Return all of it; every byte is read, and its sum checked."""
+        # Read only to check their sums; `restore_iterator` restores them later.
         for name in self._iterators:
             tf.raw_ops.RestoreV2(
                 prefix=self.path,

@@ -16,6 +16,7 @@ else:
 
 NAME = "ckpt.lock"
 _ATTEMPTS = 100
+# On Windows, others can't read the bytes that are locked, so these are not the text.
 _BEHIND_THE_TEXT = 2**20
 # By which a file system says that it has no locks.
 _NO_LOCKS = {
@@ -55,6 +56,7 @@ class FolderLock:
         with _guard:
             self._is_lasting = lasting
             if self._file is None:
+                # The operating system refuses a second lock to the same process, too.
                 for other in list(_locked):
                     other.give_way(self._directory)
                 self._file = self._locked_file()
@@ -92,6 +94,7 @@ class FolderLock:
 
     def _locked_file(self) -> int:
         for _ in range(_ATTEMPTS):
+            # Not emptied yet: it may say who holds the lock.
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
                 self._lock(file)
@@ -146,6 +149,7 @@ _guard = threading.RLock()
 
 def _leave_all() -> None:
     global _guard
+    # At the fork, a thread that is not in this process may have held the old one.
     _guard = threading.RLock()
     for lock in list(_locked):
         lock.leave()

@@ -57,12 +57,14 @@ class SavedSource:
                 "way, or choose another folder."
             )
         try:
+            # Only keys are compared; to return iterators, the source would have to make
+            # them.
             check_keys(self.state, source.state(iterators=False)[0])
         except ValueError as error:
             raise unusable(self.checkpoint.path, error) from None
 
     def restore(self, source: Source) -> None:
-        """Have the source go on as it would have."""
+        """Have the source continue as it would have."""
         self.check(source)
         restores = None
         if self.iterators is not None:
@@ -145,8 +147,10 @@ class Restorer:
         if saved is None or (saved.state["epoch"] is not None) != in_epoch:
             return None
         self.saved, state = None, saved.state
+        # Those with variables are restored with the variables.
         others = {name: o for name, o in run.others.items() if name in state["others"]}
         try:
+            # Before anything is changed.
             callback_state.check_states(run.callbacks, state["callbacks"])
         except ValueError as error:
             raise unusable(saved.path, error) from error
@@ -159,10 +163,13 @@ class Restorer:
                 callback_state.give(other, state["others"][name], repr(name))
             self._restore_program(state["compiled"])
             run.saved_sources = _sources_in(saved)
+            # Last, since the methods of others, called above, may draw random numbers.
             host_random.set_state(state["random"])
         if self._checkpoint is not None and state["sources"]:
             # Iterators of datasets are read from it later.
             self._checkpoint.files.needed = saved.path
+        # `fit` has passed it already; other sources are restored when they are asked
+        # for.
         if self._validation is not None:
             self.restore_source("validation", self._validation)
         if run.verbose:
@@ -186,12 +193,13 @@ class Restorer:
             # What is drawn for it was drawn in the saved run before.
             with host_random.untouched():
                 self._prepare(chunk)
+            # Without a first step, metrics may have no variables yet.
             restoration.finish(
                 variables_of_run(self._run), may_lack="metrics" if not chunk else None
             )
 
     def restore_source(self, name: Any, source: Source) -> None:
-        """Have the data go on as it would have, in the first epoch that is continued.
+        """Have the data continue as it would have, in the first continued epoch.
 
         Args:
             name: The number of the pass over data within the epoch, or `"validation"`.
@@ -208,6 +216,7 @@ class Restorer:
         with self._undone_if_it_fails(saved.checkpoint.path):
             saved.restore(source)
         if self._checkpoint is not None and not run.saved_sources:
+            # All iterators have been read from it, so it may be removed when it is old.
             self._checkpoint.files.needed = None
 
     def roll_back(self) -> int:
@@ -225,6 +234,7 @@ class Restorer:
                 "keras_ext.callbacks.Checkpoint beside it."
             )
         files, run = self._checkpoint.files, self._run
+        # The latest checkpoint may still be on its way to the disk.
         files.wait()
         self.saved = files.read(self._compare)
         if self.saved is None:
@@ -235,11 +245,14 @@ class Restorer:
             )
         check_run(self.saved)
         index = int(self.saved.state["loop"]["epoch"])
+        # The data is not taken back: the same batches in the same order would lead to
+        # the same failure.
         self.saved.state["sources"] = []
         run.seed += 1
         for source in run.sources.values():
             source.reseed(run.seed)
         run.forget_request(RunRequest.ROLL_BACK)
+        # One that was saved within an epoch is restored when that epoch begins.
         self.restore(in_epoch=False)
         return index
 
@@ -248,6 +261,7 @@ class Restorer:
         descriptions = descriptions_in(contents)
         values = [None] * len(descriptions)
         restoration = Restoration(contents.path, descriptions, values)
+        # Between two epochs, metrics are left as they are, and need not exist yet.
         if contents.raw("epoch") is None:
             restoration.leave((), self._new_in_an_epoch())
         restoration.compare(variables_of_run(self._run))
@@ -274,6 +288,9 @@ class Restorer:
     def _restore_variables(self, saved: Saved) -> None:
         run, state = self._run, saved.state
         optimizer, model, program = run.optimizer, run.model, run.program
+        # An optimizer makes its variables with the first step. Made now, they can be
+        # compared and restored at once; but only a default step says for which
+        # variables.
         known = program is None or program.updates_all_at_once()
         if known and model.built and optimizer and not optimizer.built:
             optimizer.build(model.trainable_variables)
@@ -284,6 +301,7 @@ class Restorer:
         if state["epoch"] is None:
             # An epoch begins with new metrics.
             restoration.leave(state["reset"], self._new_in_an_epoch())
+        # While some are missing, numbers in the checkpoint mean other variables here.
         elif len(variables) == len(state["variables"]):
             ids = {id(variables[number].variable) for number in state["reset"]}
             run.reset_at_next_epoch(
@@ -297,11 +315,14 @@ class Restorer:
     def _note_what_is_changed(self, objects: Sequence[Any]) -> None:
         """Have all that `restore` changes changed back by `self._undo`."""
         run, undo = self._run, self._undo
+        # Undone in reverse order, so the random numbers come last: methods of others
+        # may draw some.
         undo.callback(host_random.set_state, host_random.get_state())
         for one in objects:
             undo.callback(callback_state.resetting(one))
         if run.program is not None:
             undo.callback(run.program.set_state, run.program.get_state())
+        # Any epoch will do: `set_state` does not read it.
         undo.callback(run.set_state, run.get_state(0))
 
     @contextlib.contextmanager
@@ -314,6 +335,7 @@ class Restorer:
         """
         try:
             yield
+        # Ctrl-C, too, must not leave one run with parts of another.
         except BaseException as error:
             self._undo.close()
             if path is None or path in str(error) or not _is_error(error):

@@ -1,4 +1,4 @@
-"""A run is saved while it goes on, and left when a signal or a callback asks for it."""
+"""A run is saved while it runs, and left when a signal or a callback asks for it."""
 
 import warnings
 from collections.abc import Sequence, Set
@@ -37,6 +37,8 @@ class Saver:
         self.interrupted = False
         self._run = run
         self._checkpoint = checkpoint
+        # Listed before the Restorer reads one: a checkpoint that is added later belongs
+        # to a run that this one does not continue.
         self._known = set(checkpoint.files.paths() if checkpoint else ())
         self._signals = checkpoint.signal_listener if checkpoint else SignalListener(())
         self._unsaved = UnsavedState(())
@@ -56,6 +58,7 @@ class Saver:
         """
         if self._checkpoint is not None:
             self._checkpoint.drive()
+            # After `drive`, which locks the folder: from now on, nobody adds anything.
             _check_nothing_new(self._checkpoint.files, self._known)
         self._signals.start()
 
@@ -76,8 +79,10 @@ class Saver:
 
     def after_chunk(self, epoch: EpochView) -> None:
         """Save the run within an epoch, if it is time to, and leave if it is."""
+        # A run that is to be rolled back must not become its own last checkpoint.
         if self._checkpoint is None or self._run.is_requested(RunRequest.ROLL_BACK):
             return
+        # Not before: the operations are known when the first step was traced.
         self._warn_of_unrepeatable_operations()
         due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=False)
         self._save_if(due, epoch.index, epoch)
@@ -120,6 +125,7 @@ class Saver:
 
     def _save_if(self, due: bool, index: int, epoch: EpochView | None) -> None:
         run = self._run
+        # What ends here anyway is not interrupted: nothing is left to continue.
         has_ended = epoch is None and (index >= run.epochs or run.stop_training)
         self.interrupted = run.is_requested(RunRequest.INTERRUPT) and not has_ended
         discard = run.is_requested(RunRequest.DISCARD)
@@ -132,12 +138,14 @@ class Saver:
         if received is None or self._checkpoint is None:
             return
         files = self._checkpoint.files
+        # The process may end next, and the message names what is on the disk.
         files.wait()
         paths = files.paths()
         saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
         message = f"{received.name}: {saved}"
         if self._run.verbose:
             print(message)
+        # After Ctrl-C, programs expect what Python raises for it.
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _take(self, index: int, epoch: EpochView | None) -> Snapshot:
@@ -148,6 +156,7 @@ class Saver:
     def _save(self, index: int, epoch: EpochView | None) -> None:
         taken = self._take(index, epoch)
         if epoch is not None:
+            # Between epochs, metrics are about to be reset.
             _check_metrics(epoch, taken.variables)
         self._unsaved.warn(taken.variables)
         self._write(taken)
@@ -161,6 +170,8 @@ class Saver:
         try:
             files.write(*taken)
         except tf.errors.FailedPreconditionError as error:
+            # The pipeline has a state of its own, such as a random `map`. That will not
+            # change, so later checkpoints do not try again.
             self._iterators_can_be_saved = False
             warnings.warn(
                 "The position in the dataset can't be saved: "

@@ -11,6 +11,7 @@ import numpy as np
 from keras_ext.training.base import host_random
 from keras_ext.training.resume.contents import Contents, Saved
 
+# Integers of TensorFlow and NumPy have 64 bits, one of them for the sign.
 _MOST = 2**63
 
 
@@ -237,6 +238,7 @@ def _check_variables(descriptions: Any, tensors: list[Any]) -> None:
             f"of shape {tuple(found)} and type {its_dtype}, as its values are",
             fits and dtype == its_dtype,
             (tuple(shape), dtype),
+            # A name from a file may hold what a terminal takes for a command.
             f"the variable {re.sub('[^ -~]', '?', name)[:80]!r}",
         )
 

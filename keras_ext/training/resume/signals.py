@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: heard at once, obeyed between two calls."""
+"""Signals that ask a process to end: noted at once, obeyed between two calls."""
 
 import os
 import signal
@@ -49,6 +49,7 @@ class EvaluationInterrupter(keras.callbacks.Callback):
         signals: What notes the signals.
     """
 
+    # Once per call is soon enough, and costs no speed.
     batch_hook_freq = "epoch"
 
     def __init__(self, signals: "SignalListener") -> None:
@@ -120,11 +121,14 @@ class SignalListener:
             return
         before = self._before.get(number)
         self.stop()
+        # `stop` has left it where another handler was installed over this one, and has
+        # called it.
         if callable(before) and number in self._before:
             before(number, frame)
             return
         if number in self._before:
             signal.signal(number, signal.SIG_DFL)
+        # Once more, for the handler that is back in its place.
         os.kill(os.getpid(), number)
 
 

@@ -32,6 +32,7 @@ def variables_of_run(run: RunView) -> list[RunVariable]:
     if run.program is None:
         return found
     # What the step uses besides: a generator without a layer, for instance.
+    # A step captures variables of TensorFlow, under a strategy one for each replica.
     values = [getattr(one.variable, "value", one.variable) for one in found]
     parts = map(model.distribute_strategy.experimental_local_results, values)
     known = {id(part) for of_replicas in parts for part in of_replicas}
@@ -63,6 +64,7 @@ def take(
         "others": {
             name: other.get_state()
             for name, other in run.others.items()
+            # Others are saved by their variables.
             if not variables_of(other)
         },
         "compiled": run.program and run.program.get_state(),

@@ -70,6 +70,7 @@ class CheckpointStore:
 
     def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
         given, directory = directory, str(pathlib.Path(directory).absolute())
+        # On Windows, a backslash separates folders.
         forbidden = "*?[]" if os.sep == "\\" else "*?[]\\"
         if set(directory) & set(forbidden):
             raise ValueError(
@@ -90,7 +91,7 @@ class CheckpointStore:
         self._process = os.getpid()
         # A checkpoint that is still to be read, and is not removed.
         self.needed: str | None = None
-        # What a `tf.train.Checkpoint` writes beside so many variables.
+        # What a `tf.train.Checkpoint` writes in addition to that many variables.
         self._graph: tuple[int, bytes] | None = None
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self._writing: concurrent.futures.Future[None] | None = None
@@ -145,6 +146,8 @@ class CheckpointStore:
                 problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
                 continue
             try:
+                # What `check` refuses is whole, and of another model: an older one
+                # would be, too.
                 if check is not None:
                     check(contents)
             except ValueError:
@@ -193,6 +196,8 @@ class CheckpointStore:
         with self._explained():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(lasting=lasting)
+            # A name that `_remove_unfinished` removes, should this process be killed
+            # now.
             trial = self._folder / f"{_NAME}-0_temp"
             try:
                 trial.mkdir(exist_ok=True)
@@ -221,6 +226,8 @@ class CheckpointStore:
             OSError: If it, or the one before it, can't be written.
             tf.errors.FailedPreconditionError: If an iterator can't be saved.
         """
+        # One at a time: an error in the last one is raised here, and memory holds one
+        # copy of the values at most.
         self.wait()
         content = {"variables": len(variables), "state": state}
         text, arrays = pack({"format": FORMAT, "versions": _versions(), **content})
@@ -252,6 +259,8 @@ class CheckpointStore:
         """Have errors of the file system say what was expected."""
         try:
             yield
+        # The Saver does without iterators after the first; the second says who holds
+        # the lock.
         except (tf.errors.FailedPreconditionError, BlockingIOError):
             raise
         except (tf.errors.OpError, OSError) as error:
@@ -279,10 +288,12 @@ class CheckpointStore:
 
     def _write(self, values: list[Any], text: str, iterators: Sequence[Any]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        # First, since it makes room for the new one.
         self._remove_unfinished()
         name = f"{_NAME}-{self._next_number()}"
         beside = self._folder / f"{name}_temp"
         try:
+            # Copies of all variables must not fill the memory of an accelerator.
             with tf.device("CPU:0"):
                 self._write_files(str(beside / name), values, text, iterators)
             self._put_in_place(beside)
@@ -299,12 +310,14 @@ class CheckpointStore:
         nothing but the values, and are written by its operation alone: what it does
         around that would cost several times as much.
         """
+        # The graph of objects depends on nothing but the number of variables.
         if iterators or self._graph is None or self._graph[0] != len(values):
             checkpoint = tf.train.Checkpoint(
                 state=_Text(text),
                 variables=[tf.Variable(value, trainable=False) for value in values],
                 iterators=list(iterators),
             )
+            # `save` would add a number and a file that lists checkpoints.
             checkpoint.write(path)
             if not iterators:
                 reader = tf.train.load_checkpoint(path)
@@ -322,8 +335,10 @@ class CheckpointStore:
         """Move the files of a whole checkpoint to where they count, the index last."""
         for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
             with open(path, "rb+") as file:
+                # Before the file has its name, or a power cut may leave the name alone.
                 os.fsync(file.fileno())
             os.replace(path, self._folder / path.name)
+        # New names are on the disk when the folder is; Windows opens no folders.
         if os.name == "posix":
             folder = os.open(self._folder, os.O_RDONLY)
             try:
@@ -343,6 +358,7 @@ class CheckpointStore:
         if self._max_to_keep is None:
             return
         for path in self.paths()[: -self._max_to_keep]:
+            # Other programs, too, may call their checkpoints `ckpt-1`.
             if path != self.needed and _is_ours(path):
                 # The index first: what has one is whole.
                 os.remove(f"{path}.index")

@@ -27,7 +27,8 @@ _SCALARS = (
     *(datetime.date, datetime.time, datetime.timedelta, decimal.Decimal),
     *(fractions.Fraction, pathlib.PurePath, enum.Enum),
 )
-# What is looked at: of every array its two ends, of an attribute so many data.
+# Looking at everything would take too long: of an array, its two ends; of an
+# attribute, this many pieces of data.
 _NUM_OF_END = 100
 _NUM_OF_ATTRIBUTE = 10_000
 
@@ -63,6 +64,8 @@ class UnsavedState:
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
         self._before = [
+            # As text: lists and dicts are changed in place, so they can't be kept for
+            # later.
             (one, {name: _data(one, value) for name, value in _attributes(one)})
             for one in callbacks
             if not (has_own(one, "get_state") or _is_known(one))
@@ -84,6 +87,7 @@ class UnsavedState:
                 if name not in state
                 and (id(callback), name) not in self._known
                 and _data(callback, value, saved)
+                # A variable may have been added to those that are saved.
                 != [one for one in before.get(name, []) if one.variable not in saved]
             ]
             self._known.update((id(callback), name) for name, _ in lost)
@@ -161,6 +165,7 @@ def _data_in(
     elif (array := _as_array(value)) is not None:
         yield _Datum(path, None, (repr(array.shape), _ends_of_array(array)))
     elif id(value) not in seen:
+        # Objects may refer to each other in a circle.
         seen.add(id(value))
         for name, item in _parts(value, module):
             yield from _data_in(item, (*path, repr(name)), module, saved, seen)
@@ -173,7 +178,7 @@ def _variables(value: Any) -> list[Any]:
 
 
 def _as_array(value: Any) -> Any:
-    """Return an array with the values of one of any kind, `None` if it is none."""
+    """Return the values of an array of any kind; `None` for anything else."""
     if isinstance(value, tf.Tensor):
         return None if tf.is_symbolic_tensor(value) else value
     if not (hasattr(value, "__array__") and hasattr(value, "shape")):
@@ -196,6 +201,7 @@ def _parts(value: Any, module: str) -> Iterable[tuple[Any, Any]]:
     if isinstance(value, Mapping):
         return list(value.items())
     if isinstance(value, Set):
+        # Equal sets may have different orders.
         return list(enumerate(sorted(value, key=repr)))
     if isinstance(value, (list, tuple, deque)):
         return list(enumerate(value))

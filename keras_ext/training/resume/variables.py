@@ -32,6 +32,8 @@ class RunVariable:
     @property
     def description(self) -> tuple[str, str, list[int], str]:
         """Owner, name, shape and dtype."""
+        # The path of a Keras variable includes its layer; TensorFlow's only have a
+        # name.
         name = getattr(self.variable, "path", self.variable.name)
         dtype = tf.as_dtype(self.variable.dtype).name
         return self.owner, name, list(self.variable.shape), dtype
@@ -55,6 +57,7 @@ def run_variables(
                 found.append(RunVariable(owner, variable))
 
     metrics = model.metrics_variables
+    # Metrics are kept apart: epochs begin without their values.
     of_metrics = {id(variable) for variable in metrics}
     add("model", [one for one in model.variables if id(one) not in of_metrics])
     add("metrics", metrics)
@@ -125,6 +128,8 @@ class Restoration:
         pairs: list[tuple[RunVariable, int]] = []
         for owner in self._owners(variables):
             now, saved = self._of(owner, variables)
+            # If there are fewer, the first step makes the rest, and `finish` compares
+            # them.
             if len(now) >= len(saved):
                 self._check(now, saved)
                 pairs += zip(now, saved, strict=True)
@@ -191,6 +196,7 @@ class Restoration:
         known = {_comparable(self._saved[n][0]): n for n in saved}
         for one in now:
             if _comparable(one.description) not in known:
+                # It raises, since the names differ, and says what was saved instead.
                 self._check([one], saved[:1])
         return [(one, known[_comparable(one.description)]) for one in now]
 
@@ -203,8 +209,10 @@ class Restoration:
 
     def _assign(self, pairs: Sequence[tuple[RunVariable, int]]) -> None:
         for one, number in pairs:
+            # `finish` gets those again that `begin` has set.
             if number not in self._done:
                 self._done.add(number)
+                # A tensor that was read keeps its value when the variable changes.
                 self._before.append((one.variable, tf.convert_to_tensor(one.variable)))
                 one.variable.assign(self._saved[number][1])
 
