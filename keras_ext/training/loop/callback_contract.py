@@ -49,6 +49,8 @@ def next_stop(callbacks: Iterable[Any], mode: Mode, *counts: int) -> float:
     """
     frequencies = [_frequency(callback, mode) for callback in callbacks]
     return min(
+        # Some callbacks count the batches of an epoch, others, as `Checkpoint`, the
+        # steps of the run.
         (every - count % every for every in frequencies for count in counts),
         default=math.inf,
     )
@@ -104,6 +106,8 @@ def _is_traced(callback: Any) -> bool:
     )
 
 
+# Asked before every call. Weak, since callbacks of a training that is over should not
+# be kept alive.
 _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
     weakref.WeakKeyDictionary()
 )
@@ -111,6 +115,7 @@ _traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
 
 def _can_be_traced(callback: Any) -> bool:
     """Whether the hooks around a step can be compiled."""
+    # Its hooks may use the model, so they can't be tried yet.
     if callback.model is None:
         return True
     holds = traced_with(callback)

@@ -32,6 +32,8 @@ class ModelView:
         return self._model(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
+        # A copy has no `_model` yet while it is made, and looking for one would never
+        # end.
         if name == "_model":
             raise AttributeError(name)
         if name == "optimizer" and not self._model.compiled:

@@ -19,6 +19,7 @@ class ChunkSizer:
     def __init__(self, *, fixed: bool = False, growth: int = 8) -> None:
         self._fixed = fixed
         self._growth = growth
+        # How long a step takes is not known yet, and the first call compiles as well.
         self._steps = _FIXED if fixed else 1
 
     @property
@@ -33,4 +34,5 @@ class ChunkSizer:
         if steps < self._steps and seconds < _BUDGET:
             return  # the end of the data, which says nothing
         fitting = int(_BUDGET * steps / max(seconds, 1e-9))
+        # A single quick call is hardly a measure, so it may not raise the number much.
         self._steps = max(1, min(fitting, self._growth * steps))

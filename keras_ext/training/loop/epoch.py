@@ -19,8 +19,8 @@ from keras_ext.training.resume.signals import EvaluationLeft
 class Epoch:
     """One epoch of a `Loop`; the loop makes it, the body of the `for` uses it.
 
-    `batches` hands out the data and tells the callbacks that a batch begins; `log`
-    takes what the step reported and tells them that it ended; `log_validation` or
+    `batches` hands out the data and notifies callbacks that a batch begins; `log`
+    takes what the step reported and notifies them that it ended; `log_validation` or
     `evaluate` adds the `val_` columns. Every batch is logged exactly once.
 
     Args:
@@ -125,9 +125,9 @@ class Epoch:
         """Yield the batches of `data`, many at a time, for `Trainer.steps`.
 
         A chunk holds as many consecutive batches as take about a tenth of a second,
-        and is logged once, whereupon callbacks hear of its last batch. Where a callback
-        must hear of every batch (`TerminateOnNaN`), or the data comes from a generator,
-        a chunk is a single batch.
+        and is logged once; callbacks are then notified of its last batch. Where a
+        callback must be notified of every batch (`TerminateOnNaN`), or the data comes
+        from a generator, a chunk is a single batch.
 
         Args:
             data: As in `batches`.
@@ -198,9 +198,12 @@ class Epoch:
                     else "No batch was taken yet: iterate over `epoch.batches(data)`."
                 )
             )
+        # Taken away first, so that no second call makes them act again.
         hooks, self._open_hooks = self._open_hooks, StepHooks()
         hooks.after()
         self._logs.add(logs, self._open_weight)
+        # Before callbacks are called: an exception in one of them must not be followed
+        # by an error that says nothing was logged.
         self._open_weight = None
         values = self._logs.values()
         self._run.callback_list.on_train_batch_end(self.step - 1, values)
@@ -249,6 +252,7 @@ class Epoch:
                 "evaluate it yourself and pass the numbers to `epoch.log_validation`."
             )
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        # Only `fit` passes a source; where it was read to is saved with the run.
         if isinstance(data, Source):
             self._run.restorer.restore_source("validation", data)
         self._run.saver.begin_evaluation(self)
@@ -296,7 +300,7 @@ class Epoch:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` has returned."""
+        """Continue from what `get_state` has returned."""
         self.step = state["step"]
         self._logs.set_state(state["logs"])
         self._validation = dict(state["validation"])
@@ -309,6 +313,7 @@ class Epoch:
         state = self._continued
         if state is None or number >= state["passes"]:
             return 0
+        # Only the last pass that was begun may have batches left.
         if number < state["passes"] - 1:
             return None
         if state["pass_is_over"]:
@@ -318,8 +323,10 @@ class Epoch:
         return int(state["pass_steps"])
 
     def end(self) -> None:
-        """Tell the callbacks that the epoch is over; the loop calls this."""
+        """Notify the callbacks that the epoch is over; the loop calls this."""
         self._check_logged()
+        # Before `on_epoch_end`, which gets the final values: nothing is logged after
+        # it.
         self._ended = True
         self._run.reset_at_next_epoch(self._logs.metrics)
         self._run.callback_list.on_epoch_end(self.index, self.logs)
@@ -327,7 +334,7 @@ class Epoch:
     def _hand_out(
         self, chunks: Iterator[Chunk], source: Source, start: int
     ) -> Iterator[Chunk]:
-        """Yield `chunks` and tell the callbacks, while nothing says stop."""
+        """Yield `chunks` and notify the callbacks, while nothing says stop."""
         run = self._run
         self._check_running()
         if self._iterating:
@@ -339,10 +346,14 @@ class Epoch:
         self._iterating = True
         before, self._pass_steps, self._pass_is_over = self.step, start, False
         try:
+            # A run that was stopped within the epoch has no more batches to come.
             for chunk in () if start and run.stop_training else chunks:
                 self._check_logged()
+                # An epoch may have several passes; a continued one has made `start` of
+                # these steps already.
                 if self.step == before and source.num_batches is not None:
                     run.set_steps_per_epoch(before - start + source.num_batches)
+                # Before callbacks are called, which may read the variables.
                 run.restorer.restore_rest(chunk)
                 run.callback_list.on_train_batch_begin(self.step)
                 self._open_weight = chunk.num_samples
@@ -351,6 +362,8 @@ class Epoch:
                 yield chunk
                 run.count_steps(len(chunk), time.perf_counter() - begin)
                 self._pass_steps += len(chunk)
+                # What was not logged can't be saved; the next batch says that it is
+                # missing.
                 if self._open_weight is None:
                     run.saver.after_chunk(self)
                 if run.stop_training or run.is_cut_short:

@@ -14,7 +14,7 @@ class StepLogs(dict[str, Any]):
     """The logs of `Trainer.step`: running values of metrics, not of one batch.
 
     `Epoch.log` averages plain numbers over the epoch, but reads running values as
-    they are. This subclass of `dict` is how it tells the two apart; everything else
+    they are. This subclass of `dict` is how it distinguishes the two; everything else
     about it is a `dict`.
 
     Example:
@@ -60,6 +60,7 @@ class EpochLogs:
                 f"{{'loss': loss}}. Received: {logs!r} of type {type(logs).__name__}"
             )
         if isinstance(logs, StepLogs):
+            # Running values: the metrics have weighted the batches already.
             self._values.update(logs)
             return
         new = {name: self._read(name, value, weight) for name, value in logs.items()}
@@ -70,12 +71,12 @@ class EpochLogs:
         return dict(self._values)
 
     def get_state(self) -> dict[str, Any]:
-        """Return the values and the sums behind them, as plain data."""
+        """Return the values and the sums that they come from, as plain data."""
         values = keras.tree.map_structure(_number, self._values)
         return {"values": values, "totals": self._totals}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` has returned."""
+        """Continue from what `get_state` has returned."""
         self._values = dict(state["values"])
         self._totals = dict(state["totals"])
 
@@ -88,6 +89,7 @@ class EpochLogs:
         total, seen = self._totals.get(name, (0.0, 0.0))
         total, seen = total + weight * number, seen + weight
         self._totals[name] = (total, seen)
+        # An empty batch has no weight to divide by.
         return total / seen if seen else number
 
 

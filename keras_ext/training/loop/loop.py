@@ -38,7 +38,7 @@ class Loop:
         model: The `keras.Model` (or `keras_ext.Trainer`) that callbacks work on. It is
             not altered, except that a compiled model is given `stop_training` and
             `history`, as `Model.fit` gives them.
-        optimizer: The optimizer that callbacks shall see as `model.optimizer`.
+        optimizer: The optimizer that callbacks see as `model.optimizer`.
             Default: the compiled model's.
         epochs: Non-negative integer, number of the epoch at which to end. Default: 1.
         initial_epoch: Non-negative integer, number of the epoch to begin with.
@@ -55,7 +55,7 @@ class Loop:
         resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
             saved: `True` for the folder of the Checkpoint among `callbacks`, where a
             new run is begun if it is empty, or the path of another folder. Weights,
-            optimizer, data order, callbacks and History then go on where they were;
+            optimizer, data order, callbacks and History then continue where they were;
             `initial_epoch` and `seed` are those of the run. Default: `False`.
         state: Dict of further objects that belong to the run and are saved with it:
             models, optimizers, metrics, variables, and objects with methods
@@ -241,13 +241,16 @@ class Loop:
         run, left = self._run, False
         try:
             index = self.initial_epoch
+            # After `on_train_begin`, in which callbacks forget what they remembered.
             run.restorer.restore(in_epoch=False)
             while index < run.epochs and not run.stop_training:
                 epoch = self._begin_epoch(index)
                 yield epoch
+                # The body may have closed the loop.
                 if run.stage == "ended" or run.interrupted:
                     return
                 if run.is_requested(RunRequest.ROLL_BACK):
+                    # The epoch that failed is not ended: it counts as not made.
                     index = run.restorer.roll_back()
                     continue
                 epoch.end()
@@ -261,6 +264,8 @@ class Loop:
                 run.restorer.restore_rest(None)
             else:
                 run.saver.finish(index)
+            # After the last checkpoint, which holds the weights as they are trained:
+            # with more epochs, training continues from these, not from their averages.
             self._finalize_variables()
         except GeneratorExit:
             left = True
@@ -283,10 +288,11 @@ class Loop:
         self.close()
 
     def close(self) -> None:
-        """Tell the callbacks that training has ended, once."""
+        """Notify the callbacks that training has ended, once."""
         if self._run.stage == "running":
             self._run.stage = "ended"
             try:
+                # Callbacks are closed even if the last checkpoint could not be written.
                 self._run.saver.close()
             finally:
                 self.callbacks.on_train_end(self._last_logs)
@@ -301,8 +307,12 @@ class Loop:
         try:
             if run.program is not None:
                 run.program.begin_run()
+            # Before callbacks open files: if another run has the folder, nothing is
+            # changed.
             run.saver.begin()
             self.callbacks.on_train_begin()
+            # Callbacks set attributes in `on_train_begin`; what changes later is their
+            # state.
             run.saver.has_begun()
         except BaseException:
             run.saver.close()
@@ -313,6 +323,7 @@ class Loop:
         self._run.begin_epoch()
         self.callbacks.on_epoch_begin(index)
         epoch = Epoch(self._run, index)
+        # Last: it sets what the epoch above has reset.
         saved = self._run.restorer.restore(in_epoch=True)
         if saved is not None:
             epoch.set_state(saved)
@@ -335,6 +346,7 @@ class Loop:
             )
 
     def _finalize_variables(self) -> None:
+        # The averages of an optimizer that was passed are for the caller to write.
         if self._run.seen_model is not self.model:
             return
         optimizer = self.model.optimizer

@@ -17,6 +17,8 @@ def resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
     _checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
     if verbose != "auto":
         return verbose
+    # What replaces `sys.stdout` may have no `isatty`; in notebooks it is not a
+    # terminal, and still draws a bar.
     interactive = getattr(sys.stdout, "isatty", bool)() or "ipykernel" in sys.modules
     return 1 if interactive else 2
 

@@ -82,8 +82,10 @@ class Run:
         strategy = getattr(model, "distribute_strategy", None)
         self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
         checkpoint = find_checkpoint(self.callbacks)
+        # In this order: the Saver notes what is in the folder before it is read.
         self.saver = Saver(self, checkpoint)
         self.restorer = Restorer(self, resume, checkpoint)
+        # Here, not in `restore`: sources draw from it when they are made.
         if self.restorer.saved is not None:
             self.seed = self.restorer.saved.state["loop"]["seed"]
 
@@ -140,7 +142,7 @@ class Run:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; seed and epoch were set when the run was made."""
+        """Continue from there; seed and epoch were set when the run was made."""
         self.steps_made = state["steps_made"]
         self.stop_training = bool(state["stopped"])
 
@@ -151,6 +153,7 @@ class Run:
         for metric in self.metrics_to_reset:
             metric.reset_state()
         self.metrics_to_reset.clear()
+        # What one whole epoch has not used is dropped.
         self._kept, self._used = self._used, {}
 
     def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
@@ -168,12 +171,13 @@ class Run:
     ) -> Source:
         """Return where the batches of `data` come from.
 
-        What is taken a number of steps at a time goes on in the next epoch, and what
+        What is taken a number of steps at a time continues in the next epoch, and what
         reads a dataset is compiled, so such sources are kept. Arrays are read again:
         they may have been changed.
         """
         if isinstance(data, Source):
             return data
+        # The source keeps `data` alive, so no other object gets its id.
         key = (id(data), batch_size, shuffle, steps)
         source = self._kept.get(key)
         if source is None:
@@ -191,6 +195,8 @@ class Run:
 
     def step_options(self, epoch: int, source: Source, done: int) -> StepOptions:
         """Return what comes with the batches of a source, from epoch `epoch` on."""
+        # All that is to come counts, not this pass alone: what is compiled serves the
+        # other epochs as well.
         steps = (self.epochs - epoch) * (source.num_batches or 0)
         return StepOptions(StepBudget(steps, done), step_hooks(self.callbacks))
 
