@@ -44,7 +44,7 @@ def efficientnet(
     for stage, row in enumerate(stages, start=1):
         fused, expansion, kernel_size, filters, repetitions, strides = row
         block = FusedInvertedResidual if fused else InvertedResidual
-        for letter in "abcdefgh"[:repetitions]:
+        for repetition in range(repetitions):
             squeeze = SqueezeExcite(
                 filters=width // 4,
                 activation="silu",
@@ -55,10 +55,10 @@ def efficientnet(
                 filters,
                 expansion=expansion,
                 kernel_size=kernel_size,
-                strides=strides if letter == "a" else 1,
+                strides=strides if repetition == 0 else 1,
                 squeeze_excite=None if fused else squeeze,
                 drop_rate=drop_connect_rate * index / blocks,
-                name=f"block{stage}{letter}",
+                name=f"block{stage}{chr(ord('a') + repetition)}",
                 **shared,
             )(x)
             width, index = filters, index + 1
