@@ -5,7 +5,7 @@ that for small boxes in shares of the image, and loses the centre of a box whose
 or height is negative.
 """
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from keras import ops
 
@@ -20,11 +20,9 @@ BoundingBoxFormat: TypeAlias = Literal[
 _FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw")
 
 
-def check_format(bounding_box_format: str) -> BoundingBoxFormat:
-    """Return `bounding_box_format` if it is one, else raise `ValueError`."""
-    checked: BoundingBoxFormat = _checks.one_of(
-        "bounding_box_format", bounding_box_format, _FORMATS
-    )
+def check_format(name: str, value: Any) -> BoundingBoxFormat:
+    """Return `value` if it is a format of boxes, else raise `ValueError`."""
+    checked: BoundingBoxFormat = _checks.one_of(name, value, _FORMATS)
     return checked
 
 

@@ -41,6 +41,11 @@ def optional(check: Callable[..., Any], name: str, value: Any, **options: Any) -
     return None if value is None else check(name, value, **options)
 
 
+def optional_int(name: str, value: Any) -> int | None:
+    """Return `value` if it is an integer or `None`, else raise `ValueError`."""
+    return None if value is None else integer(name, value)
+
+
 def positive_ints(name: str, value: Any) -> tuple[int, ...]:
     """Return a tuple of positive integers, at least one, else raise `ValueError`."""
     if isinstance(value, (list, tuple)) and value:

@@ -208,7 +208,7 @@ def test_no_assert_and_nothing_postponed():
 @pytest.mark.parametrize("room", ROOMS)
 def test_one_public_class_per_file_named_after_it(room):
     for name, thing in _public(getattr(keras_ext, room)):
-        file = pathlib.Path(inspect.getfile(thing)).stem
+        file = pathlib.Path(inspect.getfile(inspect.unwrap(thing))).stem
         expected = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
         if inspect.isclass(thing):
             expected = expected.lower().replace("na_n", "nan").replace("2_d", "2d")

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._powers import one_minus_power
+from keras_ext._numerics import one_minus_power
 from keras_ext._types import Tensor
 
 

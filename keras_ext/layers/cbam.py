@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._highest import highest
+from keras_ext._numerics import highest
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
     channel_axis,

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._norms import scale
+from keras_ext._numerics import scale
 from keras_ext._types import Config, DataFormat, Shape, Tensor
 from keras_ext.layers._options import (
     image_channels,

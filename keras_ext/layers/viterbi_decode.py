@@ -3,7 +3,7 @@
 from keras import ops
 
 from keras_ext import _linear_chain
-from keras_ext._highest import highest
+from keras_ext._numerics import highest
 from keras_ext._types import Tensor
 
 

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._norms import scale, unit
+from keras_ext._numerics import scale, unit
 from keras_ext._types import Config, Shape, Tensor
 
 _WRAPPED = (

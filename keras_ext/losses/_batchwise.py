@@ -1,34 +1,36 @@
 """What the losses over pairs of a batch share: which samples are there, and whose."""
 
-from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_ext import _checks, _labels
-from keras_ext._types import Reduction, Tensor
-from keras_ext.losses._floats import at_least_float32
-from keras_ext.losses._masked import Masked
+from keras_ext._numerics import at_least_float32, unit
+from keras_ext._types import Tensor
+from keras_ext.losses._function_loss import FunctionLoss, Masked
+from keras_ext.losses._pairwise import row_crossentropy
 
 
-class BatchwiseLoss(keras.losses.Loss):
+class BatchwiseLoss(FunctionLoss):
     """A loss in which the value of a sample depends on the others of its batch.
 
     A sample without a weight, or masked, is absent for the others too. So weights and
     mask are looked at before the values are computed, not only after. Labels are not
     cast, as they are in other losses: all that counts is which of them are equal.
 
-    Must be defined: `_values`. Not to be overridden: `__call__`, `call`.
+    The third argument of its function, after `y_true` and `y_pred`, is `absent`: a
+    boolean for every sample, or `None` if all are there. It returns the value of every
+    sample, and whether the mean counts it: `Batch.settled` makes the pair.
+
+    May be replaced: `_kept`. Not to be overridden: `__call__`, `call`.
     """
 
     def __init__(
-        self,
-        reduction: Reduction | None,
-        name: str | None,
-        dtype: str | keras.DTypePolicy | None,
+        self, function: Callable[..., tuple[Tensor, Tensor]], **options: Any
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        super().__init__(function, **options)
         self._masked = Masked(dtype=self.dtype)
         self._kept = Kept(dtype=self.dtype)
 
@@ -44,30 +46,71 @@ class BatchwiseLoss(keras.losses.Loss):
         y_pred = ops.cast(y_pred, dtype)
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            sample_weight = one_weight_each(self.name, sample_weight, y_pred)
-            absent |= ops.equal(sample_weight, 0)
-        values, counted = self._values(y_true, y_pred, absent)
-        values = self._masked(values, mask=counted & kept)
+            sample_weight = _one_weight_each(self.name, sample_weight, y_pred)
+            absent |= _for_each(ops.equal(sample_weight, 0), kept)
+        values, counted = self._unchecked(y_true, y_pred, absent)
+        values = self._masked(values, mask=_any_of_sample(counted & kept))
         reduced = Reduced(self.name, self.reduction, self.dtype)
         return reduced(values, values, sample_weight)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of every sample, masked where it does not count."""
-        values, counted = self._values(y_true, y_pred, None)
-        return self._masked(values, mask=counted)
-
-    @abstractmethod
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Return the value of every sample, and whether the mean counts it.
-
-        Called eagerly and in graphs, with `absent`, a boolean for every sample, or
-        `None` if all are there. `Samples.settled` makes the pair to return.
-        """
+        values, counted = self._unchecked(y_true, y_pred, None)
+        return self._masked(values, mask=_any_of_sample(counted))
 
 
-class Samples(NamedTuple):
+class Kept(keras.layers.Layer):
+    """Tells which samples a mask keeps. Keras shows masks to layers only."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype=dtype, autocast=False)
+        self.supports_masking = True
+
+    def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return True for the samples of which no view is masked."""
+        if mask is None:
+            return ~nobody(y_pred)
+        mask = ops.cast(mask, "bool")
+        return ops.all(mask, axis=tuple(range(1, len(mask.shape))))
+
+    def compute_mask(self, y_pred: Tensor, previous_mask: Tensor | None) -> None:
+        """Return `None`: what is returned is a mask, and has none."""
+
+
+class Reduced(keras.losses.Loss):
+    """Weights and reduces values as every Keras loss does its own."""
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the values, `y_pred`."""
+        return y_pred
+
+
+def _one_weight_each(owner: str, sample_weight: Tensor, y_pred: Tensor) -> Tensor:
+    """Return `sample_weight` as `(batch,)`, or raise `ValueError`."""
+    received = tuple(sample_weight.shape)
+    if len(received) == 2 and received[1] in (1, None):
+        sample_weight = ops.squeeze(sample_weight, axis=1)
+    if received and not _checks.shapes_agree(sample_weight.shape, y_pred.shape[:1]):
+        raise ValueError(
+            f"{owner} expects one `sample_weight` for each sample, of shape (batch,) "
+            f"or (batch, 1). Received: sample_weight.shape={received}, "
+            f"y_pred.shape={tuple(y_pred.shape)}"
+        )
+    return sample_weight
+
+
+def _for_each(values: Tensor, like: Tensor) -> Tensor:
+    """Return what is one for each sample, or one for all, with the axes of `like`."""
+    missing = range(len(values.shape), len(like.shape))
+    return ops.expand_dims(values, tuple(missing)) if missing else values
+
+
+def _any_of_sample(values: Tensor) -> Tensor:
+    """Return which samples have a value that is true."""
+    return ops.any(values, axis=tuple(range(1, len(values.shape))))
+
+
+class Batch(NamedTuple):
     """The samples of a batch: where they belong, and which of them are there."""
 
     labels: Tensor
@@ -132,7 +175,7 @@ def labelled(
     y_pred: Tensor,
     ignore_class: int | None,
     absent: Tensor | None,
-) -> Samples:
+) -> Batch:
     """Return samples of which each has an integer label.
 
     Raises:
@@ -164,7 +207,7 @@ def labelled(
             f"Received: y_true with a label {label:.10g}."
         )
     factor = ops.where(ops.all(whole), 1.0, float("nan"))
-    return Samples(labels, ~absent & ~ignored, absent & ~ignored, factor)
+    return Batch(labels, ~absent & ~ignored, absent & ~ignored, factor)
 
 
 def nobody(y_pred: Tensor) -> Tensor:
@@ -179,41 +222,29 @@ def _is_whole(labels: Tensor) -> Tensor:
     return ops.isfinite(labels) & ops.equal(ops.floor(labels), labels)
 
 
-def one_weight_each(owner: str, sample_weight: Tensor, y_pred: Tensor) -> Tensor:
-    """Return `sample_weight` as `(batch,)`, or raise `ValueError`."""
-    received = tuple(sample_weight.shape)
-    if len(received) == 2 and received[1] in (1, None):
-        sample_weight = ops.squeeze(sample_weight, axis=1)
-    if received and not _checks.shapes_agree(sample_weight.shape, y_pred.shape[:1]):
-        raise ValueError(
-            f"{owner} expects one `sample_weight` for each sample, of shape (batch,) "
-            f"or (batch, 1). Received: sample_weight.shape={received}, "
-            f"y_pred.shape={tuple(y_pred.shape)}"
-        )
-    return sample_weight
+def contrast_of_views(
+    x: Tensor, samples: Batch, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """Return the crossentropy of finding each view's positives among all others.
 
+    Args:
+        x: Embeddings, `(batch, views, dim)`.
+        samples: Which of them belong together.
+        temperature: What similarities are divided by.
 
-class Kept(keras.layers.Layer):
-    """Tells which samples a mask keeps. Keras shows masks to layers only."""
-
-    def __init__(self, dtype: str) -> None:
-        super().__init__(dtype=dtype, autocast=False)
-        self.supports_masking = True
-
-    def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return True for the samples of which no view is masked."""
-        if mask is None:
-            return ~nobody(y_pred)
-        mask = ops.cast(mask, "bool")
-        return ops.all(mask, axis=tuple(range(1, len(mask.shape))))
-
-    def compute_mask(self, y_pred: Tensor, previous_mask: Tensor | None) -> None:
-        """Return `None`: what is returned is a mask, and has none."""
-
-
-class Reduced(keras.losses.Loss):
-    """Weights and reduces values as every Keras loss does its own."""
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the values, `y_pred`."""
-        return y_pred
+    Returns:
+        The mean over the views of each sample, and which samples count: those that are
+        there and have a positive.
+    """
+    views = ops.shape(x)[1]
+    x = unit(samples.without_absent(x), -1)
+    x = ops.reshape(x, (-1, x.shape[2]))
+    similarity = ops.matmul(x, ops.transpose(x)) / temperature
+    _, positive, negative = samples.pairs(views)
+    values = row_crossentropy(similarity, positive | negative, positive)
+    valid = ops.any(positive, axis=1)
+    of_sample = (-1, views)
+    return samples.settled(
+        ops.mean(ops.reshape(values, of_sample), axis=1),
+        ops.any(ops.reshape(valid, of_sample), axis=1),
+    )

@@ -1,13 +1,18 @@
 """What the losses with a value for each sample share: which of them count."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Reduction, Shape, Tensor
+from keras_ext._numerics import at_least_float32
+from keras_ext._types import Shape, Tensor
+from keras_ext.losses._function_loss import FunctionLoss
 
 
-class WeightedLoss(keras.losses.Loss):
+class WeightedLoss(FunctionLoss):
     """A loss whose values are `y_pred`, less the axis `axis`; refuses other weights.
 
     Keras multiplies values and weights as far as they broadcast: weights `(batch,)`
@@ -24,13 +29,8 @@ class WeightedLoss(keras.losses.Loss):
 
     axis: int = -1
 
-    def __init__(
-        self,
-        reduction: Reduction | None,
-        name: str | None,
-        dtype: str | keras.DTypePolicy | None,
-    ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
+    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
+        super().__init__(function, **options)
         self._present = Present(dtype=self.dtype)
 
     def __call__(
@@ -111,6 +111,39 @@ class Present(keras.layers.Layer):
     ) -> tuple[Tensor | None, None]:
         """Return the mask of `y_pred`: the loss still has to leave out what it does."""
         return previous_mask, None
+
+
+def alike(
+    owner: str, y_true: Tensor, y_pred: Tensor, names: str, least_rank: int = 2
+) -> tuple[Tensor, Tensor]:
+    """Return both in `y_pred`'s dtype, but not below float32.
+
+    Args:
+        owner: Who asks, for the message.
+        y_true: Targets; a last axis of size 1 may be missing.
+        y_pred: Predictions.
+        names: The expected shape by the names of its axes, for the message.
+        least_rank: How many axes there must be.
+
+    Raises:
+        ValueError: If the shapes differ, or have too few axes.
+    """
+    y_pred = at_least_float32(y_pred)
+    y_true = ops.cast(y_true, y_pred.dtype)
+    if len(y_true.shape) == len(y_pred.shape) - 1 and y_pred.shape[-1] == 1:
+        y_true = ops.expand_dims(y_true, axis=-1)
+    true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
+    missing = least_rank - len(predicted)
+    if missing > 0 or not _checks.shapes_agree(true, predicted):
+        short = ""
+        if missing > 0:
+            number = "an axis" if missing == 1 else f"{missing} axes"
+            short = f", which is {number} short"
+        raise ValueError(
+            f"{owner} expects y_true and y_pred of the same shape {names}. "
+            f"Received: y_true.shape={true}, y_pred.shape={predicted}{short}"
+        )
+    return y_true, y_pred
 
 
 def _beside(x: Tensor, out: Tensor, rank: int, axis: int) -> Tensor:

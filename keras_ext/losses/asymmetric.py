@@ -1,12 +1,15 @@
 """Asymmetric loss: many labels per sample, most of them absent."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _floats
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._numerics import power
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._weighted import WeightedLoss, alike
 
 _NAME = "asymmetric"
 
@@ -89,35 +92,23 @@ class Asymmetric(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.gamma_negative = _checks.number("gamma_negative", gamma_negative, low=0)
-        self.gamma_positive = _checks.number("gamma_positive", gamma_positive, low=0)
-        self.clip = _checks.number("clip", clip, low=0, high=1, open_high=True)
-        self.from_logits = from_logits
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample."""
-        return asymmetric(
-            y_true,
-            y_pred,
-            gamma_negative=self.gamma_negative,
-            gamma_positive=self.gamma_positive,
-            clip=self.clip,
-            from_logits=self.from_logits,
+        super().__init__(
+            asymmetric,
+            gamma_negative=gamma_negative,
+            gamma_positive=gamma_positive,
+            clip=clip,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "gamma_negative": self.gamma_negative,
-            "gamma_positive": self.gamma_positive,
-            "clip": self.clip,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
-        }
 
-
+@checked(
+    gamma_negative=partial(_checks.number, low=0),
+    gamma_positive=partial(_checks.number, low=0),
+    clip=partial(_checks.number, low=0, high=1, open_high=True),
+)
 def asymmetric(
     y_true: Tensor,
     y_pred: Tensor,
@@ -149,21 +140,18 @@ def asymmetric(
     >>> [round(float(value), 4) for value in values]
     [0.1854, 0.0001]
     """
-    gamma_negative = _checks.number("gamma_negative", gamma_negative, low=0)
-    gamma_positive = _checks.number("gamma_positive", gamma_positive, low=0)
-    clip = _checks.number("clip", clip, low=0, high=1, open_high=True)
-    y_true, y_pred = _floats.alike(_NAME, y_true, y_pred, "(batch, ..., labels)")
-    p, not_p, log_p, log_not_p = _probabilities(y_pred, from_logits)
+    y_true, y_pred = alike(_NAME, y_true, y_pred, "(batch, ..., labels)")
+    p, not_p, log_p, log_not_p = _both_ways(y_pred, from_logits)
     if clip:
         p = ops.maximum(p - clip, 0)
         log_not_p = ops.log(ops.minimum(not_p + clip, 1))
-    present = _floats.focus(not_p, gamma_positive) * log_p
-    absent = _floats.focus(p, gamma_negative) * log_not_p
+    present = power(not_p, gamma_positive) * log_p
+    absent = power(p, gamma_negative) * log_not_p
     values = y_true * present + (1 - y_true) * absent
     return -ops.mean(_factor(y_true) * values, axis=-1)
 
 
-def _probabilities(
+def _both_ways(
     y_pred: Tensor, from_logits: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return `p`, `1 - p` and the logarithms of both."""

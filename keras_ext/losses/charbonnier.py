@@ -1,12 +1,14 @@
 """Charbonnier loss: the absolute error with a rounded tip."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _floats
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._weighted import WeightedLoss, alike
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -67,18 +69,15 @@ class Charbonnier(WeightedLoss):
         name: str | None = "charbonnier",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.epsilon = _width(epsilon)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample."""
-        return charbonnier(y_true, y_pred, epsilon=self.epsilon)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon, "dtype": self.dtype}
+        super().__init__(
+            charbonnier, epsilon=epsilon, reduction=reduction, name=name, dtype=dtype
+        )
 
 
+@checked(
+    # The square of much less is 0 in float32, and the slope at an error of 0 NaN.
+    epsilon=partial(_checks.number, low=1e-12),
+)
 def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Return the Charbonnier loss of every sample, the mean over the last axis.
 
@@ -100,17 +99,9 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     >>> [float(value) for value in values]
     [5.0, 4.0]
     """
-    epsilon = _width(epsilon)
-    y_true, y_pred = _floats.alike(
-        "charbonnier", y_true, y_pred, "(batch, ..., outputs)"
-    )
+    y_true, y_pred = alike("charbonnier", y_true, y_pred, "(batch, ..., outputs)")
     error = y_true - y_pred
     # Not the plain formula, in which the square of a large error is infinite.
     size = ops.stop_gradient(ops.maximum(ops.abs(error), epsilon))
     squares = ops.square(error / size) + ops.square(epsilon / size)
     return ops.mean(size * ops.sqrt(squares), axis=-1)
-
-
-def _width(epsilon: float) -> float:
-    # The square of much less is 0 in float32, and the slope at an error of 0 NaN.
-    return _checks.number("epsilon", epsilon, low=1e-12)

@@ -1,11 +1,14 @@
 """Contrastive loss: similar pairs close together, others a margin apart."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Shape, Tensor
-from keras_ext.losses._floats import at_least_float32
+from keras_ext._numerics import at_least_float32
+from keras_ext._types import Reduction, Shape, Tensor
+from keras_ext.losses._function_loss import checked
 from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "contrastive"
@@ -75,21 +78,15 @@ class Contrastive(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.margin = _checks.number("margin", margin, low=0)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample."""
-        return contrastive(y_true, y_pred, margin=self.margin)
+        super().__init__(
+            contrastive, margin=margin, reduction=reduction, name=name, dtype=dtype
+        )
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
         return y_pred_shape[:-1] or y_pred_shape
 
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "margin": self.margin, "dtype": self.dtype}
 
-
+@checked(margin=partial(_checks.number, low=0))
 def contrastive(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
     """Return the contrastive loss of every sample, the mean over the last axis.
 
@@ -112,7 +109,6 @@ def contrastive(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
     >>> [float(value) for value in values]
     [0.25, 0.5625]
     """
-    margin = _checks.number("margin", margin, low=0)
     distance = at_least_float32(y_pred)
     similar = _similarity(ops.cast(y_true, distance.dtype), distance)
     short = ops.maximum(margin - distance, 0.0)

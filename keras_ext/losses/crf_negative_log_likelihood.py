@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks, _labels, _linear_chain
-from keras_ext._types import Config, Reduction, Shape, Tensor
+from keras_ext._types import Reduction, Shape, Tensor
 from keras_ext.losses._weighted import WeightedLoss
 
 _NAME = "crf_negative_log_likelihood"
@@ -76,11 +76,9 @@ class CRFNegativeLogLikelihood(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sequence."""
-        return crf_negative_log_likelihood(y_true, y_pred)
+        super().__init__(
+            crf_negative_log_likelihood, reduction=reduction, name=name, dtype=dtype
+        )
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
         return y_pred_shape[:1]
@@ -93,10 +91,6 @@ class CRFNegativeLogLikelihood(WeightedLoss):
                 f"sample_weight.shape={weights}. Steps are left out by a mask: "
                 "`CRF(...)(emissions, mask)`."
             )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "dtype": self.dtype}
 
 
 def crf_negative_log_likelihood(y_true: Tensor, y_pred: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Losses of bounding boxes: how far two boxes are from being one."""
 
 import math
+from functools import partial
 from typing import Literal, TypeAlias
 
 import keras
@@ -8,10 +9,10 @@ from keras import ops
 
 from keras_ext import _boxes, _checks
 from keras_ext._boxes import BoundingBoxFormat
-from keras_ext._ratio import ratio
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _floats
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._numerics import ratio
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._weighted import WeightedLoss, alike
 
 Form: TypeAlias = Literal["iou", "giou", "diou", "ciou"]
 _FORMS = ("iou", "giou", "diou", "ciou")
@@ -95,24 +96,20 @@ class IoU(WeightedLoss):
         name: str | None = "iou",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.form = _checks.one_of("form", form, _FORMS)
-        self.bounding_box_format = _boxes.check_format(bounding_box_format)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every box."""
-        return iou(y_true, y_pred, self.form, self.bounding_box_format)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "form": self.form,
-            "bounding_box_format": self.bounding_box_format,
-            "dtype": self.dtype,
-        }
+        super().__init__(
+            iou,
+            form=form,
+            bounding_box_format=bounding_box_format,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
 
 
+@checked(
+    form=partial(_checks.one_of, choices=_FORMS),
+    bounding_box_format=_boxes.check_format,
+)
 def iou(
     y_true: Tensor,
     y_pred: Tensor,
@@ -141,9 +138,7 @@ def iou(
     >>> float(iou(true, predicted, "iou", "center_xywh")[0])
     0.75
     """
-    form = _checks.one_of("form", form, _FORMS)
-    bounding_box_format = _boxes.check_format(bounding_box_format)
-    y_true, y_pred = _floats.alike("iou", y_true, y_pred, "(batch, ..., 4)")
+    y_true, y_pred = alike("iou", y_true, y_pred, "(batch, ..., 4)")
     if y_pred.shape[-1] != 4:
         raise ValueError(
             "iou expects four coordinates on the last axis of y_true and y_pred. "

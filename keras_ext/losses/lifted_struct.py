@@ -1,12 +1,15 @@
 """Lifted structured loss: each pair of a class against all negatives of both."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _distances, _row_sums
-from keras_ext.losses._distances import Distance
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise, _pairwise
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._pairwise import Distance
 
 _NAME = "lifted_struct"
 
@@ -87,29 +90,15 @@ class LiftedStruct(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.margin = _checks.number("margin", margin, low=0)
-        self.distance = _checks.one_of("distance", distance, _distances.DISTANCES)
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
+        super().__init__(
+            _lifted_struct,
+            margin=margin,
+            distance=distance,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _lifted_struct(
-            y_true, y_pred, self.margin, self.distance, self.ignore_class, absent
-        )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "distance": self.distance,
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
 
 
 def lifted_struct(
@@ -142,32 +131,35 @@ def lifted_struct(
     >>> [round(float(v), 4) for v in lifted_struct(np.array([7, 7, 3]), embeddings)]
     [1.0865, 1.0865, 0.0]
     """
-    margin = _checks.number("margin", margin, low=0)
-    _checks.one_of("distance", distance, _distances.DISTANCES)
-    return _lifted_struct(y_true, y_pred, margin, distance, ignore_class)[0]
+    return _lifted_struct(y_true, y_pred, None, margin, distance, ignore_class)[0]
 
 
+@checked(
+    margin=partial(_checks.number, low=0),
+    distance=_pairwise.check_distance,
+    ignore_class=_checks.optional_int,
+)
 def _lifted_struct(
     y_true: Tensor,
     y_pred: Tensor,
+    absent: Tensor | None,
     margin: float,
     distance: Distance,
     ignore_class: int | None,
-    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", "dim"))
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
     x = samples.without_absent(x)
     itself, positive, negative = samples.pairs()
-    distances = _distances.pairwise(x, distance)
-    push = _row_sums.log_sum_exp(margin - distances, negative)
+    distances = _pairwise.distances(x, distance)
+    push = _pairwise.row_log_sum_exp(margin - distances, negative)
     # Not `logaddexp`, whose slope Keras gives to one of two equal arguments alone.
     both = push[:, None] + ops.softplus(push[None, :] - push[:, None])
     # Classes may be small, and far from each other.
-    pull = _distances.pairwise(x, distance, _first_of_class(x, itself | positive))
+    pull = _pairwise.distances(x, distance, _first_of_class(x, itself | positive))
     values = ops.square(ops.maximum(both + pull, 0.0)) / 2.0
     valid = ops.any(positive, axis=1) & ops.any(negative, axis=1)
-    return samples.settled(_row_sums.mean(values, positive), valid)
+    return samples.settled(_pairwise.row_mean(values, positive), valid)
 
 
 def _first_of_class(x: Tensor, own: Tensor) -> Tensor:

@@ -1,17 +1,18 @@
 """Lovász-softmax loss: segmentation trained for its intersection over union."""
 
 import math
+from functools import partial
 from typing import Literal, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_ext import _checks, _labels
-from keras_ext._ratio import ratio
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _sparse
-from keras_ext.losses._batchwise import Kept, Reduced, one_weight_each
-from keras_ext.losses._masked import Masked
+from keras_ext._numerics import ratio
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _classes
+from keras_ext.losses._batchwise import BatchwiseLoss, Kept
+from keras_ext.losses._function_loss import checked
 
 Classes: TypeAlias = Literal["present", "all"]
 _NAME = "lovasz_softmax"
@@ -19,7 +20,7 @@ _CLASSES = ("present", "all")
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class LovaszSoftmax(keras.losses.Loss):
+class LovaszSoftmax(BatchwiseLoss):
     """Loss of segmentation that stands for 1 - IoU, the intersection over union.
 
     Crossentropy counts pixels; a small object or a rare class hardly matters to it.
@@ -94,60 +95,16 @@ class LovaszSoftmax(keras.losses.Loss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.classes = _checks.one_of("classes", classes, _CLASSES)
-        self.from_logits = from_logits
-        self.ignore_class = _sparse.check_ignore_class(ignore_class)
-        self._masked = Masked(dtype=self.dtype)
+        super().__init__(
+            _lovasz_softmax,
+            classes=classes,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
+        )
         self._kept = KeptPixels(dtype=self.dtype)
-
-    def __call__(
-        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Return the weighted and reduced loss, of the pixels that a mask leaves."""
-        y_pred = ops.convert_to_tensor(y_pred)
-        masked = ~self._kept(y_pred)
-        absent = masked
-        if sample_weight is not None:
-            sample_weight = ops.convert_to_tensor(sample_weight, dtype=self.dtype)
-            sample_weight = one_weight_each(self.name, sample_weight, y_pred)
-            axes = range(len(sample_weight.shape), len(masked.shape))
-            absent |= ops.expand_dims(ops.equal(sample_weight, 0), tuple(axes))
-        # Half precision is for what the loss returns.
-        dtype = keras.backend.result_type(self.dtype, "float32")
-        values = self._values(y_true, ops.cast(y_pred, dtype), absent, masked)
-        reduced = Reduced(self.name, self.reduction, self.dtype)
-        return reduced(values, values, sample_weight)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every image, masked where no pixel counts."""
-        return self._values(y_true, y_pred, None, None)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "classes": self.classes,
-            "from_logits": self.from_logits,
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
-
-    def _values(
-        self,
-        y_true: Tensor,
-        y_pred: Tensor,
-        absent: Tensor | None,
-        masked: Tensor | None,
-    ) -> Tensor:
-        pixels = _read(y_true, y_pred, self.ignore_class, absent)
-        values = _mean_extension(pixels, self.classes, self.from_logits)
-        # The mean counts images of weight 0, as every Keras loss does.
-        labels = ops.reshape(y_true, ops.shape(pixels.ignored))
-        left_out = _labels.is_ignored(labels, self.ignore_class)
-        if masked is not None:
-            left_out |= masked
-        return self._masked(values, mask=ops.any(_flat(~left_out), axis=1))
 
 
 def lovasz_softmax(
@@ -180,14 +137,22 @@ def lovasz_softmax(
     >>> [float(value) for value in lovasz_softmax([[0, 1], [0, 0]], y_pred)]
     [0.1875, 0.25]
     """
-    pixels = _read(y_true, y_pred, ignore_class, None)
-    return _mean_extension(pixels, classes, from_logits)
+    return _lovasz_softmax(y_true, y_pred, None, classes, from_logits, ignore_class)[0]
 
 
-def _read(
-    y_true: Tensor, y_pred: Tensor, ignore_class: int | None, absent: Tensor | None
-) -> _sparse.Samples:
-    """Return the pixels of a batch of images, checked."""
+@checked(
+    classes=partial(_checks.one_of, choices=_CLASSES),
+    ignore_class=_checks.optional_int,
+)
+def _lovasz_softmax(
+    y_true: Tensor,
+    y_pred: Tensor,
+    absent: Tensor | None,
+    classes: Classes,
+    from_logits: bool,
+    ignore_class: int | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of every image, and the pixels for which the mean counts it."""
     shape = tuple(ops.convert_to_tensor(y_pred).shape)
     if len(shape) < 3:
         raise ValueError(
@@ -195,15 +160,17 @@ def _read(
             f"pixels at least. Received: y_pred.shape={shape}. If the samples are no "
             "images, take a crossentropy."
         )
-    ignore_class = _sparse.check_ignore_class(ignore_class)
-    return _sparse.read(_NAME, y_true, y_pred, ignore_class, absent=absent)
+    pixels = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, absent=absent)
+    values = _mean_extension(pixels, classes, from_logits)
+    # Not without those of weight 0, whose images every Keras loss counts.
+    labels = ops.reshape(y_true, ops.shape(pixels.ignored))
+    return values, ~_labels.is_ignored(labels, ignore_class)
 
 
 def _mean_extension(
-    pixels: _sparse.Samples, classes: Classes, from_logits: bool
+    pixels: _classes.Classified, classes: Classes, from_logits: bool
 ) -> Tensor:
     """Return the mean over the classes of every image, `(batch,)`."""
-    _checks.one_of("classes", classes, _CLASSES)
     p = ops.softmax(pixels.y_pred) if from_logits else pixels.y_pred
     p = ops.swapaxes(_flat(p, 1), 1, 2)
     counted = _flat(~pixels.ignored)[:, None, :]

@@ -4,8 +4,9 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _row_sums
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise, _pairwise
+from keras_ext.losses._function_loss import checked
 
 _NAME = "n_pairs"
 
@@ -78,23 +79,13 @@ class NPairs(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
+        super().__init__(
+            _n_pairs,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _n_pairs(y_true, y_pred, self.ignore_class, absent)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
 
 
 def n_pairs(y_true: Tensor, y_pred: Tensor, ignore_class: int | None = None) -> Tensor:
@@ -119,14 +110,12 @@ def n_pairs(y_true: Tensor, y_pred: Tensor, ignore_class: int | None = None) -> 
     >>> [round(float(value), 4) for value in n_pairs(np.array([0, 1]), embeddings)]
     [0.3133, 2.1269]
     """
-    return _n_pairs(y_true, y_pred, ignore_class)[0]
+    return _n_pairs(y_true, y_pred, None, ignore_class)[0]
 
 
+@checked(ignore_class=_checks.optional_int)
 def _n_pairs(
-    y_true: Tensor,
-    y_pred: Tensor,
-    ignore_class: int | None,
-    absent: Tensor | None = None,
+    y_true: Tensor, y_pred: Tensor, absent: Tensor | None, ignore_class: int | None
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", 2, "dim"))
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
@@ -134,5 +123,5 @@ def _n_pairs(
     itself, positive, negative = samples.pairs()
     similarity = ops.matmul(x[:, 0], ops.transpose(x[:, 1]))
     own = itself | positive
-    values = _row_sums.crossentropy(similarity, own | negative, own)
+    values = _pairwise.row_crossentropy(similarity, own | negative, own)
     return samples.settled(values, samples.present)

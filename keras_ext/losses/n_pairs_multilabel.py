@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _row_sums
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise, _pairwise
 
 _NAME = "n_pairs_multilabel"
 
@@ -73,16 +73,9 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _n_pairs_multilabel(y_true, y_pred, absent)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "dtype": self.dtype}
+        super().__init__(
+            _n_pairs_multilabel, reduction=reduction, name=name, dtype=dtype
+        )
 
 
 def n_pairs_multilabel(y_true: Tensor, y_pred: Tensor) -> Tensor:
@@ -107,11 +100,11 @@ def n_pairs_multilabel(y_true: Tensor, y_pred: Tensor) -> Tensor:
     >>> [round(float(value), 4) for value in n_pairs_multilabel(labels, embeddings)]
     [0.8133, 1.4603]
     """
-    return _n_pairs_multilabel(y_true, y_pred)[0]
+    return _n_pairs_multilabel(y_true, y_pred, None)[0]
 
 
 def _n_pairs_multilabel(
-    y_true: Tensor, y_pred: Tensor, absent: Tensor | None = None
+    y_true: Tensor, y_pred: Tensor, absent: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", 2, "dim"))
     absent = _batchwise.nobody(x) if absent is None else absent
@@ -123,12 +116,12 @@ def _n_pairs_multilabel(
     factor = ops.where(ops.all(valid), 1.0, float("nan"))
     # Of what is absent, labels may be anything: all but none is taken for some.
     some = ops.any(ops.not_equal(labels, 0), axis=1)
-    samples = _batchwise.Samples(labels, ~absent, absent & some, factor)
+    samples = _batchwise.Batch(labels, ~absent, absent & some, factor)
     x, labels = samples.without_absent(x), samples.without_absent(labels)
     similarity = ops.matmul(x[:, 0], ops.transpose(x[:, 1]))
     shared = ops.matmul(labels, ops.transpose(labels))
     there = samples.present[:, None] & samples.present[None, :]
-    values = _row_sums.crossentropy(similarity, there, shared)
+    values = _pairwise.row_crossentropy(similarity, there, shared)
     return samples.settled(values, has_label)
 
 

@@ -1,11 +1,14 @@
 """Normalised temperature-scaled crossentropy: the loss of SimCLR."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _contrast
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise
+from keras_ext.losses._function_loss import checked
 
 _NAME = "nt_xent"
 
@@ -71,23 +74,13 @@ class NTXent(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = _checks.number(
-            "temperature", temperature, low=0, open_low=True
+        super().__init__(
+            _nt_xent,
+            temperature=temperature,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _nt_xent(y_pred, self.temperature, absent)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "temperature": self.temperature,
-            "dtype": self.dtype,
-        }
 
 
 def nt_xent(y_true: Tensor, y_pred: Tensor, temperature: float = 0.1) -> Tensor:
@@ -111,15 +104,15 @@ def nt_xent(y_true: Tensor, y_pred: Tensor, temperature: float = 0.1) -> Tensor:
     >>> [round(float(value), 4) for value in nt_xent(None, views, temperature=1.0)]
     [1.4803, 0.862]
     """
-    temperature = _checks.number("temperature", temperature, low=0, open_low=True)
-    return _nt_xent(y_pred, temperature)[0]
+    return _nt_xent(y_true, y_pred, None, temperature)[0]
 
 
+@checked(temperature=partial(_checks.number, low=0, open_low=True))
 def _nt_xent(
-    y_pred: Tensor, temperature: float, absent: Tensor | None = None
+    y_true: Tensor, y_pred: Tensor, absent: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", 2, "dim"))
     absent = _batchwise.nobody(x) if absent is None else absent
     each_its_own = ops.arange(ops.shape(x)[0], dtype="int32")
-    samples = _batchwise.Samples(each_its_own, ~absent, absent, 1.0)
-    return _contrast.of_views(x, samples, temperature)
+    samples = _batchwise.Batch(each_its_own, ~absent, absent, 1.0)
+    return _batchwise.contrast_of_views(x, samples, temperature)

@@ -1,12 +1,15 @@
 """Pinball loss: regression towards a quantile instead of the mean."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
+from keras_ext._numerics import at_least_float32
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses._function_loss import checked
 from keras_ext.losses._weighted import WeightedLoss
 
 
@@ -71,18 +74,12 @@ class Pinball(WeightedLoss):
         name: str | None = "pinball",
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.tau = _quantile(tau)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample."""
-        return pinball(y_true, y_pred, tau=self.tau)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {**super().get_config(), "tau": self.tau, "dtype": self.dtype}
+        super().__init__(pinball, tau=tau, reduction=reduction, name=name, dtype=dtype)
 
 
+@checked(
+    tau=partial(_checks.number_or_list, low=0, high=1, open_low=True, open_high=True),
+)
 def pinball(
     y_true: Tensor, y_pred: Tensor, tau: float | Sequence[float] = 0.5
 ) -> Tensor:
@@ -106,25 +103,17 @@ def pinball(
     >>> [float(value) for value in values]
     [0.75, 0.25]
     """
-    quantile = _quantile(tau)
-    y_pred = ops.convert_to_tensor(y_pred)
-    dtype = keras.backend.result_type(y_pred.dtype, "float32")
-    y_true, y_pred = ops.cast(y_true, dtype), ops.cast(y_pred, dtype)
+    y_pred = at_least_float32(y_pred)
+    y_true = ops.cast(y_true, y_pred.dtype)
     if len(y_true.shape) == len(y_pred.shape) - 1:
         y_true = ops.expand_dims(y_true, axis=-1)
-    _check_shapes(y_true, y_pred, quantile)
+    _check_shapes(y_true, y_pred, tau)
     error = y_true - y_pred
-    slope = ops.convert_to_tensor(quantile, dtype)
+    slope = ops.convert_to_tensor(tau, y_pred.dtype)
     return ops.mean(ops.maximum(error * slope, error * (slope - 1)), axis=-1)
 
 
-def _quantile(tau: float | Sequence[float]) -> float | list[float]:
-    return _checks.number_or_list(
-        "tau", tau, low=0, high=1, open_low=True, open_high=True
-    )
-
-
-def _check_shapes(y_true: Tensor, y_pred: Tensor, tau: float | list[float]) -> None:
+def _check_shapes(y_true: Tensor, y_pred: Tensor, tau: float | Sequence[float]) -> None:
     true, predicted = tuple(y_true.shape), tuple(y_pred.shape)
     outputs = (1, predicted[-1]) if len(predicted) > 1 else ()
     if not any(_checks.shapes_agree(true, (*predicted[:-1], last)) for last in outputs):
@@ -133,7 +122,7 @@ def _check_shapes(y_true: Tensor, y_pred: Tensor, tau: float | list[float]) -> N
             "same shape, or with a last axis of 1. "
             f"Received: y_true.shape={true}, y_pred.shape={predicted}"
         )
-    if isinstance(tau, list) and len(tau) != predicted[-1]:
+    if isinstance(tau, Sequence) and len(tau) != predicted[-1]:
         raise ValueError(
             "`tau` must be one number, or one for each entry of y_pred's last axis. "
             f"Received: {len(tau)} numbers, tau={tau}, y_pred.shape={predicted}"

@@ -1,13 +1,14 @@
 """Poly-1 loss: crossentropy with a say in how steep it is near the truth."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _sparse
-from keras_ext.losses._masked import Masked
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _classes
+from keras_ext.losses._function_loss import checked
 
 _NAME = "poly"
 _HINT = (
@@ -16,7 +17,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class Poly(WeightedLoss):
+class Poly(_classes.ClassLoss):
     """Crossentropy plus a multiple of the missing probability.
 
     Crossentropy is a sum of powers of `1 - p`, with `p` the probability of a sample's
@@ -97,40 +98,25 @@ class Poly(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.epsilon = _checks.number("epsilon", epsilon, low=-1)
-        self.from_logits = from_logits
-        self.sparse_y_true = sparse_y_true
-        self.ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
-        self.axis = _checks.integer("axis", axis)
-        self._masked = Masked(dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample, masked where it is ignored."""
-        values = poly(
-            y_true,
-            y_pred,
-            epsilon=self.epsilon,
-            from_logits=self.from_logits,
-            sparse_y_true=self.sparse_y_true,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
+        super().__init__(
+            poly,
+            epsilon=epsilon,
+            from_logits=from_logits,
+            sparse_y_true=sparse_y_true,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "epsilon": self.epsilon,
-            "from_logits": self.from_logits,
-            "sparse_y_true": self.sparse_y_true,
-            "ignore_class": self.ignore_class,
-            "axis": self.axis,
-            "dtype": self.dtype,
-        }
 
 
+@checked(
+    _classes.only_labels_are_ignored,
+    epsilon=partial(_checks.number, low=-1),
+    ignore_class=_checks.optional_int,
+    axis=_checks.integer,
+)
 def poly(
     y_true: Tensor,
     y_pred: Tensor,
@@ -166,12 +152,10 @@ def poly(
     >>> [round(float(value), 4) for value in poly([0, 0], y_pred, from_logits=True)]
     [0.2461, 3.0077]
     """
-    epsilon = _checks.number("epsilon", epsilon, low=-1)
-    ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
     if sparse_y_true:
-        samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
+        samples = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
     else:
-        samples = _sparse.read_distributions(_NAME, y_true, y_pred, axis, _HINT)
-    log_p = _sparse.log_probabilities(samples.y_pred, from_logits, samples.axis)
+        samples = _classes.read_distributions(_NAME, y_true, y_pred, axis, _HINT)
+    log_p = _classes.log_probabilities(samples.y_pred, from_logits, samples.axis)
     missing = 1 - samples.expected(ops.exp(log_p))
     return samples.settled(epsilon * missing - samples.expected(log_p))

@@ -1,13 +1,14 @@
 """Crossentropy of integer labels with label smoothing."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _sparse
-from keras_ext.losses._masked import Masked
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _classes
+from keras_ext.losses._function_loss import checked
 
 _NAME = "sparse_categorical_crossentropy"
 _HINT = (
@@ -16,7 +17,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class SparseCategoricalCrossentropy(WeightedLoss):
+class SparseCategoricalCrossentropy(_classes.ClassLoss):
     """Crossentropy of integer labels with label smoothing.
 
     `keras.losses.SparseCategoricalCrossentropy` has no `label_smoothing`, and
@@ -89,37 +90,23 @@ class SparseCategoricalCrossentropy(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.label_smoothing = _share(label_smoothing)
-        self.from_logits = from_logits
-        self.ignore_class = _sparse.check_ignore_class(ignore_class)
-        self.axis = _checks.integer("axis", axis)
-        self._masked = Masked(dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample, masked where it is ignored."""
-        values = sparse_categorical_crossentropy(
-            y_true,
-            y_pred,
-            label_smoothing=self.label_smoothing,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
+        super().__init__(
+            sparse_categorical_crossentropy,
+            label_smoothing=label_smoothing,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "label_smoothing": self.label_smoothing,
-            "from_logits": self.from_logits,
-            "ignore_class": self.ignore_class,
-            "axis": self.axis,
-            "dtype": self.dtype,
-        }
 
 
+@checked(
+    label_smoothing=partial(_checks.number, low=0, high=1),
+    ignore_class=_checks.optional_int,
+    axis=_checks.integer,
+)
 def sparse_categorical_crossentropy(
     y_true: Tensor,
     y_pred: Tensor,
@@ -154,15 +141,10 @@ def sparse_categorical_crossentropy(
     >>> [round(float(value), 4) for value in values]
     [0.2269, 2.0269]
     """
-    share = _share(label_smoothing)
-    ignore_class = _sparse.check_ignore_class(ignore_class)
-    samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
-    log_p = _sparse.log_probabilities(samples.y_pred, from_logits, samples.axis)
+    samples = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
+    log_p = _classes.log_probabilities(samples.y_pred, from_logits, samples.axis)
     value = samples.expected(log_p)
-    if share > 0:
-        value = (1 - share) * value + share * ops.mean(log_p, axis=samples.axis)
+    if label_smoothing > 0:
+        uniform = ops.mean(log_p, axis=samples.axis)
+        value = (1 - label_smoothing) * value + label_smoothing * uniform
     return samples.settled(-value)
-
-
-def _share(label_smoothing: float) -> float:
-    return _checks.number("label_smoothing", label_smoothing, low=0, high=1)

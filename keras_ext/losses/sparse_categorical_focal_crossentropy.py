@@ -1,15 +1,16 @@
 """Focal crossentropy for integer labels: easy samples count for less."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _floats, _sparse
-from keras_ext.losses._masked import Masked
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext._numerics import power
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _classes
+from keras_ext.losses._function_loss import checked
 
 _NAME = "sparse_categorical_focal_crossentropy"
 _HINT = (
@@ -19,7 +20,7 @@ _HINT = (
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class SparseCategoricalFocalCrossentropy(WeightedLoss):
+class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
     """Crossentropy of integer labels in which easy samples count for less.
 
     For classification with many easy samples and few hard ones, such as the
@@ -94,43 +95,28 @@ class SparseCategoricalFocalCrossentropy(WeightedLoss):
         ignore_class: int | None = None,
         axis: int = -1,
         reduction: Reduction | None = "sum_over_batch_size",
-        name: str | None = "sparse_categorical_focal_crossentropy",
+        name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.alpha = _checks.number_or_list("alpha", alpha, low=0)
-        self.gamma = _checks.number("gamma", gamma, low=0)
-        self.from_logits = from_logits
-        self.ignore_class = _sparse.check_ignore_class(ignore_class)
-        self.axis = _checks.integer("axis", axis)
-        self._masked = Masked(dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample, masked where it is ignored."""
-        values = sparse_categorical_focal_crossentropy(
-            y_true,
-            y_pred,
-            alpha=self.alpha,
-            gamma=self.gamma,
-            from_logits=self.from_logits,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
+        super().__init__(
+            sparse_categorical_focal_crossentropy,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "alpha": self.alpha,
-            "gamma": self.gamma,
-            "from_logits": self.from_logits,
-            "ignore_class": self.ignore_class,
-            "axis": self.axis,
-            "dtype": self.dtype,
-        }
 
 
+@checked(
+    alpha=partial(_checks.number_or_list, low=0),
+    gamma=partial(_checks.number, low=0),
+    ignore_class=_checks.optional_int,
+    axis=_checks.integer,
+)
 def sparse_categorical_focal_crossentropy(
     y_true: Tensor,
     y_pred: Tensor,
@@ -167,21 +153,21 @@ def sparse_categorical_focal_crossentropy(
     >>> [round(float(value), 4) for value in values]
     [0.0005, 0.4124]
     """
-    samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
+    samples = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, axis, _HINT)
     log_p = samples.expected(
-        _sparse.log_probabilities(samples.y_pred, from_logits, samples.axis)
+        _classes.log_probabilities(samples.y_pred, from_logits, samples.axis)
     )
     weight = samples.expected(_class_weights(alpha, samples))
-    gamma = _checks.number("gamma", gamma, low=0)
-    focus = _floats.focus(-ops.expm1(log_p), gamma)
+    focus = power(-ops.expm1(log_p), gamma)
     return samples.settled(-weight * focus * log_p)
 
 
-def _class_weights(alpha: float | Sequence[float], samples: _sparse.Samples) -> Tensor:
+def _class_weights(
+    alpha: float | Sequence[float], samples: _classes.Classified
+) -> Tensor:
     """Return one weight per class, on the class axis."""
-    alpha = _checks.number_or_list("alpha", alpha, low=0)
     num_classes = samples.num_classes
-    if isinstance(alpha, list) and len(alpha) != num_classes:
+    if isinstance(alpha, Sequence) and len(alpha) != num_classes:
         raise ValueError(
             f"`alpha` must be one number, or one for each of y_pred's {num_classes} "
             f"classes. Received: {len(alpha)} numbers, alpha={alpha}"

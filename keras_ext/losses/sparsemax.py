@@ -4,19 +4,18 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._highest import highest
-from keras_ext._types import Config, Reduction, Tensor
+from keras_ext._numerics import highest
+from keras_ext._types import Reduction, Tensor
 from keras_ext.layers.sparsemax import sparsemax as probabilities
-from keras_ext.losses import _sparse
-from keras_ext.losses._masked import Masked
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext.losses import _classes
+from keras_ext.losses._function_loss import checked
 
 _NAME = "sparsemax"
 
 
 # Keras finds the classes of a file by these names alone, and the layer is "Sparsemax".
 @keras.saving.register_keras_serializable(package="keras_ext", name="SparsemaxLoss")
-class Sparsemax(WeightedLoss):
+class Sparsemax(_classes.ClassLoss):
     """Loss of logits whose probabilities are read by `keras_ext.layers.Sparsemax`.
 
     Crossentropy needs the logarithm of the probabilities, most of which are 0 after a
@@ -95,34 +94,22 @@ class Sparsemax(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.sparse_y_true = sparse_y_true
-        self.ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
-        self.axis = _checks.integer("axis", axis)
-        self._masked = Masked(dtype=self.dtype)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every sample, masked where it is ignored."""
-        values = sparsemax(
-            y_true,
-            y_pred,
-            sparse_y_true=self.sparse_y_true,
-            ignore_class=self.ignore_class,
-            axis=self.axis,
+        super().__init__(
+            sparsemax,
+            sparse_y_true=sparse_y_true,
+            ignore_class=ignore_class,
+            axis=axis,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        return _sparse.without_ignored(self._masked, values, y_true, self.ignore_class)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "sparse_y_true": self.sparse_y_true,
-            "ignore_class": self.ignore_class,
-            "axis": self.axis,
-            "dtype": self.dtype,
-        }
 
 
+@checked(
+    _classes.only_labels_are_ignored,
+    ignore_class=_checks.optional_int,
+    axis=_checks.integer,
+)
 def sparsemax(
     y_true: Tensor,
     y_pred: Tensor,
@@ -154,11 +141,10 @@ def sparsemax(
     >>> [float(value) for value in sparsemax([0, 0, 0], logits)]
     [0.0, 0.0625, 2.0]
     """
-    ignore_class = _sparse.check_ignore_class(ignore_class, sparse_y_true)
     if sparse_y_true:
-        samples = _sparse.read(_NAME, y_true, y_pred, ignore_class, axis)
+        samples = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, axis)
     else:
-        samples = _sparse.read_distributions(_NAME, y_true, y_pred, axis)
+        samples = _classes.read_distributions(_NAME, y_true, y_pred, axis)
     axis, q = samples.axis, samples.targets
     # Nothing changes, but large logits keep their digits.
     z = samples.y_pred

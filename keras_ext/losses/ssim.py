@@ -1,16 +1,19 @@
 """Structural similarity of images, as a loss."""
 
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Reduction, Shape, Tensor
+from keras_ext._types import DataFormat, Reduction, Shape, Tensor
 from keras_ext.layers._options import resolve_data_format
-from keras_ext.losses import _floats
-from keras_ext.losses._weighted import WeightedLoss
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._weighted import WeightedLoss, alike
 
 _NAME = "ssim"
+_POSITIVE = partial(_checks.number, low=0, open_low=True)
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -92,44 +95,31 @@ class SSIM(WeightedLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.max_value = _positive("max_value", max_value)
-        self.filter_size = _checks.positive_int("filter_size", filter_size)
-        self.sigma = _positive("sigma", sigma)
-        self.k1 = _positive("k1", k1)
-        self.k2 = _positive("k2", k2)
-        self.data_format = resolve_data_format(data_format)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of every image."""
-        return ssim(
-            y_true,
-            y_pred,
-            max_value=self.max_value,
-            filter_size=self.filter_size,
-            sigma=self.sigma,
-            k1=self.k1,
-            k2=self.k2,
-            data_format=self.data_format,
+        super().__init__(
+            ssim,
+            max_value=max_value,
+            filter_size=filter_size,
+            sigma=sigma,
+            k1=k1,
+            k2=k2,
+            data_format=data_format,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
         return y_pred_shape[:1]
 
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "max_value": self.max_value,
-            "filter_size": self.filter_size,
-            "sigma": self.sigma,
-            "k1": self.k1,
-            "k2": self.k2,
-            "data_format": self.data_format,
-            "dtype": self.dtype,
-        }
 
-
+@checked(
+    max_value=_POSITIVE,
+    filter_size=_checks.positive_int,
+    sigma=_POSITIVE,
+    k1=_POSITIVE,
+    k2=_POSITIVE,
+    data_format=lambda _, given: resolve_data_format(given),
+)
 def ssim(
     y_true: Tensor,
     y_pred: Tensor,
@@ -166,10 +156,9 @@ def ssim(
     >>> float(ssim(black, white, data_format="channels_last")[0])
     0.9999
     """
-    c1 = (_positive("k1", k1) * _positive("max_value", max_value)) ** 2
-    c2 = (_positive("k2", k2) * max_value) ** 2
+    c1, c2 = (k1 * max_value) ** 2, (k2 * max_value) ** 2
     weights = _window(filter_size, sigma)
-    x, y = _images(y_true, y_pred, data_format, filter_size)
+    x, y = _channels_last(y_true, y_pred, data_format, filter_size)
 
     # Variances do not change with the brightness, but lose digits by it.
     level = ops.stop_gradient(ops.mean(x + y, axis=(1, 2), keepdims=True) / 2)
@@ -192,20 +181,15 @@ def ssim(
     return ops.mean(values, axis=(1, 2, 3))
 
 
-def _positive(name: str, value: float) -> float:
-    return _checks.number(name, value, low=0, open_low=True)
-
-
-def _images(
+def _channels_last(
     y_true: Tensor, y_pred: Tensor, data_format: DataFormat | None, filter_size: int
 ) -> tuple[Tensor, Tensor]:
     """Return the images with their channels last."""
-    data_format = resolve_data_format(data_format)
     channels_first = data_format == "channels_first"
     names = "(batch, height, width, channels)"
     if channels_first:
         names = "(batch, channels, height, width)"
-    images = _floats.alike(_NAME, y_true, y_pred, names, least_rank=4)
+    images = alike(_NAME, y_true, y_pred, names, least_rank=4)
     shape = images[1].shape
     _checks.rank(_NAME, shape, 4, names)
     sides = shape[2:] if channels_first else shape[1:3]
@@ -223,8 +207,7 @@ def _images(
 
 def _window(filter_size: int, sigma: float) -> list[float]:
     """Return Gaussian weights of one axis, with the sum 1."""
-    size = _checks.positive_int("filter_size", filter_size)
-    offsets = (np.arange(size) - (size - 1) / 2) / _positive("sigma", sigma)
+    offsets = (np.arange(filter_size) - (filter_size - 1) / 2) / sigma
     weights = np.exp(-0.5 * np.square(offsets))
     return (weights / weights.sum()).tolist()
 

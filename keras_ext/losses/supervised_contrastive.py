@@ -1,10 +1,13 @@
 """Supervised contrastive loss: every sample of the class among all of the batch."""
 
+from functools import partial
+
 import keras
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _contrast
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise
+from keras_ext.losses._function_loss import checked
 
 _NAME = "supervised_contrastive"
 
@@ -80,29 +83,14 @@ class SupervisedContrastive(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.temperature = _checks.number(
-            "temperature", temperature, low=0, open_low=True
+        super().__init__(
+            _supervised_contrastive,
+            temperature=temperature,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _supervised_contrastive(
-            y_true, y_pred, self.temperature, self.ignore_class, absent
-        )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "temperature": self.temperature,
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
 
 
 def supervised_contrastive(
@@ -135,21 +123,24 @@ def supervised_contrastive(
     >>> [round(float(value), 4) for value in values]
     [0.3133, 0.3133, 0.0]
     """
-    temperature = _checks.number("temperature", temperature, low=0, open_low=True)
-    return _supervised_contrastive(y_true, y_pred, temperature, ignore_class)[0]
+    return _supervised_contrastive(y_true, y_pred, None, temperature, ignore_class)[0]
 
 
+@checked(
+    temperature=partial(_checks.number, low=0, open_low=True),
+    ignore_class=_checks.optional_int,
+)
 def _supervised_contrastive(
     y_true: Tensor,
     y_pred: Tensor,
+    absent: Tensor | None,
     temperature: float,
     ignore_class: int | None,
-    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(
         _NAME, y_pred, ("batch", "dim"), ("batch", "views", "dim")
     )
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
-    return _contrast.of_views(
+    return _batchwise.contrast_of_views(
         x if len(x.shape) == 3 else x[:, None], samples, temperature
     )

@@ -1,12 +1,17 @@
 """Triplet loss of the hardest positive and the hardest negative in the batch."""
 
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _distances
-from keras_ext.losses._distances import Distance
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise, _pairwise
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._pairwise import Distance
 
 _NAME = "triplet_hard"
 
@@ -88,37 +93,16 @@ class TripletHard(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.margin = _margin(margin, soft_margin)
-        self.distance = _checks.one_of("distance", distance, _distances.DISTANCES)
-        self.soft_margin = soft_margin
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
+        super().__init__(
+            _triplet_hard,
+            margin=margin,
+            distance=distance,
+            soft_margin=soft_margin,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _triplet_hard(
-            y_true,
-            y_pred,
-            self.margin,
-            self.distance,
-            self.soft_margin,
-            self.ignore_class,
-            absent,
-        )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "distance": self.distance,
-            "soft_margin": self.soft_margin,
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
 
 
 def triplet_hard(
@@ -153,29 +137,34 @@ def triplet_hard(
     >>> [float(value) for value in triplet_hard(np.array([7, 7, 3]), embeddings)]
     [0.5, 1.5, 0.0]
     """
-    margin = _margin(margin, soft_margin)
-    _checks.one_of("distance", distance, _distances.DISTANCES)
-    return _triplet_hard(y_true, y_pred, margin, distance, soft_margin, ignore_class)[0]
+    return _triplet_hard(
+        y_true, y_pred, None, margin, distance, soft_margin, ignore_class
+    )[0]
 
 
-def _margin(margin: float, soft_margin: bool) -> float:
-    margin = _checks.number("margin", margin, low=0)
-    if soft_margin and margin != 1:
+def _soft_has_no_margin(arguments: Mapping[str, Any]) -> None:
+    margin = arguments["margin"]
+    if arguments["soft_margin"] and margin != 1:
         raise ValueError(
             "`margin` must be left at its default of 1 with `soft_margin=True`, which "
             f"has no margin. Received: margin={margin:g}"
         )
-    return margin
 
 
+@checked(
+    _soft_has_no_margin,
+    margin=partial(_checks.number, low=0),
+    distance=_pairwise.check_distance,
+    ignore_class=_checks.optional_int,
+)
 def _triplet_hard(
     y_true: Tensor,
     y_pred: Tensor,
+    absent: Tensor | None,
     margin: float,
     distance: Distance,
     soft_margin: bool,
     ignore_class: int | None,
-    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", "dim"))
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
@@ -183,11 +172,11 @@ def _triplet_hard(
     _, positive, negative = samples.pairs()
     # Only to choose by: distances that count are computed from the chosen embeddings,
     # since those of very close ones lose their digits in a product of all with all.
-    distances = ops.stop_gradient(_distances.pairwise(x, distance))
+    distances = ops.stop_gradient(_pairwise.distances(x, distance))
     furthest = _highest_of(ops.where(positive, distances, -float("inf")))
     nearest = _highest_of(ops.where(negative, -distances, -float("inf")))
-    gap = _distances.paired(x, ops.take(x, furthest, axis=0), distance)
-    gap -= _distances.paired(x, ops.take(x, nearest, axis=0), distance)
+    gap = _pairwise.paired(x, ops.take(x, furthest, axis=0), distance)
+    gap -= _pairwise.paired(x, ops.take(x, nearest, axis=0), distance)
     values = ops.softplus(gap) if soft_margin else ops.maximum(gap + margin, 0.0)
     valid = ops.any(positive, axis=1) & ops.any(negative, axis=1)
     return samples.settled(values, valid)

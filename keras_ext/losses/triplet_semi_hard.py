@@ -1,12 +1,15 @@
 """Triplet loss of the negatives that are just further away than the positive."""
 
+from functools import partial
+
 import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _distances, _row_sums
-from keras_ext.losses._distances import Distance
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _batchwise, _pairwise
+from keras_ext.losses._function_loss import checked
+from keras_ext.losses._pairwise import Distance
 
 _NAME = "triplet_semi_hard"
 
@@ -84,29 +87,15 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.margin = _checks.number("margin", margin, low=0)
-        self.distance = _checks.one_of("distance", distance, _distances.DISTANCES)
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
+        super().__init__(
+            _triplet_semi_hard,
+            margin=margin,
+            distance=distance,
+            ignore_class=ignore_class,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return _triplet_semi_hard(
-            y_true, y_pred, self.margin, self.distance, self.ignore_class, absent
-        )
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "distance": self.distance,
-            "ignore_class": self.ignore_class,
-            "dtype": self.dtype,
-        }
 
 
 def triplet_semi_hard(
@@ -139,28 +128,31 @@ def triplet_semi_hard(
     >>> [float(value) for value in triplet_semi_hard(np.array([7, 7, 3]), embeddings)]
     [0.4375, 1.9375, 0.0]
     """
-    margin = _checks.number("margin", margin, low=0)
-    _checks.one_of("distance", distance, _distances.DISTANCES)
-    return _triplet_semi_hard(y_true, y_pred, margin, distance, ignore_class)[0]
+    return _triplet_semi_hard(y_true, y_pred, None, margin, distance, ignore_class)[0]
 
 
+@checked(
+    margin=partial(_checks.number, low=0),
+    distance=_pairwise.check_distance,
+    ignore_class=_checks.optional_int,
+)
 def _triplet_semi_hard(
     y_true: Tensor,
     y_pred: Tensor,
+    absent: Tensor | None,
     margin: float,
     distance: Distance,
     ignore_class: int | None,
-    absent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     x = _batchwise.embeddings(_NAME, y_pred, ("batch", "dim"))
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
     x = samples.without_absent(x)
     _, positive, negative = samples.pairs()
-    distances = _distances.pairwise(x, distance)
+    distances = _pairwise.distances(x, distance)
     order, negatives = _semi_hard(ops.stop_gradient(distances), positive, negative)
     gap = _along_rows(distances, order) - _along_rows(distances, negatives)
     pairs = _along_rows(positive, order)
-    values = _row_sums.mean(ops.maximum(margin + gap, 0.0), pairs)
+    values = _pairwise.row_mean(ops.maximum(margin + gap, 0.0), pairs)
     valid = ops.any(positive, axis=1) & ops.any(negative, axis=1)
     return samples.settled(values, valid)
 
@@ -170,7 +162,7 @@ def _semi_hard(
 ) -> tuple[Tensor, Tensor]:
     """Return the columns of each row by distance, and the negatives that they take."""
     # Positives come after negatives as far away as they, which are not semi-hard.
-    keys = ops.where(positive, _distances.just_above(distances), distances)
+    keys = ops.where(positive, _pairwise.just_above(distances), distances)
     order = ops.argsort(keys, axis=1)
     number = ops.cast(negative, "int32")
     not_further = ops.cumsum(_along_rows(number, order), axis=1)

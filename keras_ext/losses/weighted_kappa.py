@@ -1,5 +1,6 @@
 """Weighted kappa as a loss: ordered classes, and errors that cost by their size."""
 
+from functools import partial
 from typing import Literal, TypeAlias
 
 import keras
@@ -7,9 +8,11 @@ import numpy as np
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._ratio import ratio
-from keras_ext._types import Config, Reduction, Tensor
-from keras_ext.losses import _batchwise, _sparse
+from keras_ext._numerics import ratio
+from keras_ext._types import Reduction, Tensor
+from keras_ext.losses import _classes
+from keras_ext.losses._batchwise import BatchwiseLoss
+from keras_ext.losses._function_loss import checked
 
 Weights: TypeAlias = Literal["linear", "quadratic"]
 _NAME = "weighted_kappa"
@@ -18,7 +21,7 @@ _REMEDY = "Samples without a label are left out by a `sample_weight` of 0."
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class WeightedKappa(_batchwise.BatchwiseLoss):
+class WeightedKappa(BatchwiseLoss):
     """Loss for ordered classes: 1 minus Cohen's weighted kappa of soft predictions.
 
     For grades and other classes with an order, where a prediction costs more the
@@ -94,28 +97,15 @@ class WeightedKappa(_batchwise.BatchwiseLoss):
         name: str | None = _NAME,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.num_classes = _checks.integer("num_classes", num_classes, low=2)
-        self.weights = _checks.one_of("weights", weights, _WEIGHTS)
-        self.from_logits = from_logits
-
-    def _values(
-        self, y_true: Tensor, y_pred: Tensor, absent: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        values = _weighted_kappa(
-            y_true, y_pred, self.num_classes, self.weights, self.from_logits, absent
+        super().__init__(
+            _weighted_kappa,
+            num_classes=num_classes,
+            weights=weights,
+            from_logits=from_logits,
+            reduction=reduction,
+            name=name,
+            dtype=dtype,
         )
-        return values, ~_batchwise.nobody(values)
-
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "weights": self.weights,
-            "from_logits": self.from_logits,
-            "dtype": self.dtype,
-        }
 
 
 def weighted_kappa(
@@ -148,20 +138,22 @@ def weighted_kappa(
     >>> [round(float(v), 4) for v in weighted_kappa([0, 1], y_pred, num_classes=3)]
     [0.0, 0.5]
     """
-    num_classes = _checks.integer("num_classes", num_classes, low=2)
-    weights = _checks.one_of("weights", weights, _WEIGHTS)
-    return _weighted_kappa(y_true, y_pred, num_classes, weights, from_logits)
+    return _weighted_kappa(y_true, y_pred, None, num_classes, weights, from_logits)[0]
 
 
+@checked(
+    num_classes=partial(_checks.integer, low=2),
+    weights=partial(_checks.one_of, choices=_WEIGHTS),
+)
 def _weighted_kappa(
     y_true: Tensor,
     y_pred: Tensor,
+    absent: Tensor | None,
     num_classes: int,
     weights: Weights,
     from_logits: bool,
-    absent: Tensor | None = None,
-) -> Tensor:
-    samples = _sparse.read(_NAME, y_true, y_pred, absent=absent, remedy=_REMEDY)
+) -> tuple[Tensor, Tensor]:
+    samples = _classes.read_labels(_NAME, y_true, y_pred, absent=absent, remedy=_REMEDY)
     if tuple(samples.y_pred.shape[1:]) != (num_classes,):
         raise ValueError(
             f"{_NAME} expects y_pred of shape (batch, num_classes), with num_classes="
@@ -171,15 +163,16 @@ def _weighted_kappa(
     # NaN for a wrong label here, since it has its part in the values of all.
     present = ops.where(samples.ignored, 0.0, samples.factor)[:, None]
     own = ops.argmax(samples.targets, axis=-1)
-    distances = ops.convert_to_tensor(_distances(num_classes, weights), p.dtype)
+    distances = ops.convert_to_tensor(_costs(num_classes, weights), p.dtype)
     costs = present * ops.take(distances, own, axis=0)
     number = ops.maximum(ops.sum(ops.where(samples.ignored, 0.0, 1.0)), 1.0)
     number = ops.cast(number, p.dtype)
     mean_cost, mean_p = (ops.sum(x, axis=0) / number for x in (costs, present * p))
-    return ratio(ops.sum(costs * p, axis=-1), ops.sum(mean_cost * mean_p))
+    values = ratio(ops.sum(costs * p, axis=-1), ops.sum(mean_cost * mean_p))
+    return values, ops.ones_like(values, dtype="bool")
 
 
-def _distances(num_classes: int, weights: Weights) -> list[list[float]]:
+def _costs(num_classes: int, weights: Weights) -> list[list[float]]:
     grades = np.arange(num_classes, dtype="float64")
     steps = np.abs(grades[:, None] - grades[None, :])
     distances = steps if weights == "linear" else np.square(steps)

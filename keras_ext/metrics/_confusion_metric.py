@@ -39,9 +39,7 @@ class ConfusionMetric(keras.metrics.Metric):
         self.num_classes = _checks.integer("num_classes", num_classes, low=2)
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
+        self.ignore_class = _checks.optional_int("ignore_class", ignore_class)
         shape = (self.num_classes, self.num_classes)
         self.total, self.rest = _running_sum.add_variables(self, shape)
 

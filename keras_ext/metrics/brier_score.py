@@ -91,9 +91,7 @@ class BrierScore(WeightedMean):
         super().__init__(name=name, dtype=dtype)
         self.from_logits = from_logits
         self.sparse_y_true = sparse_y_true
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
+        self.ignore_class = _checks.optional_int("ignore_class", ignore_class)
         if ignore_class is not None and not sparse_y_true:
             raise ValueError(
                 "`ignore_class` is a class label, and with `sparse_y_true=False` there "

@@ -119,9 +119,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         self.binning = _checks.one_of("binning", binning, ("equal_width", "equal_mass"))
         self.norm = _checks.one_of("norm", norm, ("l1", "l2", "max"))
         self.capacity = _checks.optional(_checks.positive_int, "capacity", capacity)
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
+        self.ignore_class = _checks.optional_int("ignore_class", ignore_class)
         self._buffer: SampleBuffer | None = None
         if self.binning == "equal_mass":
             self._buffer = SampleBuffer(self, 2, _given(self.capacity))

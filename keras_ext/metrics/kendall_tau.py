@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._norms import scale
+from keras_ext._numerics import scale
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer

@@ -152,7 +152,9 @@ class MeanAveragePrecision(keras.metrics.Metric):
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.num_classes = _checks.positive_int("num_classes", num_classes)
-        self.bounding_box_format = _boxes.check_format(bounding_box_format)
+        self.bounding_box_format = _boxes.check_format(
+            "bounding_box_format", bounding_box_format
+        )
         self.iou_thresholds = _checks.optional(
             _checks.number_or_list,
             "iou_thresholds",

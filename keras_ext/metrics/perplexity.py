@@ -89,9 +89,7 @@ class Perplexity(ExponentialOfMean):
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.from_logits = from_logits
-        self.ignore_class = _checks.optional(
-            _checks.integer, "ignore_class", ignore_class
-        )
+        self.ignore_class = _checks.optional_int("ignore_class", ignore_class)
 
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

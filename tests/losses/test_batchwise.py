@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from keras_ext import losses
-from keras_ext.losses._masked import Masked
+from keras_ext.losses._function_loss import Masked
 from tests.backends import compiled, gradients
 from tests.markers import needs_tensorflow
 from tests.reference import metric_learning as reference

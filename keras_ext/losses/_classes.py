@@ -1,17 +1,37 @@
 """What the losses over classes have in common: integer labels, or distributions."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_ext import _checks, _labels
+from keras_ext._numerics import at_least_float32
 from keras_ext._types import Tensor
-from keras_ext.losses import _floats
-from keras_ext.losses._masked import Masked
+from keras_ext.losses._function_loss import Masked
+from keras_ext.losses._weighted import WeightedLoss
 
 
-class Samples(NamedTuple):
+class ClassLoss(WeightedLoss):
+    """A loss over classes whose mean leaves out the samples of `ignore_class`."""
+
+    ignore_class: int | None
+
+    def __init__(self, function: Callable[..., Tensor], **options: Any) -> None:
+        super().__init__(function, **options)
+        self._masked = Masked(dtype=self.dtype)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample, masked where it is ignored."""
+        values = super().call(y_true, y_pred)
+        if self.ignore_class is None:
+            return values
+        labels = ops.reshape(y_true, ops.shape(values))
+        return self._masked(values, mask=~_labels.is_ignored(labels, self.ignore_class))
+
+
+class Classified(NamedTuple):
     """Predictions and targets that belong together, checked."""
 
     y_pred: Tensor
@@ -48,7 +68,7 @@ class Samples(NamedTuple):
         return ops.where(self.ignored, 0.0, self.factor * values)
 
 
-def read(
+def read_labels(
     owner: str,
     y_true: Tensor,
     y_pred: Tensor,
@@ -57,8 +77,8 @@ def read(
     hint: str = "Two classes need two outputs.",
     absent: Tensor | None = None,
     remedy: str | None = None,
-) -> Samples:
-    """Return integer labels and predictions as `Samples`.
+) -> Classified:
+    """Return integer labels and predictions as `Classified`.
 
     Args:
         owner: Who asks, for the messages.
@@ -74,7 +94,7 @@ def read(
         ValueError: If shapes do not match, if there are not two classes at least or,
             in eager execution, if a label is not one of the classes.
     """
-    y_pred = _floats.at_least_float32(y_pred)
+    y_pred = at_least_float32(y_pred)
     labels = _labels.without_class_axis(owner, y_true, y_pred.shape, axis)
     axis %= len(y_pred.shape)
     num_classes = _num_classes(owner, y_pred.shape[axis], hint)
@@ -87,7 +107,7 @@ def read(
     index = ops.cast(ops.where(valid & ~ignored, labels, 0), "int32")
     # Of a KerasTensor, Keras takes a new last axis by this name only.
     new_axis = -1 if axis == len(labels.shape) else axis
-    return Samples(
+    return Classified(
         # Here too, since a gradient passes through both branches of `settled`.
         y_pred=ops.where(ops.expand_dims(ignored, axis), 0.0, y_pred),
         targets=ops.one_hot(index, num_classes, axis=new_axis, dtype=y_pred.dtype),
@@ -103,13 +123,13 @@ def read_distributions(
     y_pred: Tensor,
     axis: int = -1,
     hint: str = "Two classes need two outputs.",
-) -> Samples:
-    """Return targets of `y_pred`'s shape, one-hot or probabilities, as `Samples`.
+) -> Classified:
+    """Return targets of `y_pred`'s shape, one-hot or probabilities, as `Classified`.
 
     Raises:
         ValueError: If the shapes differ or there are not two classes at least.
     """
-    y_pred = _floats.at_least_float32(y_pred)
+    y_pred = at_least_float32(y_pred)
     targets = ops.cast(y_true, y_pred.dtype)
     shape = tuple(y_pred.shape)
     if not -len(shape) <= axis < len(shape) or not _checks.shapes_agree(
@@ -123,23 +143,18 @@ def read_distributions(
     axis %= len(shape)
     _num_classes(owner, shape[axis], hint)
     kept = ops.zeros_like(ops.take(y_pred, 0, axis=axis))
-    return Samples(y_pred, targets, ops.cast(kept, "bool"), kept + 1, axis)
+    return Classified(y_pred, targets, ops.cast(kept, "bool"), kept + 1, axis)
 
 
-def check_ignore_class(
-    ignore_class: int | None, sparse_y_true: bool = True
-) -> int | None:
-    """Return `ignore_class` if it is `None`, or an integer beside integer labels."""
-    if ignore_class is not None and not sparse_y_true:
+def only_labels_are_ignored(arguments: Mapping[str, Any]) -> None:
+    """Raise `ValueError` if a class is to be ignored and targets are no labels."""
+    ignore_class, sparse = arguments["ignore_class"], arguments["sparse_y_true"]
+    if ignore_class is not None and not sparse:
         raise ValueError(
             "`ignore_class` is an integer label, so it needs `sparse_y_true=True`. "
-            f"Received: ignore_class={ignore_class!r}, sparse_y_true={sparse_y_true}. "
+            f"Received: ignore_class={ignore_class!r}, sparse_y_true={sparse}. "
             "Leave out samples with other targets by `sample_weight`."
         )
-    checked: int | None = _checks.optional(
-        _checks.integer, "ignore_class", ignore_class
-    )
-    return checked
 
 
 def log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Tensor:
@@ -153,16 +168,6 @@ def log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Tens
     total = ops.sum(y_pred, axis=axis, keepdims=True)
     epsilon = keras.config.epsilon()
     return ops.log(ops.clip(ops.divide_no_nan(y_pred, total), epsilon, 1 - epsilon))
-
-
-def without_ignored(
-    masked: Masked, values: Tensor, y_true: Tensor, ignore_class: int | None
-) -> Tensor:
-    """Return a loss's values with a mask that takes ignored samples out of its mean."""
-    if ignore_class is None:
-        return values
-    labels = ops.reshape(y_true, ops.shape(values))
-    return masked(values, mask=~_labels.is_ignored(labels, ignore_class))
 
 
 def _num_classes(owner: str, size: int | None, hint: str) -> int:

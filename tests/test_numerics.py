@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_ext import _norms
+from keras_ext import _numerics
 from tests.backends import compiled, gradients
 from tests.metrics.modes import JIT
 
@@ -14,16 +14,16 @@ SIZES = [1e-30, 1e-20, 1.0, 1e20, 1e30]
 
 
 def unit(rows):
-    return _norms.unit(rows, -1)
+    return _numerics.unit(rows, -1)
 
 
 def test_a_scale_is_1_or_the_largest():
     rows = np.float32([[3, -4], [0.7, 0.1], [0, 0], [1e-38, 0], [-2e38, 1], [0, 1e-9]])
     np.testing.assert_array_equal(
-        _norms.scale(ops.convert_to_tensor(rows), -1)[:, 0],
+        _numerics.scale(ops.convert_to_tensor(rows), -1)[:, 0],
         np.float32([1, 1, 1, 1, 2e38, 1e-9]),
     )
-    (slope,) = gradients(lambda z: _norms.scale(z, -1) + 0 * z, rows)
+    (slope,) = gradients(lambda z: _numerics.scale(z, -1) + 0 * z, rows)
     np.testing.assert_array_equal(slope, 0)
 
 

@@ -1,0 +1,123 @@
+"""What a loss is: a function of targets and predictions, and a table of arguments."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
+import keras
+
+from keras_ext._types import Config, Reduction, Tensor
+
+Check: TypeAlias = Callable[[str, Any], Any]
+"""Returns the argument of this name and value as it is used, or raises."""
+
+Rule: TypeAlias = Callable[[Mapping[str, Any]], None]
+"""Raises if arguments do not go together, each of which may be used alone."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def checked(
+    *rules: Rule, **checks: Check
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that gives a function the table of its arguments' checks.
+
+    The function is called with what the checks return. `FunctionLoss` reads the same
+    table when a loss is made.
+
+    Args:
+        *rules: Checks of several arguments, after all others.
+        **checks: A check for each argument that needs one.
+    """
+
+    def table(arguments: Mapping[str, Any]) -> Config:
+        valid = dict(arguments)
+        for name, check in checks.items():
+            valid[name] = check(name, arguments[name])
+        for rule in rules:
+            rule(valid)
+        return valid
+
+    def decorator(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                given = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{function.__name__}() {error}") from None
+            given.apply_defaults()
+            given.arguments.update(table(given.arguments))
+            return function(*given.args, **given.kwargs)
+
+        call.table = table  # type: ignore[attr-defined]
+        return call
+
+    return decorator
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A loss that is a function of targets, predictions and some arguments.
+
+    A subclass has a constructor with these arguments, and hands them on by name. Each
+    is checked by the table of the function, and is then an attribute of the loss and
+    an entry of its configuration.
+
+    Args:
+        function: What `call` returns, of `y_true`, `y_pred` and the arguments. It may
+            be decorated with `checked`.
+        reduction: As in every `keras.losses.Loss`.
+        name: Name of the loss.
+        dtype: Dtype of the loss.
+        **arguments: Those of the function.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        reduction: Reduction | None,
+        name: str | None,
+        dtype: str | keras.DTypePolicy | None,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._function = function
+        self._names = tuple(arguments)
+        check = getattr(function, "table", dict)
+        for argument, value in check(arguments).items():
+            setattr(self, argument, value)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of every sample."""
+        return self._unchecked(y_true, y_pred)
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), **self._arguments(), "dtype": self.dtype}
+
+    def _arguments(self) -> Config:
+        return {name: getattr(self, name) for name in self._names}
+
+    def _unchecked(self, *tensors: Tensor | None) -> Any:
+        """Return what the function makes of `tensors`, without checking again."""
+        return inspect.unwrap(self._function)(*tensors, **self._arguments())
+
+
+class Masked(keras.layers.Layer):
+    """Attaches a mask to a tensor: `Masked()(values, mask=mask)` returns `values`.
+
+    A loss whose values carry a mask is averaged over the values that are kept. Keras
+    attaches masks in layers only, as far as its public API goes.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(dtype=dtype, autocast=False)
+        self.supports_masking = True
+
+    def call(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Return `values`; Keras hands the mask on."""
+        return values
