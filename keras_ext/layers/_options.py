@@ -1,19 +1,72 @@
-"""What the layers' constructors share: reading options that Keras leaves open."""
+"""Options of layers: how they are read, held and handed down to the layers inside."""
 
 import re
 from typing import Any
 
 import keras
 
-from keras_ext import _checks
+from keras_ext._images import channel_axis, resolve_data_format
 from keras_ext._types import (
     Activation,
     Config,
     DataFormat,
     Initializer,
     Normalization,
+    Regularizer,
     Shape,
 )
+
+
+class ConvOptions(keras.layers.Layer):
+    """Holds what is between and on the convolutions, and where the channels are."""
+
+    def __init__(
+        self,
+        *,
+        activation: Activation,
+        normalization: Normalization,
+        data_format: DataFormat | None,
+        kernel_initializer: Initializer,
+        kernel_regularizer: Regularizer,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.activation = resolve_activation("activation", activation)
+        self.data_format = resolve_data_format(data_format)
+        self._pattern = _Pattern(resolve_normalization(normalization, self.data_format))
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    @property
+    def normalization(self) -> Normalization:
+        """`"batch"`, the layer of which every convolution gets a copy, or `None`."""
+        return self._pattern.normalization
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "activation": keras.activations.serialize(self.activation),
+            "normalization": self._pattern.config(),
+            "data_format": self.data_format,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+
+class _Pattern:
+    """Holds a `normalization` where Keras does not take it for a part of the layer.
+
+    It would freeze it, count its weights and refuse to quantise it.
+    """
+
+    def __init__(self, normalization: Normalization) -> None:
+        self.normalization = normalization
+
+    def config(self) -> str | Config | None:
+        if not isinstance(self.normalization, keras.layers.Layer):
+            return self.normalization
+        return keras.saving.serialize_keras_object(self.normalization)
 
 
 def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normalization:
@@ -66,77 +119,6 @@ def resolve_activation(name: str, activation: Activation) -> Activation:
             "or pass its function, such as `keras.activations.relu`."
         )
     return keras.activations.get(activation)
-
-
-def resolve_data_format(data_format: DataFormat | None) -> DataFormat:
-    """Return `data_format`, or Keras's global setting for `None`."""
-    if data_format is None:
-        return keras.config.image_data_format()
-    return _checks.one_of(
-        "data_format", data_format, ("channels_last", "channels_first")
-    )
-
-
-def channel_axis(data_format: DataFormat) -> int:
-    """Return the axis that holds the channels of a batch of images."""
-    return 1 if data_format == "channels_first" else -1
-
-
-def spatial_axes(data_format: DataFormat) -> tuple[int, int]:
-    """Return the axes that hold the height and the width of a batch of images."""
-    return (2, 3) if data_format == "channels_first" else (1, 2)
-
-
-def check_images(layer: str, shape: Shape, data_format: DataFormat) -> None:
-    """Raise if `shape` is not that of a batch of images."""
-    axes = {
-        "channels_first": "(batch, channels, height, width)",
-        "channels_last": "(batch, height, width, channels)",
-    }
-    _checks.rank(layer, shape, 4, axes[data_format])
-
-
-def image_channels(layer: str, shape: Shape, data_format: DataFormat) -> int:
-    """Return the number of channels, or raise if `shape` is not that of images."""
-    check_images(layer, shape, data_format)
-    return _checks.known_channels(layer, shape, channel_axis(data_format))
-
-
-def image_spec(channels: int, data_format: DataFormat) -> keras.InputSpec:
-    """Return the `input_spec` of a layer that was built for `channels` channels."""
-    return keras.InputSpec(ndim=4, axes={channel_axis(data_format): channels})
-
-
-def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return the values for height and width that `size` stands for."""
-    return (size, size) if isinstance(size, int) else size
-
-
-def image_shape_after(
-    shape: Shape,
-    filters: int | None,
-    strides: int | tuple[int, int],
-    data_format: DataFormat,
-    *,
-    valid: int | tuple[int, int] = 1,
-) -> Shape:
-    """Return the output shape of a convolution.
-
-    Args:
-        shape: Of the input.
-        filters: Number of output channels.
-        strides: Of the convolution.
-        data_format: Where the channels are.
-        valid: The pixels that its kernel spans with `"valid"` padding; 1 is the same
-            as `"same"` padding with any kernel.
-    """
-    output = list(shape)
-    axes = spatial_axes(data_format)
-    for axis, stride, span in zip(axes, pair(strides), pair(valid), strict=True):
-        size = output[axis]
-        output[axis] = None if size is None else -(-(size - span + 1) // stride)
-    output[channel_axis(data_format)] = filters
-    return tuple(output)
 
 
 def sublayer_options(layer: keras.Layer, name: str = "") -> dict[str, Any]:

@@ -6,6 +6,13 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._images import (
+    channel_axis,
+    image_channels,
+    image_shape_after,
+    image_spec,
+    spatial_axes,
+)
 from keras_ext._types import (
     Activation,
     Config,
@@ -17,13 +24,6 @@ from keras_ext._types import (
     Tensor,
 )
 from keras_ext.layers._conv_block import ConvBlock
-from keras_ext.layers._options import (
-    channel_axis,
-    image_channels,
-    image_shape_after,
-    image_spec,
-    spatial_axes,
-)
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")

@@ -5,8 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Shape, Tensor
-from keras_ext.layers._options import (
+from keras_ext._images import (
     channel_axis,
     image_channels,
     image_shape_after,
@@ -14,6 +13,7 @@ from keras_ext.layers._options import (
     resolve_data_format,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")

@@ -4,16 +4,18 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._numerics import highest
-from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
-from keras_ext.layers._options import (
+from keras_ext._images import (
     channel_axis,
-    dtype_config,
-    fresh_initializer,
     image_channels,
     image_spec,
     resolve_data_format,
     spatial_axes,
+)
+from keras_ext._numerics import highest
+from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
+from keras_ext.layers._options import (
+    dtype_config,
+    fresh_initializer,
     sublayer_options,
 )
 

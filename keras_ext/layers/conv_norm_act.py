@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_ext import _checks
+from keras_ext._images import image_channels, image_shape_after, image_spec
 from keras_ext._types import (
     Activation,
     Config,
@@ -16,13 +17,10 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
-from keras_ext.layers._conv_options import ConvOptions
 from keras_ext.layers._options import (
+    ConvOptions,
     built_norm,
     fresh_initializer,
-    image_channels,
-    image_shape_after,
-    image_spec,
     sublayer_options,
 )
 

@@ -4,14 +4,15 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Shape, Tensor
-from keras_ext.layers._cutting import filled, part
-from keras_ext.layers._options import (
+from keras_ext._images import (
     check_images,
-    pair,
+    filled,
+    part,
     resolve_data_format,
+    sides,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -133,7 +134,7 @@ class DropBlock2D(keras.layers.Layer):
         # what sticks out of the image is cut off.
         blocks = [
             min(block, size) if isinstance(size, int) else block
-            for block, size in zip(pair(self.block_size), sizes, strict=True)
+            for block, size in zip(sides(self.block_size), sizes, strict=True)
         ]
         gamma = self.rate
         for axis, size, block in zip(axes, sizes, blocks, strict=True):

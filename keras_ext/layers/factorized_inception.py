@@ -8,6 +8,12 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._images import (
+    channel_axis,
+    image_channels,
+    image_shape_after,
+    image_spec,
+)
 from keras_ext._types import (
     Activation,
     Config,
@@ -19,12 +25,6 @@ from keras_ext._types import (
     Tensor,
 )
 from keras_ext.layers._conv_block import ConvBlock
-from keras_ext.layers._options import (
-    channel_axis,
-    image_channels,
-    image_shape_after,
-    image_spec,
-)
 from keras_ext.layers.conv_norm_act import ConvNormAct
 
 

@@ -4,13 +4,13 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
-from keras_ext.layers._options import (
+from keras_ext._images import (
     image_channels,
     image_spec,
     resolve_data_format,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_ext._images import image_channels, image_spec
 from keras_ext._types import (
     Activation,
     DataFormat,
@@ -13,8 +14,7 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
-from keras_ext.layers._expanding_block import ExpandingBlock
-from keras_ext.layers._options import image_channels, image_spec
+from keras_ext.layers._conv_block import ExpandingBlock
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_ext._images import image_channels, image_shape_after, image_spec
 from keras_ext._types import (
     Activation,
     DataFormat,
@@ -11,13 +12,10 @@ from keras_ext._types import (
     Shape,
     Tensor,
 )
-from keras_ext.layers._expanding_block import ExpandingBlock
+from keras_ext.layers._conv_block import ExpandingBlock
 from keras_ext.layers._options import (
     built_norm,
     fresh_initializer,
-    image_channels,
-    image_shape_after,
-    image_spec,
     sublayer_options,
 )
 

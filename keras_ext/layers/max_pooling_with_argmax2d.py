@@ -6,16 +6,16 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Shape, Tensor
-from keras_ext.layers._cutting import fitted
-from keras_ext.layers._options import (
+from keras_ext._images import (
     channel_axis,
     check_images,
+    fitted,
     image_shape_after,
-    pair,
     resolve_data_format,
+    sides,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -129,7 +129,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
     def _positions(self, inputs: Tensor) -> list[Tensor]:
         """Return for each position the values that all windows have there."""
         row, column = spatial_axes(self.data_format)
-        height, width = pair(self.pool_size)
+        height, width = sides(self.pool_size)
         x, shape = inputs, [*ops.shape(inputs)]
         for axis, size in ((row, height), (column, width)):
             rest = size - 1 if self.padding == "same" else 0

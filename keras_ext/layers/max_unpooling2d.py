@@ -5,14 +5,14 @@ import numpy as np
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Shape, Tensor
-from keras_ext.layers._cutting import fitted
-from keras_ext.layers._options import (
+from keras_ext._images import (
     check_images,
-    pair,
+    fitted,
     resolve_data_format,
+    sides,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -108,7 +108,7 @@ class MaxUnpooling2D(keras.layers.Layer):
             )
         self._check_argmax(argmax.shape, inputs.shape)
         row, column = spatial_axes(self.data_format)
-        height, width = pair(self.pool_size)
+        height, width = sides(self.pool_size)
         inner = (row + 1, column + 2)  # the axes of a window
         window = [1] * 6
         window[row + 1], window[column + 2] = height, width
@@ -135,7 +135,7 @@ class MaxUnpooling2D(keras.layers.Layer):
             ValueError: If no pooling makes the input's size of that of `like`.
         """
         output = list(inputs_shape)
-        pools = pair(self.pool_size)
+        pools = sides(self.pool_size)
         for axis, pool in zip(spatial_axes(self.data_format), pools, strict=True):
             size = inputs_shape[axis]
             output[axis] = None if size is None else size * pool

@@ -7,14 +7,14 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._types import Config, DataFormat, Shape, Tensor
-from keras_ext.layers._cutting import part
-from keras_ext.layers._options import (
+from keras_ext._images import (
     channel_axis,
     check_images,
+    part,
     resolve_data_format,
     spatial_axes,
 )
+from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")

@@ -4,15 +4,17 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._images import (
+    image_channels,
+    image_spec,
+    resolve_data_format,
+    spatial_axes,
+)
 from keras_ext._types import Activation, Config, DataFormat, Initializer, Shape, Tensor
 from keras_ext.layers._options import (
     dtype_config,
     fresh_initializer,
-    image_channels,
-    image_spec,
     resolve_activation,
-    resolve_data_format,
-    spatial_axes,
     sublayer_options,
 )
 

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_ext import _checks
+from keras_ext._images import resolve_data_format
 from keras_ext._types import DataFormat, Reduction, Shape, Tensor
-from keras_ext.layers._options import resolve_data_format
 from keras_ext.losses._function_loss import checked
 from keras_ext.losses._weighted import WeightedLoss, alike
 

@@ -5,15 +5,11 @@ from typing import Any, Literal
 import keras
 
 from keras_ext import _checks
+from keras_ext._images import channel_axis
 from keras_ext._types import Activation, Shape, Tensor
 
 Pooling = Literal["avg", "max"] | None
 """What a model without a classifier does with its last feature maps."""
-
-
-def channel_axis() -> int:
-    """Return the axis of the channels, by Keras's global setting."""
-    return 1 if keras.config.image_data_format() == "channels_first" else -1
 
 
 def image_input(

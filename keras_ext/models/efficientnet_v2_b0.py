@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 
+from keras_ext._images import channel_axis
 from keras_ext._types import Activation, Shape
 from keras_ext.models._efficientnet import efficientnet
 from keras_ext.models._parts import (
     Pooling,
-    channel_axis,
     check_ending,
     check_weights,
     image_input,

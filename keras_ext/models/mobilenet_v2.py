@@ -3,11 +3,11 @@
 import keras
 
 from keras_ext import _checks
+from keras_ext._images import channel_axis
 from keras_ext._types import Activation, Shape
 from keras_ext.layers import ConvNormAct, InvertedResidual
 from keras_ext.models._parts import (
     Pooling,
-    channel_axis,
     check_ending,
     check_weights,
     classified,
