@@ -1,4 +1,4 @@
-"""Steps as wide integers, so that none is too large to be told from the next."""
+"""Steps as schedules count them, and the rates that other schedules have there."""
 
 import itertools
 from typing import Any
@@ -12,6 +12,8 @@ from keras_ext._types import Tensor
 
 def as_number(name: str, step: Any) -> Tensor:
     """Return integers as the backend's widest usual ones, and floats as float32.
+
+    None is then too large to be told from the next.
 
     Raises:
         ValueError: If `step` is neither.
@@ -28,7 +30,7 @@ def as_number(name: str, step: Any) -> Tensor:
     return ops.cast(step, "int" if keras.backend.is_int_dtype(dtype) else "float32")
 
 
-def ratio(part: Tensor, whole: float) -> Tensor:
+def share(part: Tensor, whole: float) -> Tensor:
     """Return `part / whole` in float32; the difference of steps is exact so far."""
     return ops.cast(part, "float32") / whole
 
@@ -56,3 +58,24 @@ def passed(step: Tensor, boundaries: list[int]) -> Tensor:
     """Return how many of the `boundaries` are at or before `step`, in int32."""
     begun = ops.expand_dims(step, -1) >= ops.convert_to_tensor(boundaries, step.dtype)
     return ops.sum(ops.cast(begun, "int32"), axis=-1)
+
+
+def schedule_or_rate(name: str, value: Any) -> Any:
+    """Return a schedule as it is and a number as a float, else raise `ValueError`."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        return value
+    try:
+        return _checks.number(name, value, low=0)
+    except ValueError as error:
+        raise ValueError(
+            f"`{name}` must be a `keras.optimizers.schedules.LearningRateSchedule`, "
+            "or a finite number of at least 0 for a constant learning rate. "
+            f"Received: {name}={value!r}"
+        ) from error
+
+
+def rate_at(schedule: Any, step: Any) -> Tensor:
+    """Return the rate at `step` of what `schedule_or_rate` has let through."""
+    return (
+        schedule if isinstance(schedule, float) else ops.cast(schedule(step), "float32")
+    )

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_ext._types import Config, Tensor
-from keras_ext.schedules import _rates, _steps
+from keras_ext.schedules import _steps
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -84,7 +84,7 @@ class Chain(keras.optimizers.schedules.LearningRateSchedule):
             ):
                 own = ops.equal(turn, i)
                 own_step = ops.where(own, step - start, 0)
-                rate = ops.where(own, _rates.rate_at(schedule, own_step), rate)
+                rate = ops.where(own, _steps.rate_at(schedule, own_step), rate)
             return rate
 
     def get_config(self) -> Config:
@@ -105,7 +105,7 @@ class Chain(keras.optimizers.schedules.LearningRateSchedule):
 def _schedules_or_rates(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple)) and value:
         return [
-            _rates.schedule_or_rate(f"schedules[{i}]", one)
+            _steps.schedule_or_rate(f"schedules[{i}]", one)
             for i, one in enumerate(value)
         ]
     raise ValueError(

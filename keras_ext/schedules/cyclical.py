@@ -101,7 +101,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
             cycle = ops.floor_divide(step, 2 * self.step_size)
             into_cycle = step - cycle * (2 * self.step_size)
             from_end = self.step_size - ops.absolute(into_cycle - self.step_size)
-            height = _steps.ratio(from_end, self.step_size) * self._scale(step, cycle)
+            height = _steps.share(from_end, self.step_size) * self._scale(step, cycle)
             return _steps.between(
                 self.initial_learning_rate, self.max_learning_rate, height
             )

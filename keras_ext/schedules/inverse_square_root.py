@@ -81,7 +81,7 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate at `step`."""
         with keras.name_scope(self.name):
             step = _steps.as_number("InverseSquareRoot", step)
-            share = _steps.ratio(step, self.warmup_steps)
+            share = _steps.share(step, self.warmup_steps)
             rise = _steps.between(
                 self.initial_learning_rate, self.max_learning_rate, share
             )

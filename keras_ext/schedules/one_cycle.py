@@ -103,8 +103,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             peak = self.warmup_fraction * self.total_steps
             left = ops.maximum(self.total_steps - step, 0)
             # Each ratio is below 1 on its own side of the peak, and above behind it.
-            fall = _steps.ratio(left, self.total_steps - peak)
-            rise = _steps.ratio(step, peak) if peak else fall
+            fall = _steps.share(left, self.total_steps - peak)
+            rise = _steps.share(step, peak) if peak else fall
             initial, final = self._ends()
             low = ops.where(rise < fall, ops.cast(initial, "float32"), final)
             height = self._ease(ops.minimum(rise, fall))

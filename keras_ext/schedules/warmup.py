@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
-from keras_ext.schedules import _rates, _steps
+from keras_ext.schedules import _steps
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -64,7 +64,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         name: str = "Warmup",
     ) -> None:
         super().__init__()
-        self.schedule = _rates.schedule_or_rate("schedule", schedule)
+        self.schedule = _steps.schedule_or_rate("schedule", schedule)
         self.warmup_steps = _checks.positive_int("warmup_steps", warmup_steps)
         self.initial_learning_rate = _checks.number(
             "initial_learning_rate", initial_learning_rate, low=0
@@ -75,13 +75,13 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
         """Return the learning rate at `step`."""
         with keras.name_scope(self.name):
             step = _steps.as_number("Warmup", step)
-            share = _steps.ratio(
+            share = _steps.share(
                 ops.minimum(step, self.warmup_steps), self.warmup_steps
             )
-            start = _rates.rate_at(self.schedule, 0)
+            start = _steps.rate_at(self.schedule, 0)
             rise = _steps.between(self.initial_learning_rate, start, share)
             after = ops.maximum(step - self.warmup_steps, 0)
-            after = _rates.rate_at(self.schedule, after)
+            after = _steps.rate_at(self.schedule, after)
             return ops.where(step < self.warmup_steps, rise, after)
 
     def get_config(self) -> Config:
