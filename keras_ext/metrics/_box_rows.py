@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_ext import _boxes, _checks, _labels
 from keras_ext._types import Tensor
-from keras_ext.metrics._numbers import are_numbers
+from keras_ext.metrics._inputs import are_numbers
 
 _COLUMNS = {
     "y_true": "four coordinates, the label and, if given, 1 for a crowd, else 0",

@@ -6,8 +6,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _running_sum
-from keras_ext.metrics._class_labels import are_classes
-from keras_ext.metrics._numbers import are_numbers
+from keras_ext.metrics._inputs import are_classes, are_numbers
 
 
 class ConfusionMetric(keras.metrics.Metric):

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _multi_label, _ranks
+from keras_ext.metrics import _inputs, _ranks
 from keras_ext.metrics._sample_buffer import SampleBuffer
 
 _NAME = "AveragePrecision"
@@ -123,7 +123,7 @@ class AveragePrecision(keras.metrics.Metric):
             _NAME, sample_weight, y_true[:, 0], self._buffer.dtype, what="target"
         )
         absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
-        true, known = _multi_label.targets(_NAME, y_true, absent)
+        true, known = _inputs.binary_targets(_NAME, y_true, absent)
         weights = ops.where(ops.all(known, axis=-1), weights, float("nan"))
         samples = ops.concatenate(
             [ops.cast(rows, self._buffer.dtype) for rows in (true, y_pred)], axis=-1

@@ -5,9 +5,8 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics._class_labels import are_classes
-from keras_ext.metrics._probabilities import are_probabilities
-from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics._inputs import are_classes, are_probabilities
+from keras_ext.metrics._running_sum import WeightedMean
 
 _NAME = "BrierScore"
 

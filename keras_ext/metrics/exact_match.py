@@ -5,9 +5,8 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _multi_label
-from keras_ext.metrics._numbers import are_numbers
-from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics import _inputs
+from keras_ext.metrics._running_sum import WeightedMean
 
 _NAME = "ExactMatch"
 
@@ -89,17 +88,18 @@ class ExactMatch(WeightedMean):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Add the samples of a batch."""
-        y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
-        _multi_label.check_labels_axis(_NAME, y_pred)
+        y_true, y_pred = _inputs.same_shape(_NAME, y_true, y_pred)
+        _inputs.check_labels_axis(_NAME, y_pred)
         weights = _labels.weights_like(
             _NAME, sample_weight, y_pred[..., 0], self.total.dtype
         )
         absent = ops.expand_dims(ops.equal(weights, 0), axis=-1)
         if self.threshold is None:
-            right, known = ops.equal(y_true, y_pred), are_numbers(y_pred) | absent
+            right = ops.equal(y_true, y_pred)
+            known = _inputs.are_numbers(y_pred) | absent
         else:
-            true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
-            right = _multi_label.is_positive(y_pred, self.threshold) == true
+            true, known = _inputs.binary_targets(_NAME, y_true, absent, y_pred)
+            right = _inputs.is_positive(y_pred, self.threshold) == true
         self.add(ops.all(right, axis=-1), weights, known)
 
     def get_config(self) -> Config:

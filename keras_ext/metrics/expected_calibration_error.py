@@ -8,8 +8,7 @@ from keras import ops
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
 from keras_ext.metrics import _ranks, _running_sum
-from keras_ext.metrics._class_labels import are_classes
-from keras_ext.metrics._probabilities import are_probabilities
+from keras_ext.metrics._inputs import are_classes, are_probabilities
 from keras_ext.metrics._sample_buffer import SampleBuffer
 
 _NAME = "ExpectedCalibrationError"

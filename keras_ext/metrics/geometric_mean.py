@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_ext._types import Tensor
-from keras_ext.metrics._weighted_mean import ExponentialOfMean
-from keras_ext.metrics._weighted_values import weighted_values
+from keras_ext.metrics._inputs import weighted_values
+from keras_ext.metrics._running_sum import ExponentialOfMean
 
 _NAME = "GeometricMean"
 _LEAST = -1e20

@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _multi_label
-from keras_ext.metrics._weighted_mean import WeightedMean
+from keras_ext.metrics import _inputs
+from keras_ext.metrics._running_sum import WeightedMean
 
 _NAME = "HammingLoss"
 
@@ -82,12 +82,12 @@ class HammingLoss(WeightedMean):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Add the labels of a batch."""
-        y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
-        _multi_label.check_labels_axis(_NAME, y_pred)
+        y_true, y_pred = _inputs.same_shape(_NAME, y_true, y_pred)
+        _inputs.check_labels_axis(_NAME, y_pred)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
         absent = ops.equal(weights, 0)
-        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
-        predicted = _multi_label.is_positive(y_pred, self.threshold)
+        true, known = _inputs.binary_targets(_NAME, y_true, absent, y_pred)
+        predicted = _inputs.is_positive(y_pred, self.threshold)
         self.add(predicted != true, weights, known)
 
     def get_config(self) -> Config:

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ext._types import Tensor
 from keras_ext.metrics import _running_sum
-from keras_ext.metrics._weighted_values import weighted_values
+from keras_ext.metrics._inputs import weighted_values
 
 _NAME = "HarmonicMean"
 

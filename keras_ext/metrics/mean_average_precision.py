@@ -10,12 +10,7 @@ from keras import ops
 from keras_ext import _boxes, _checks
 from keras_ext._boxes import BoundingBoxFormat
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import (
-    _box_rows,
-    _detection_matching,
-    _interpolated_precision,
-    _running_sum,
-)
+from keras_ext.metrics import _box_rows, _coco, _running_sum
 from keras_ext.metrics._box_rows import BoxRows
 from keras_ext.metrics._sample_buffer import SampleBuffer
 
@@ -182,8 +177,8 @@ class MeanAveragePrecision(keras.metrics.Metric):
         options = (weights, self.num_classes, self.bounding_box_format)
         truths = _box_rows.read(_NAME, "y_true", y_true, *options)
         found = _box_rows.read(_NAME, "y_pred", y_pred, *options)
-        found = _detection_matching.most_confident(found, self.max_detections)
-        verdicts, wanted = _detection_matching.match(
+        found = _coco.most_confident(found, self.max_detections)
+        verdicts, wanted = _coco.match(
             found, truths, self._thresholds(), self._limits()
         )
         self._keep(found, verdicts, weights)
@@ -200,7 +195,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         wrong = ops.any(ops.isnan(numbers))
         numbers = ops.cast(ops.where(wrong, 0.0, numbers), "int32")
         wanted = ops.sum(numbers, axis=0)
-        precisions = _interpolated_precision.average_precisions(
+        precisions = _coco.average_precisions(
             samples[0], samples[1], samples[2:], weights, wanted
         )
         present = ops.cast(wanted > 0, precisions.dtype)

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _multi_label, _running_sum
+from keras_ext.metrics import _inputs, _running_sum
 
 _NAME = "MultiLabelConfusionMatrix"
 
@@ -98,12 +98,12 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Add a batch to the matrices of the labels."""
-        y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
-        _multi_label.check_labels_axis(_NAME, y_pred, self.num_labels)
+        y_true, y_pred = _inputs.same_shape(_NAME, y_true, y_pred)
+        _inputs.check_labels_axis(_NAME, y_pred, self.num_labels)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
         absent = ops.equal(weights, 0)
-        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
-        predicted = _multi_label.is_positive(y_pred, self.threshold)
+        true, known = _inputs.binary_targets(_NAME, y_true, absent, y_pred)
+        predicted = _inputs.is_positive(y_pred, self.threshold)
         batch = multi_label_confusion_matrix(true, predicted, weights, known)
         _running_sum.accumulate(self.total, self.rest, batch)
 
@@ -143,6 +143,6 @@ def multi_label_confusion_matrix(
         positive = side * of_predicted
         cells += [side - positive, positive]
     sums = ops.stack([ops.sum(cell, axis=samples) for cell in cells], axis=-1)
-    spoiled = _multi_label.are_spoiled(weights, known, axis=samples)
+    spoiled = _inputs.are_spoiled(weights, known, axis=samples)
     sums = ops.where(ops.expand_dims(spoiled, axis=-1), float("nan"), sums)
     return ops.reshape(sums, (-1, 2, 2))

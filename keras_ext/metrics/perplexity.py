@@ -5,8 +5,8 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics._probabilities import are_probabilities
-from keras_ext.metrics._weighted_mean import ExponentialOfMean
+from keras_ext.metrics._inputs import are_probabilities
+from keras_ext.metrics._running_sum import ExponentialOfMean
 
 _NAME = "Perplexity"
 _HINT = (

@@ -8,7 +8,7 @@ from keras import ops
 
 from keras_ext import _checks, _labels
 from keras_ext._types import Config, Tensor
-from keras_ext.metrics import _multi_label, _running_sum
+from keras_ext.metrics import _inputs, _running_sum
 
 _NAME = "Specificity"
 
@@ -98,7 +98,7 @@ class Specificity(keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Add the negatives of a batch."""
-        y_true, y_pred = _multi_label.pair(_NAME, y_true, y_pred)
+        y_true, y_pred = _inputs.same_shape(_NAME, y_true, y_pred)
         weights = _labels.weights_like(_NAME, sample_weight, y_true, self.total.dtype)
         if self.class_id is not None:
             self._check_has_class(y_pred)
@@ -106,10 +106,10 @@ class Specificity(keras.metrics.Metric):
                 values[..., self.class_id] for values in (y_true, y_pred, weights)
             )
         absent = ops.equal(weights, 0)
-        true, known = _multi_label.targets(_NAME, y_true, absent, y_pred)
+        true, known = _inputs.binary_targets(_NAME, y_true, absent, y_pred)
         negatives = weights * ops.cast(~true, weights.dtype)
         batch = weights_between(y_pred, negatives, self._bounds)
-        spoiled = _multi_label.are_spoiled(weights, known)
+        spoiled = _inputs.are_spoiled(weights, known)
         batch = ops.where(spoiled, float("nan"), batch)
         _running_sum.accumulate(self.total, self.rest, batch)
 
