@@ -1,6 +1,6 @@
 """What the losses over classes have in common: integer labels, or distributions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
@@ -146,13 +146,12 @@ def read_distributions(
     return Classified(y_pred, targets, ops.cast(kept, "bool"), kept + 1, axis)
 
 
-def only_labels_are_ignored(arguments: Mapping[str, Any]) -> None:
+def only_labels_are_ignored(ignore_class: int | None, sparse_y_true: bool) -> None:
     """Raise `ValueError` if a class is to be ignored and targets are no labels."""
-    ignore_class, sparse = arguments["ignore_class"], arguments["sparse_y_true"]
-    if ignore_class is not None and not sparse:
+    if ignore_class is not None and not sparse_y_true:
         raise ValueError(
             "`ignore_class` is an integer label, so it needs `sparse_y_true=True`. "
-            f"Received: ignore_class={ignore_class!r}, sparse_y_true={sparse}. "
+            f"Received: ignore_class={ignore_class!r}, sparse_y_true={sparse_y_true}. "
             "Leave out samples with other targets by `sample_weight`."
         )
 

@@ -12,8 +12,8 @@ from keras_ext._types import Config, Reduction, Tensor
 Check: TypeAlias = Callable[[str, Any], Any]
 """Returns the argument of this name and value as it is used, or raises."""
 
-Rule: TypeAlias = Callable[[Mapping[str, Any]], None]
-"""Raises if arguments do not go together, each of which may be used alone."""
+Rule: TypeAlias = Callable[..., None]
+"""Raises if the arguments that it names do not go together."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +28,7 @@ def checked(
     table when a loss is made.
 
     Args:
-        *rules: Checks of several arguments, after all others.
+        *rules: Checks of several arguments together, made last.
         **checks: A check for each argument that needs one.
     """
 
@@ -37,7 +37,7 @@ def checked(
         for name, check in checks.items():
             valid[name] = check(name, arguments[name])
         for rule in rules:
-            rule(valid)
+            rule(**{name: valid[name] for name in inspect.signature(rule).parameters})
         return valid
 
     def decorator(function: Callable[P, R]) -> Callable[P, R]:
@@ -62,9 +62,11 @@ def checked(
 class FunctionLoss(keras.losses.Loss):
     """A loss that is a function of targets, predictions and some arguments.
 
-    A subclass has a constructor with these arguments, and hands them on by name. Each
-    is checked by the table of the function, and is then an attribute of the loss and
-    an entry of its configuration.
+    The constructor of a subclass names the arguments, and hands them on. Each is
+    checked by the table of the function, and is then an attribute of the loss and an
+    entry of its configuration.
+
+    May be overridden: `call`, which works with `_unchecked`.
 
     Args:
         function: What `call` returns, of `y_true`, `y_pred` and the arguments. It may

@@ -1,8 +1,6 @@
 """Triplet loss of the hardest positive and the hardest negative in the batch."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import keras
 from keras import ops
@@ -142,9 +140,8 @@ def triplet_hard(
     )[0]
 
 
-def _soft_has_no_margin(arguments: Mapping[str, Any]) -> None:
-    margin = arguments["margin"]
-    if arguments["soft_margin"] and margin != 1:
+def _soft_has_no_margin(margin: float, soft_margin: bool) -> None:
+    if soft_margin and margin != 1:
         raise ValueError(
             "`margin` must be left at its default of 1 with `soft_margin=True`, which "
             f"has no margin. Received: margin={margin:g}"
