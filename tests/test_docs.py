@@ -1,6 +1,7 @@
 """The API reference has every public name, once."""
 
 import collections
+import functools
 import inspect
 import pathlib
 import re
@@ -16,7 +17,6 @@ if keras.backend.backend() != "tensorflow":
 
 from keras_ext import training
 from keras_ext.training.trainer import hooks
-from keras_ext.training.trainer.wrapper import WrappedModel
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
@@ -59,15 +59,97 @@ def test_every_room_has_a_page():
         assert f"[]({page}.md)" in API["index"]
 
 
+def _is_ours(kind):
+    return kind.__module__.split(".")[0] == "keras_ext"
+
+
+def _own_names(public_class):
+    """Return the public methods and properties that Keras's base classes don't have.
+
+    They may be defined in any base class that is ours, whatever file that is in.
+    """
+    ours = [kind for kind in public_class.__mro__ if _is_ours(kind)]
+    others = [kind for kind in public_class.__mro__ if not _is_ours(kind)]
+    inherited = {name for kind in others for name in vars(kind)}
+    return {
+        name
+        for kind in ours
+        for name, value in vars(kind).items()
+        if not name.startswith("_") and name not in inherited and _is_member(value)
+    }
+
+
+def _is_member(value):
+    kinds = (classmethod, staticmethod, property, functools.cached_property)
+    return inspect.isroutine(value) or isinstance(value, kinds)
+
+
+def _members(page):
+    """Return the members that a page names, and the classes it shows with all."""
+    names = _directives(page, "automethod|autoproperty|py:method")
+    whole = re.findall(r"autoclass:: ([\w.]+)\n +:members:", API[page])
+    return [name.split("(")[0] for name in names], whole
+
+
+CLASSES = [
+    pytest.param(room, name, id=name)
+    for room in ROOMS
+    for name in room.__all__
+    if inspect.isclass(getattr(room, name))
+]
+GUIDES = "\n".join(path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
+FOR_OTHER_ROOMS = {
+    "add": "the metrics that derive from WeightedMean",
+    "drive": "Trainer and Loop, of Checkpoint",
+    "is_due": "Trainer and Loop, of Checkpoint",
+    "matrix": "the metrics that derive from ConfusionMetric",
+    "next_epoch": "Trainer and Loop, of Checkpoint",
+    "release": "Trainer and Loop, of Checkpoint",
+    "saved": "Trainer and Loop, of Checkpoint",
+}
+"""What other rooms call of a public class, and no user: the name, and who calls it."""
+
+
+@pytest.mark.parametrize(("room", "name"), CLASSES)
+def test_every_public_method_is_documented(room, name):
+    public_class = getattr(room, name)
+    pages, whole = _members(_room_name(room))
+    in_docstring = r"(?m)^ *{}:|`(?:\w+\.)?{}\b"
+    missing = {
+        own
+        for own in _own_names(public_class) - set(pages) - set(FOR_OTHER_ROOMS)
+        if not any(one.endswith(f".{name}") for one in whole)
+        and not re.search(in_docstring.format(own, own), inspect.getdoc(public_class))
+        and not re.search(rf"`(?:\w+\.)?{own}\b", GUIDES)
+    }
+    assert not missing, (
+        f"{name} has public methods or properties that neither docs/api/, nor a guide, "
+        "nor the docstring of the class mentions. Document them, or start their names "
+        "with an underscore."
+    )
+
+
+@pytest.mark.parametrize(("room", "name"), CLASSES)
+def test_every_public_method_has_a_docstring(room, name):
+    public_class = getattr(room, name)
+    for kind in filter(_is_ours, public_class.__mro__):
+        for own, value in vars(kind).items():
+            if not own.startswith("_") and _is_member(value):
+                assert inspect.getdoc(getattr(public_class, own)), own
+
+
+def test_what_is_for_other_rooms_is_there():
+    owned = set().union(*(_own_names(getattr(*case.values)) for case in CLASSES))
+    assert set(FOR_OTHER_ROOMS) <= owned, "take what is gone out of FOR_OTHER_ROOMS"
+
+
 def test_what_makes_a_trainer_of_a_model_is_documented():
-    added = set(vars(WrappedModel)) - set(dir(keras.Model))
-    # What Keras calls, and nobody else.
+    # In docs/api/training.md, each once: what is new, and what it does in its own way.
     for_keras = {"get_config", "get_compile_config", "compile_from_config"}
-    for_keras |= {f"make_{step}_function" for step in ("train", "test", "predict")}
-    own = added.union(vars(keras_ext.Trainer)) - for_keras
-    public = {name for name in own if not name.startswith("_")}
-    members = _directives("training", "automethod|autoproperty|py:method")
-    members = collections.Counter(member.split("(")[0] for member in members)
+    changed = set(vars(keras_ext.Trainer)) - for_keras
+    own = _own_names(keras_ext.Trainer) | changed
+    public = {name for name in own if not name.startswith("_")} - set(FOR_OTHER_ROOMS)
+    members = collections.Counter(_members("training")[0])
     assert {*hooks.HOOKS, *public} <= set(members)
     assert set(members.values()) == {1}
 
