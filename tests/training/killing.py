@@ -1,11 +1,13 @@
 """Kills a training at random moments, lets it go on, and compares how it ends.
 
 Shared by `test_killed_runs.py` and `benchmarks/kill_test.py`. Imports neither Keras nor
-TensorFlow: what is killed is a process of its own, see `resumable_program.py`.
+TensorFlow: what is killed is a process of its own, see `resumable_program.py`, forked
+from one that has imported them.
 """
 
 import contextlib
 import csv
+import itertools
 import os
 import pathlib
 import random
@@ -18,6 +20,8 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from tests.training.fork_server import ONE_THREAD, ForkServer
+
 ROOT = pathlib.Path(__file__).parents[2]
 NO_GPU = {"CUDA_VISIBLE_DEVICES": "-1"}
 SEED = 1  # of the run that nobody kills
@@ -27,6 +31,22 @@ MOMENT = 0.002  # seconds that a write goes on at most before a process is kille
 EARLY = 0.1  # share of the kills that do not wait for the first checkpoint
 
 _slots = threading.Semaphore(2)  # more at once only wait for each other
+
+
+def _server() -> ForkServer:
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
+    # What it says without /dev/shm when Keras imports scikit-learn.
+    command += ["-W", "ignore::UserWarning:joblib._multiprocessing_helpers"]
+    return ForkServer(
+        [*command, "-m", "tests.training.resumable_program", "--serve"],
+        cwd=ROOT,
+        # A GPU adds up in an order of its own each time.
+        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **NO_GPU, **ONE_THREAD},
+    )
+
+
+# In turns: what differs between programs, as the order of a set, must not matter.
+_servers = itertools.cycle([_server(), _server()])
 
 
 @dataclass(frozen=True)
@@ -86,27 +106,15 @@ class Program:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._begin_ns = time.time_ns()
-        command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning"]
-        # What it says without /dev/shm when Keras imports scikit-learn.
-        command += ["-W", "ignore::UserWarning:joblib._multiprocessing_helpers"]
-        command += ["-m", "tests.training.resumable_program", str(folder)]
-        with (folder / "stderr.txt").open("a") as errors:
-            self.process = subprocess.Popen(
-                [*command, "--seed", str(seed), *options],
-                cwd=ROOT,
-                # A GPU adds up in an order of its own each time.
-                env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **NO_GPU},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
+        arguments = [str(folder), "--seed", str(seed), *options]
+        self.process = next(_servers).start(arguments, folder / "stderr.txt")
 
     def __enter__(self) -> "Program":
         return self
 
     def __exit__(self, *reason: object) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
         _slots.release()
 
     @property
@@ -127,7 +135,7 @@ class Program:
 
     def wait_until_ready(self) -> None:
         """Return when it says that it begins to train."""
-        assert self.process.stdout.readline() == "training\n", self.errors()
+        assert self.process.first_line() == "training\n", self.errors()
 
     def wait_until_logged(self, rows: int) -> None:
         """Return when training has gone so far that the log has some rows."""

@@ -1,6 +1,7 @@
 """A training that is killed and run again; not a test, the tests start it.
 
-Run as `python -m tests.training.resumable_program FOLDER --seed 1 ...`. It prints
+Run as `python -m tests.training.resumable_program FOLDER --seed 1 ...`; with `--serve`,
+it does so in forks of itself, as often as asked to: see `fork_server.py`. It prints
 "training" when the first step can be made, and writes `result.npz` when it has ended:
 weights, optimizer, random generators and History, which must be those of a run that
 nobody has killed, whatever `--seed` is.
@@ -9,6 +10,7 @@ nobody has killed, whatever `--seed` is.
 import argparse
 import json
 import pathlib
+import sys
 import time
 
 import keras
@@ -18,6 +20,7 @@ import tensorflow as tf
 import keras_ext
 from keras_ext.callbacks import Checkpoint, CSVLogger, WeightAveraging
 from keras_ext.training.resume.store import CheckpointStore
+from tests.training import fork_server
 
 EPOCHS = 6
 SAMPLES, BATCH = 200, 16
@@ -163,4 +166,6 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        fork_server.serve(sys.argv[2])
     main()
