@@ -18,6 +18,8 @@ if keras.backend.backend() != "tensorflow":
 from keras_ext import training
 from keras_ext.training.trainer import hooks
 
+pytestmark = pytest.mark.once
+
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
 ROOMS = [layers, models, losses, metrics, schedules, optimizers, callbacks, training]

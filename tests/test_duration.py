@@ -8,6 +8,8 @@ import pytest
 
 from keras_ext import _duration
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("written", "expected"),

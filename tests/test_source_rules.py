@@ -12,6 +12,8 @@ import pytest
 
 import keras_ext
 
+pytestmark = pytest.mark.once
+
 PACKAGE = pathlib.Path(keras_ext.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LOADED_LATE = "callbacks/__init__.py: keras_ext.training.resume.checkpoint.Checkpoint"

@@ -53,7 +53,7 @@ def enliven(model, name):
             layer.finalize_state()
     shape = [size or 2 * side(name) for size in model.input_shape[1:]]
     # A small image ends in one pixel, so that only many have moments.
-    count = 64 if min(shape[:2]) <= 75 else 8
+    count = max(8, 64 // (_at_the_end(shape[0], name) * _at_the_end(shape[1], name)))
     model(pixels((count, *shape), seed=3) / 64, training=True)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -62,6 +62,11 @@ def enliven(model, name):
         variance = np.maximum(variance, 0.1 * variance.mean())
         factors = rng.uniform(0.7, 1.4, variance.shape)
         norm.moving_variance.assign((variance * factors).astype("float32"))
+
+
+def _at_the_end(size, name):
+    """Return how many pixels are left of a side."""
+    return (size - 43) // 32 if name == "InceptionV3" else -(-size // 32)
 
 
 def _value(variable, rng):
