@@ -53,7 +53,7 @@ def checked(
             given.arguments.update(table(given.arguments))
             return function(*given.args, **given.kwargs)
 
-        call.table = table  # type: ignore[attr-defined]
+        call.table = table  # type: ignore[attr-defined]  # functions take any
         return call
 
     return decorator
