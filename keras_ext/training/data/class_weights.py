@@ -22,8 +22,8 @@ class ClassWeights:
             that are missing weigh 1; or a list or array, in which the position is the
             class; or `"balanced"`, for targets that are given all together: class `c`
             weighs `samples / (classes * samples of c)`, as in scikit-learn.
-        output_shape: Shape of the model's only output, which tells labels per step
-            from rows with one value per class. Default: `None`, the values tell.
+        output_shape: Shape of the model's only output, which distinguishes labels per
+            step from rows with one value per class. Default: `None`, the values do.
 
     Raises:
         TypeError: If `class_weight` is of another kind.

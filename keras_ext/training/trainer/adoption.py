@@ -65,6 +65,8 @@ def _may_hold_on(callback: Any) -> bool:
 
 def _check_variables(optimizer: keras.optimizers.Optimizer, model: keras.Model) -> None:
     """Raise unless an optimizer was built for what is trainable now."""
+    # An optimizer does not say what it was built for, so it is compared with one that
+    # is built for the variables of now.
     fitting = type(optimizer).from_config(optimizer.get_config())
     fitting.build(model.trainable_variables)
     if [v.shape for v in fitting.variables] != [v.shape for v in optimizer.variables]:

@@ -87,6 +87,7 @@ def in_order(trainer: keras.Model, logs: dict[str, float]) -> Any:
     """Return the results as `keras.Model.evaluate` does: a list, or the only one."""
     names: list[str] = []
     for metric in trainer.metrics:
+        # The metrics of `compile` are in a single one of Keras's.
         names += [one.name for one in getattr(metric, "metrics", [metric])]
     known = [logs[name] for name in names if name in logs]
     results = known + [logs[name] for name in sorted(logs) if name not in names]
@@ -119,6 +120,7 @@ def _sized(
     """Yield the number of the first batch, and the batches up to the next call."""
     first = 0
     workers = has_several_workers(trainer.distribute_strategy)
+    # A new one for every pass, so it has to grow faster than in a training.
     sizer = ChunkSizer(fixed=workers, growth=64)
 
     def size() -> int:

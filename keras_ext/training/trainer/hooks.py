@@ -138,5 +138,7 @@ def _one_slip_apart(name: str, hook: str) -> bool:
 
 def overrides(trainer: SteppedModel, hook: str) -> bool:
     """Whether the Trainer's class has another hook than the default."""
+    # Trainers of this package, such as SharpnessAwareTrainer, keep to what holds for
+    # the default hooks.
     first = next(cls for cls in type(trainer).__mro__ if hook in vars(cls))
     return first.__module__.split(".")[0] not in ("keras_ext", "keras")

@@ -36,6 +36,7 @@ def install(
         called = getattr(trainer, attribute)
         make(force=True)
         function = getattr(trainer, attribute)
+        # `make` has replaced the attribute, which must stay what looks for changes.
         setattr(trainer, attribute, called)
         return function
 

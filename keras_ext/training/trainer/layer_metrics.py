@@ -56,5 +56,6 @@ def _held(layer: Any, kind: type) -> Iterator[Any]:
     for value in vars(layer).values():
         if isinstance(value, kind):
             yield value
+        # The first item says what a list is for: one of plain data may be long.
         elif isinstance(value, list) and value and isinstance(value[0], kind):
             yield from (item for item in value if isinstance(item, kind))

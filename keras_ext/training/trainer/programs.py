@@ -137,6 +137,8 @@ class Programs:
 
     def captured(self) -> list[tf.Variable]:
         """Return the variables that the training step uses, but not the guard's."""
+        # The guard's notes are reset before every call and read after it, so there is
+        # nothing in them to save.
         notes = None if self.guard is None else self.guard.notes
         return [one for one in self._train_program().captured() if one is not notes]
 
@@ -178,6 +180,7 @@ class Programs:
     def _guarded_program(self, guard: UpdateGuard | None) -> Program:
         trainer = self._trainer
 
+        # Named as the hook, since `_step` takes the hook's name from the function.
         def train_step(data: Any) -> Any:
             if guard is None:
                 return trainer.train_step(data)
@@ -186,6 +189,7 @@ class Programs:
 
         def traced() -> None:
             self._note_parts()
+            # The first trace counts: its step keeps updating what was trainable then.
             self._trained.setdefault(guard, self._trainable_now())
 
         step = self._step(train_step, self._build, self._joined_logs, traced)
@@ -238,6 +242,7 @@ class Programs:
         if traced is None:
             return False
         now = self._parts_now()
+        # `==` of variables would compare their values.
         return len(now) != len(traced) or not all(map(operator.is_, now, traced))
 
     def _trains_others(self) -> bool:
@@ -254,6 +259,7 @@ class Programs:
 
     def _parts_now(self) -> list[Any]:
         layers = keras.Model.layers.fget(self._trainer.model)
+        # Layers without variables may be exchanged, too.
         return [*self._trainer.variables, *layers]
 
     def _overrides(self, hook: str) -> bool:
@@ -261,6 +267,8 @@ class Programs:
 
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step") and self._is_known():
+            # An `apply_gradients` of the user's may build optimizers for some variables
+            # only.
             own = self._overrides("apply_gradients")
             build_variables(self._trainer, batch, optimizer=not own)
             self._is_built = True

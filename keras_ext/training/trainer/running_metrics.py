@@ -42,7 +42,7 @@ class RunningMetrics:
 
     @contextlib.contextmanager
     def another_pass(self) -> Iterator[None]:
-        """Have metrics of a training go on, after another pass, where they are now.
+        """Have metrics of a training continue, after another pass, where they are now.
 
         Otherwise they may be read as the pass leaves them, until they are reset.
         """

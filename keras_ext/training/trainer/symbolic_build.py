@@ -24,6 +24,7 @@ def build_variables(trainer: SteppedModel, batch: Any, *, optimizer: bool) -> No
     leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
     if not all(isinstance(leaf, (tf.Tensor, tf.SparseTensor)) for leaf in leaves):
         return
+    # A strategy has copies for its replicas only of variables that are made in it.
     with trainer.distribute_strategy.scope():
         data = keras.tree.map_structure(_symbolic, batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -43,6 +44,8 @@ def _pass(trainer: SteppedModel, x: Any, y: Any, sample_weight: Any) -> Any:
     return loss
 
 
+# An Operation, since Keras calls one with symbolic tensors in a graph of its own, where
+# variables can be made but are not changed.
 class _Dry(keras.Operation):
     """Calls a function with symbolic tensors, for the variables that it makes."""
 

@@ -201,6 +201,7 @@ class Trainer(WrappedModel):
             self.update(loss, gradients)
         else:
             warnings.warn("The model has no trainable variables.", stacklevel=2)
+        # After the update: by then, `NaNGuard` knows whether the step counts.
         self.track_loss(loss, x)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -338,6 +339,7 @@ class Trainer(WrappedModel):
             x: The batch's inputs, whose first axis weights the mean.
         """
         self._programs.metrics.tracks_loss = True
+        # By its name, since Keras has no public attribute for it.
         tracker = next((m for m in self.metrics if m.name == "loss"), None)
         if tracker is None:
             return
@@ -385,7 +387,7 @@ class Trainer(WrappedModel):
         training; a layer frozen since the last `fit` is frozen without another
         `compile`, which unfreezing needs; an epoch without data is an error;
         `steps_per_execution` is not used, since many steps are made per call anyway,
-        unless a callback must hear of every one.
+        unless a callback must be notified of every one.
 
         Args:
             x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may be
@@ -410,6 +412,7 @@ class Trainer(WrappedModel):
         self._require_compiled("fit")
         if self.model is not self:
             warn_of_another_optimizer(self, self.model, callbacks)
+        # Only here: within a training, steps stay as they were traced.
         self._programs.refresh(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
@@ -434,6 +437,7 @@ class Trainer(WrappedModel):
             self,
             epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
             initial_epoch=initial_epoch,
+            # Loop refuses 0; data without a batch has an error of its own.
             steps=source.num_batches or None,
             callbacks=callbacks,
             verbose=verbose,
@@ -441,6 +445,7 @@ class Trainer(WrappedModel):
             resume=resume,
         )
         loop.expect(source, validation)
+        # Closed, the source ends its threads, also if training stops early.
         with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
@@ -449,6 +454,7 @@ class Trainer(WrappedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
+        # The training is over: an evaluation need not give its metrics back.
         self._programs.metrics.counted = None
         return loop.history
 
@@ -471,6 +477,7 @@ class Trainer(WrappedModel):
         body of a loop, it leaves the running metrics of the training as they were.
         """
         self._require_compiled("evaluate")
+        # Stock `fit` passes private arguments, which have no meaning here.
         unknown = sorted(name for name in kwargs if not name.startswith("_"))
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")

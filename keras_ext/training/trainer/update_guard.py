@@ -25,6 +25,7 @@ class UpdateGuard:
         self._left_out: Any = None
         self._in_step = False
         # Steps since `reset`, the first one left out, its tensor, how many left out.
+        # They share a variable, so that one read from Python is enough.
         self.notes = tf.Variable([0, -1, -1, 0], dtype=tf.int64, trainable=False)
 
     def reset(self) -> None:
@@ -83,6 +84,8 @@ class UpdateGuard:
             return tf.constant(True)
 
         tf.cond(left_out, lambda: tf.constant(False), make)
+        # The forward pass has updated moving statistics before it was known that the
+        # step is left out.
         for weight, value in self._before:
             weight.assign(tf.where(left_out, value, tf.convert_to_tensor(weight)))
 
@@ -91,10 +94,12 @@ class UpdateGuard:
         if not (self.go_on and self._in_step):
             return loss, samples
         forgotten = self._left_out
+        # A step that made no `update` is judged by its loss.
         if forgotten is None:
             forgotten = ~tf.math.is_finite(loss)
         nothing = tf.zeros_like(samples)
         return (
+            # The loss, too: with a weight of 0, NaN would still be counted as NaN.
             tf.where(forgotten, tf.zeros_like(loss), loss),
             tf.where(forgotten, nothing, samples),
         )
