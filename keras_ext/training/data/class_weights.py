@@ -144,6 +144,8 @@ class ClassWeights:
                     f"output, {tuple(output)}. Received: targets of shape {shape}. "
                     "Give them a last axis: `y[..., None]`."
                 )
+        # Sequences of one step look like a column, but earlier batches may have had
+        # more.
         if shape[-1] == 1 and self._kind != "labels":
             return "column"
         return "rows" if output and len(output) == len(shape) else None

@@ -137,6 +137,7 @@ class Loop:
         seen_model = model
         if optimizer is not None or not model.compiled:
             seen_model = ModelView(model, optimizer)
+        # An earlier training may have left it set.
         seen_model.stop_training = False
         if hasattr(model, "stop_training"):
             model.stop_training = False

@@ -156,6 +156,7 @@ class Checkpoint(TrainingCallback):
             return time.monotonic() - self._saved_at >= self._seconds
         if self.save_freq == "epoch":
             return at_epoch_end
+        # A Loop ends its calls at multiples of `batch_hook_freq`, so none is missed.
         return not at_epoch_end and steps % int(self.save_freq) == 0
 
     def saved(self) -> None:

@@ -82,7 +82,7 @@ class Saver:
         # A run that is to be rolled back must not become its own last checkpoint.
         if self._checkpoint is None or self._run.is_requested(RunRequest.ROLL_BACK):
             return
-        # Not before: the operations are known when the first step was traced.
+        # Not before: the operations are known only once the first step was traced.
         self._warn_of_unrepeatable_operations()
         due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=False)
         self._save_if(due, epoch.index, epoch)

@@ -183,6 +183,7 @@ def check(value: Any, kind: Any, where: str) -> None:
             _expect(f"a dict with {name!r}", name in value, value, where)
             check(value[name], of_one, f"{where}[{name!r}]")
     elif isinstance(kind, tuple) and callable(kind[1]):
+        # A leaf is a tuple as well: what is expected, and a function.
         expected, test = kind
         _expect(expected, test(value), value, where)
     else:
@@ -253,5 +254,6 @@ def _check_epoch(epoch: Any) -> None:
 
 def _kind(array: Any) -> tuple[list[int], str]:
     dtype = getattr(array, "dtype", None)
+    # TensorFlow reads strings as `bytes`, or an array of objects.
     name = "string" if dtype == np.dtype("O") else getattr(dtype, "name", "string")
     return list(getattr(array, "shape", ())), name

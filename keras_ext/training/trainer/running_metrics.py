@@ -46,6 +46,7 @@ class RunningMetrics:
 
         Otherwise they may be read as the pass leaves them, until they are reset.
         """
+        # There is no training to protect: as in Keras, the values of the pass remain.
         if self.counted != "training":
             try:
                 yield
@@ -56,4 +57,5 @@ class RunningMetrics:
             with kept(self._model):
                 yield
         finally:
+            # The pass has reset the metrics, and this with them.
             self.counted = "training"
