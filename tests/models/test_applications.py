@@ -46,6 +46,7 @@ def test_logits_and_parameters_are_equal(name):
     assert _relative_difference(model, source, pixels((2, *shape)) / 64) < 1e-5
 
 
+@pytest.mark.once
 @every_twin
 @pytest.mark.parametrize("pooling", [None, "max"])
 def test_features_are_equal(name, pooling):
@@ -70,6 +71,7 @@ def test_preprocessing_can_be_left_out(name):
     assert _relative_difference(model, source, pixels((2, *shape)) / 255) < 1e-5
 
 
+@pytest.mark.once
 def test_images_of_other_than_three_channels():
     options = {"input_shape": (64, 64, 1), "classifier_activation": None}
     source = twin("EfficientNetV2B0", **options)
@@ -108,12 +110,14 @@ def _facts(model):
     }
 
 
+@pytest.mark.once
 @every_twin
 def test_regularisation_is_that_of_the_twin(name):
     ours, theirs = _fresh(name)
     assert ours["rates"] == pytest.approx(theirs["rates"])
 
 
+@pytest.mark.once
 @every_twin
 def test_batch_normalisation_and_initialisers_are_those_of_the_twin(name):
     ours, theirs = _fresh(name)

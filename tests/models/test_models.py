@@ -99,6 +99,7 @@ def test_exported_model_gives_the_same_numbers(name, tmp_path):
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * scale)
 
 
+@pytest.mark.once
 @every_model
 def test_half_precision(name):
     # The numbers of every block are compared in tests/layers.
@@ -131,6 +132,7 @@ FEATURES = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("name", "options", "size", "shape"), FEATURES)
 def test_features_of_images_of_any_size(name, options, size, shape):
     model = BUILDERS[name](include_top=False, weights=None, **options)
