@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from keras_ext import Loop, Trainer
 from keras_ext.training.step import xla_policy as compilation
-from keras_ext.training.step.xla_policy import operations, suits_xla
+from keras_ext.training.step.tracing import operations
+from keras_ext.training.step.xla_policy import suits_xla
 from tests.training.problems import CLASSIFY, LABELS, X, classifier
 
 layers = keras.layers

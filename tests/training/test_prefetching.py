@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from keras_ext import Trainer
-from keras_ext.training.data import prefetching
+from keras_ext.training.data import pydataset
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.pydataset import fetched
 from tests.markers import needs_semaphores
@@ -88,9 +88,7 @@ class Inline:
 def inline(monkeypatch):
     """Have the batches fetched by a pool that is no pool."""
     pool = Inline()
-    monkeypatch.setattr(
-        prefetching, "_pool", lambda dataset: (pool, dataset.__getitem__)
-    )
+    monkeypatch.setattr(pydataset, "_pool", lambda dataset: (pool, dataset.__getitem__))
     return pool
 
 
