@@ -84,7 +84,6 @@ class LearningRateScheduler(TrainingCallback):
         initial_step: int | None = None,
     ) -> None:
         super().__init__()
-        self.schedule = schedule
         self.verbose = _checks.one_of("verbose", verbose, (0, 1))
         self.update_freq = _checks.one_of(
             "update_freq", update_freq, ("epoch", "batch")
@@ -100,6 +99,16 @@ class LearningRateScheduler(TrainingCallback):
             )
         self._takes_rate = _takes_rate(schedule)
         self._epoch, self._has_begun = 0, False
+        self.schedule = schedule
+
+    @property
+    def schedule(self) -> Callable[..., Any]:
+        """What the rates come from; another one takes effect with the next call."""
+        return self._schedule
+
+    @schedule.setter
+    def schedule(self, schedule: Callable[..., Any]) -> None:
+        self._schedule = schedule
         self._note_schedule()
 
     def on_train_begin(self, logs: Any = None) -> None:

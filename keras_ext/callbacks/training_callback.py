@@ -22,8 +22,10 @@ class TrainingCallback(keras.callbacks.Callback):
     - `before_compiled_step()` and `after_compiled_step()`: called before and after
       every step, whatever kind of batch it is made on. They are traced into what is
       compiled, so they compute with tensors and keep what they remember in variables.
-      Where they can't be traced, or the step is not compiled, they are called from
-      Python, with one step per call.
+      Where they can't be traced, they are called from Python, with one step per call;
+      so they are where a hook for batches is called after every batch, which they may
+      rely on, and where the step is not compiled. `fit` traces them once more, to
+      find out. One that is `None` is not called.
     - `get_state()` and `set_state(state)`: what the callback remembers, for a run that
       is saved and continued.
 
@@ -35,8 +37,8 @@ class TrainingCallback(keras.callbacks.Callback):
             multiple of so many batches, counted in the epoch and in all, perhaps more
             often; or `"epoch"`, once per call, which makes as many steps as fit into a
             tenth of a second. Default: 1, after every batch.
-        request: A `RunRequest`, which the run follows as soon as it can; `None` asks
-            for nothing. Default: `None`.
+        request: A `RunRequest` or its text, which the run follows as soon as it can;
+            `None` asks for nothing. Default: `None`.
         traced_with: What the hooks around a step hold on to beside `self`, such as a
             schedule: if it is another object, they are traced again. Default: `None`.
 
@@ -87,16 +89,17 @@ class TrainingCallback(keras.callbacks.Callback):
 
         Returns:
             Dict of plain data: numbers, strings, arrays, and lists, tuples, sets and
-            dicts of them. `None`, the default, stands for all attributes that hold
-            plain data and are not arguments of the constructor.
+            dicts of them. Where this is not overridden, all attributes are saved that
+            hold plain data and are neither arguments of the constructor nor attributes
+            of this class; an override has to return a dict of its own.
         """
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Set what `get_state` has returned; called when a run is continued, eagerly.
 
-        Called after `on_train_begin`. The default is called only where `get_state` is
-        overridden and this is not, which is an error.
+        Called after `on_train_begin`. The default sets attributes; where `get_state` is
+        overridden, this has to be as well.
 
         Args:
             state: The dict, as it comes from a file: check it, and raise `ValueError`
@@ -111,7 +114,8 @@ class TrainingCallback(keras.callbacks.Callback):
     def calls_step_hooks(self) -> bool:
         """Whether the run calls `before_compiled_step` and `after_compiled_step`.
 
-        Not so in `keras.Model.fit`: act in the hooks for batches there.
+        Not so in `keras.Model.fit`: act in the hooks for batches there. Read it in
+        `on_train_begin`: an evaluation that is given the callback as well changes it.
         """
         return bool((self.params or {}).get("calls_step_hooks"))
 

@@ -137,6 +137,7 @@ class WeightAveraging(TrainingCallback):
         self._own: list[Any] | None = None
         self._statistics: list[Any] = []
         self._running = self._epoch_ended = self._is_active = self._taken = False
+        self._sees_steps = False
 
     def get_state(self) -> dict[str, Any]:
         """Return the average, and the model's own weights if it is in their place."""
@@ -162,6 +163,8 @@ class WeightAveraging(TrainingCallback):
         self._check_optimizer()
         self._check_frequency()
         self._own = None
+        # Noted now: an evaluation that this is passed to as well sets other `params`.
+        self._sees_steps = self.calls_step_hooks
         self._epoch_ended = self._is_active = self._taken = False
         self._running, self._thread = True, threading.get_ident()
         average = self._prepared()
@@ -185,7 +188,7 @@ class WeightAveraging(TrainingCallback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Take the weights, where that is not done after each step."""
-        if not self.calls_step_hooks:
+        if not self._sees_steps:
             self._take()
 
     def after_compiled_step(self) -> None:

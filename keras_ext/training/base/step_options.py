@@ -37,9 +37,6 @@ class StepHooks:
         self.traced = tuple(traced)
         self.called = tuple(called)
 
-    def __bool__(self) -> bool:
-        return bool(self.traced or self.called)
-
     def trace_key(self) -> list[Any]:
         """Return what a compiled step holds on to: with other objects, it is another.
 
@@ -76,15 +73,17 @@ def call_before(callbacks: Sequence[Any]) -> None:
     for one in callbacks:
         # A callback may have only one of the two hooks, and need not be a
         # TrainingCallback.
-        if hasattr(one, "before_compiled_step"):
-            one.before_compiled_step()
+        hook = getattr(one, "before_compiled_step", None)
+        if hook is not None:
+            hook()
 
 
 def call_after(callbacks: Sequence[Any]) -> None:
     """Have callbacks act after a step, in compiled code or not."""
     for one in callbacks:
-        if hasattr(one, "after_compiled_step"):
-            one.after_compiled_step()
+        hook = getattr(one, "after_compiled_step", None)
+        if hook is not None:
+            hook()
 
 
 def traced_with(callback: Any) -> Any:

@@ -66,6 +66,11 @@ def step_hooks(callbacks: Iterable[Any]) -> StepHooks:
     return StepHooks(traced, called)
 
 
+def uncompiled_step_hooks(callbacks: Iterable[Any]) -> StepHooks:
+    """Return the same for steps that are not compiled: all are called."""
+    return StepHooks(called=[one for one in callbacks if _acts_at_steps(one)])
+
+
 def _frequency(callback: Any, mode: Mode) -> float:
     """Return at multiples of how many batches a callback has to be called."""
     if mode == "train" and _acts_at_steps(callback) and not _is_traced(callback):
@@ -88,7 +93,7 @@ def _said(callback: Any) -> Any:
 
 def _acts_at_steps(callback: Any) -> bool:
     """Whether a callback has hooks around a step that are not the default."""
-    present = [name for name in _STEP_HOOKS if hasattr(callback, name)]
+    present = [n for n in _STEP_HOOKS if getattr(callback, n, None) is not None]
     if not isinstance(callback, TrainingCallback):
         return bool(present)
     return _overrides(callback, present, TrainingCallback)

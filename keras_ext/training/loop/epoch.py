@@ -11,6 +11,7 @@ from keras_ext.training.base.step_options import StepHooks
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Source
+from keras_ext.training.loop.callback_contract import uncompiled_step_hooks
 from keras_ext.training.loop.logs import EpochLogs, kept
 from keras_ext.training.loop.run import Run
 from keras_ext.training.resume.signals import EvaluationLeft
@@ -105,12 +106,12 @@ class Epoch:
         )
         start = self._begin_pass(source)
         if start is not None:
-            options = self._run.step_options(self.index, source, start)
+            # The step is not ours, so what acts at it is called from here.
+            hooks = uncompiled_step_hooks(self._run.callbacks)
             batches = map(SingleBatch, source.epoch(self.index, start))
             for chunk in self._hand_out(batches, source, start):
-                # The step is not ours, so what acts at it is called from here.
-                options.hooks.before()
-                self._open_hooks = options.hooks
+                hooks.before()
+                self._open_hooks = hooks
                 yield from chunk.batches()
 
     def chunks(

@@ -250,11 +250,13 @@ class Loop:
                 # The body may have closed the loop.
                 if run.stage == "ended" or run.interrupted:
                     return
+                if not run.is_requested(RunRequest.ROLL_BACK):
+                    epoch.end()
+                # What is called at the end of the epoch may ask for it, too.
                 if run.is_requested(RunRequest.ROLL_BACK):
                     # The epoch that failed is not ended: it counts as not made.
                     index = run.restorer.roll_back()
                     continue
-                epoch.end()
                 self._last_logs = epoch.logs
                 index += 1
                 run.saver.after_epoch(index)

@@ -11,6 +11,7 @@ import keras
 
 from keras_ext import _checks
 from keras_ext.callbacks.training_callback import TrainingCallback
+from keras_ext.training.base.stack import level_of_user
 from keras_ext.training.resume.codec import is_plain
 
 
@@ -19,6 +20,11 @@ def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
     states = []
     for callback in callbacks:
         name, state = type(callback).__name__, _get(callback)
+        if isinstance(callback, TrainingCallback) and not isinstance(state, dict):
+            raise TypeError(
+                f"`{name}.get_state` must return a dict. Received: {state!r} of type "
+                f"{type(state).__name__}"
+            )
         if not is_plain(state):
             raise TypeError(
                 f"The state of the callback {name} can't be saved. Expected: numbers, "
@@ -26,6 +32,17 @@ def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
             )
         states.append((name, state))
     return states
+
+
+def check_methods(callbacks: Iterable[Any]) -> None:
+    """Raise `ValueError` if a callback could be saved, and not be continued with."""
+    for callback in callbacks:
+        says = isinstance(callback, TrainingCallback) and has_own(callback, "get_state")
+        if says and not has_own(callback, "set_state"):
+            raise ValueError(
+                f"{type(callback).__name__} overrides `get_state` without `set_state`, "
+                "so a run can't be continued with it. Override both or neither."
+            )
 
 
 def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
@@ -54,13 +71,13 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
         warnings.warn(
             f"The checkpoint has no state for {name}, which begins again: it was not "
             "among the callbacks when the checkpoint was saved.",
-            stacklevel=2,
+            stacklevel=level_of_user(),
         )
     for name in [name for name, state in left if not _is_empty(state)]:
         warnings.warn(
             f"The checkpoint has the state of a callback {name}, which is not among "
             "the callbacks now. Pass the same callbacks to continue a run.",
-            stacklevel=2,
+            stacklevel=level_of_user(),
         )
 
 
@@ -144,7 +161,7 @@ def _get(callback: Any) -> Any:
         name: value
         for name, value in vars(callback).items()
         if name.lstrip("_") not in arguments
-        and name not in _OF_A_LOOP
+        and name not in CONTROLS
         and is_plain(value)
         and not (folders and isinstance(value, str))
     }
@@ -155,8 +172,8 @@ def _takes_state(callback: Any) -> bool:
 
     A `TrainingCallback` that says its state has to take it, too.
     """
-    derived = isinstance(callback, TrainingCallback)
-    return has_own(callback, "get_state" if derived else "set_state")
+    says = isinstance(callback, TrainingCallback) and has_own(callback, "get_state")
+    return says or has_own(callback, "set_state")
 
 
 def _arguments(callback: Any) -> set[str]:
@@ -179,7 +196,7 @@ def _set(callback: Any, state: Any) -> None:
         give(callback, state, f"the callback {type(callback).__name__}")
         return
     for name, value in state.items():
-        if not _is_no_value(callback, name, value):
+        if name not in CONTROLS and not _is_no_value(callback, name, value):
             setattr(callback, name, value)
 
 
@@ -197,7 +214,8 @@ def _check(callback: Any, state: Any) -> None:
         raise ValueError(f"the state of the callback {owner} must be a dict")
     known = _get(callback)
     for name, value in state.items():
-        if _is_no_value(callback, name, value):
+        # What controls a run was saved once, and is not set any more.
+        if name in CONTROLS or _is_no_value(callback, name, value):
             continue
         its = known.get(name, _MISSING) if isinstance(name, str) else _MISSING
         if its is _MISSING and not _may_be_made(callback, name):
@@ -249,18 +267,16 @@ def _may_be_made(callback: Any, name: Any) -> bool:
     return name.lstrip("_") not in _arguments(callback) and is_plain(of_class)
 
 
-_OF_A_LOOP = frozenset(
-    {
-        "after_compiled_step",
-        "batch_hook_freq",
-        "before_compiled_step",
-        "get_state",
-        "request",
-        "schedule",
-        "set_state",
-        "traced_with",
-    }
-)
+CONTROLS = frozenset({"batch_hook_freq", "request", "traced_with"})
+"""What a callback says of the run that is running, which is no state of it."""
+
+_OF_A_LOOP = CONTROLS | {
+    "after_compiled_step",
+    "before_compiled_step",
+    "get_state",
+    "schedule",
+    "set_state",
+}
 """What `Loop` looks for in a callback."""
 
 

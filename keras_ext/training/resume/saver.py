@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.interfaces import EpochView, RunView
-from keras_ext.training.resume import snapshot
+from keras_ext.training.base.stack import level_of_user
+from keras_ext.training.resume import callback_state, snapshot
 from keras_ext.training.resume.checkpoint import Checkpoint
 from keras_ext.training.resume.signals import Preempted, SignalListener
 from keras_ext.training.resume.snapshot import Snapshot
@@ -49,6 +50,7 @@ class Saver:
         self._has_checked_operations = False
         if checkpoint is not None:
             _check_single_worker(run.model)
+            callback_state.check_methods(run.callbacks)
 
     def begin(self) -> None:
         """Take over from the Checkpoint, and begin to listen to signals.
@@ -180,7 +182,7 @@ class Saver:
                 "as long as reading takes, and is exact only if they come in the same "
                 "order. Draw random numbers with a seed per element "
                 "(`tf.random.stateless_*`), or in layers of the model.",
-                stacklevel=2,
+                stacklevel=level_of_user(),
             )
             files.write(*snapshot.without_iterators(taken))
         self._checkpoint.saved()
@@ -197,7 +199,7 @@ class Saver:
                 f"{', '.join(lost)}. A continued run will draw others. Use layers with "
                 "a `seed`, `keras.random` with a `keras.random.SeedGenerator`, or "
                 "`tf.random.Generator`.",
-                stacklevel=2,
+                stacklevel=level_of_user(),
             )
 
 

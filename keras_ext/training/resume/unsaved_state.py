@@ -18,7 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_ext.training.resume.callback_state import get_states, has_own
+from keras_ext.training.base.stack import level_of_user
+from keras_ext.training.resume.callback_state import CONTROLS, get_states, has_own
 from keras_ext.training.resume.codec import is_plain
 from keras_ext.training.resume.variables import variables_of
 
@@ -92,7 +93,7 @@ class UnsavedState:
             ]
             self._known.update((id(callback), name) for name, _ in lost)
             if lost:
-                warnings.warn(_message(callback, lost), stacklevel=2)
+                warnings.warn(_message(callback, lost), stacklevel=level_of_user())
 
 
 def _message(callback: Any, lost: Iterable[tuple[str, Any]]) -> str:
@@ -133,7 +134,7 @@ def _attributes(callback: Any) -> list[tuple[str, Any]]:
     return [
         (name, value)
         for name, value in vars(callback).items()
-        if name not in known and value is not callback.model
+        if name not in known | CONTROLS and value is not callback.model
     ]
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from keras_ext.training.base.step_options import StepHooks
 from keras_ext.training.data.chunks import EqualBatches, batches_at_once, take_batch
 from keras_ext.training.step.program import Program, with_tensors
-from keras_ext.training.step.replicas import joined_outputs
 from keras_ext.training.step.tracing import Trace
 
 
@@ -24,7 +23,7 @@ class PredictProgram(Program):
     _one_by_one = False
 
     def _of_all_replicas(self, outputs: Any) -> Any:
-        return joined_outputs(self._context.distribute_strategy, outputs)
+        return self._step.join(outputs)
 
     def _can_be_looped(self, outputs: Any) -> bool:
         return not self._one_by_one and all(

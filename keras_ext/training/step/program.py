@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from keras_ext.training.base.stack import level_of_user
 from keras_ext.training.base.step_options import (
     StepHooks,
     StepOptions,
@@ -101,6 +102,9 @@ class Program:
         """
         options = chunk.options if options is None else options
         self._policy.begin_call(options.budget)
+        if options.budget is not None and not options.hooks.traced:
+            # A training without those of another one.
+            self._forget_hooks()
         with channels_first.explained(self._step.name):
             return self._many(chunk, options.hooks)
 
@@ -310,7 +314,7 @@ class Program:
             f"XLA can't compile `{self._step.name}`, which now runs as a graph. Pass "
             "`jit_compile=False` to `compile` to have it so without this warning. XLA "
             f"says: {str(error)[:300]}",
-            stacklevel=9,
+            stacklevel=level_of_user(),
         )
 
     def _function(
@@ -351,9 +355,13 @@ class Program:
         ):
             # Only the latest are kept: every `fit` may bring new callbacks, and what is
             # compiled with them keeps them alive.
-            self._compiled_with_hooks.clear()
+            self._forget_hooks()
             self._hooks_key = now
         return self._compiled_with_hooks
+
+    def _forget_hooks(self) -> None:
+        self._compiled_with_hooks.clear()
+        self._hooks_key = []
 
 
 def with_tensors(structure: Any, leaves: list[Any]) -> Any:
