@@ -1,7 +1,7 @@
 """The callback Checkpoint: when it saves, what it restores, and which signals it hears.
 
 That a run is continued to the bit, in all its forms, is tested in `test_resume.py`; the
-files themselves in `test_checkpoint_files.py`.
+files themselves in `test_store.py`.
 """
 
 import functools

@@ -982,7 +982,7 @@ FULL = """
     import resource, sys, warnings
     import tensorflow as tf
     from keras_ext.training.resume.store import CheckpointStore
-    from tests.training.test_checkpoint_files import check, contents, put
+    from tests.training.resume.test_store import check, contents, put
 
     folder, no_limit = sys.argv[1], resource.RLIM_INFINITY
     warnings.simplefilter("error")

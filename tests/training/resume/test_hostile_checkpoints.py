@@ -1,7 +1,7 @@
 """Checkpoints that no run has saved: an error that names them, and nothing is changed.
 
 Their files are whole: somebody has written them. Files that are damaged are the matter
-of `test_checkpoint_files.py`.
+of `test_store.py`.
 """
 
 import copy

@@ -145,7 +145,7 @@ class TestChunks:
     def test_one_of_another_size_is_not_worth_compiling_for(self):
         source = DatasetSource(of_sizes([4, 4, 3, 4]))
         odd = [c for c in source.chunks(0, lambda: 9) if isinstance(c, SingleBatch)]
-        assert [chunk.regular for chunk in odd] == [False]
+        assert [chunk.full_size for chunk in odd] == [False]
 
     @pytest.mark.parametrize("name", ["ragged", "strings", "unknown width"])
     def test_batches_that_cannot_be_stacked_come_one_by_one(self, name):

@@ -145,9 +145,9 @@ class TestSingleBatch:
         assert len(chunk) == 1
         assert chunk.num_samples == 3
 
-    def test_it_is_regular_unless_said_otherwise(self):
-        assert SingleBatch(np.zeros(3)).regular
-        assert not SingleBatch(np.zeros(3), full_size=False).regular
+    def test_it_is_of_full_size_unless_said_otherwise(self):
+        assert SingleBatch(np.zeros(3)).full_size
+        assert not SingleBatch(np.zeros(3), full_size=False).full_size
 
 
 @pytest.mark.parametrize(

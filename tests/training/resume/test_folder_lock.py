@@ -22,7 +22,7 @@ from keras_ext.training.resume import folder_lock
 from keras_ext.training.resume.folder_lock import FolderLock
 from keras_ext.training.resume.store import CheckpointStore
 from tests.forgetful import Forgetful
-from tests.training.test_preemption import exit_code, forked
+from tests.training.resume.test_signals import exit_code, forked
 
 X, Y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 

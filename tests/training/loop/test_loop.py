@@ -548,7 +548,11 @@ class TestErrors:
             ({"model": 3}, TypeError, "must be a keras.Model or a keras_ext.Trainer"),
             ({"epochs": -1}, ValueError, "`epochs` must be a non-negative integer"),
             ({"optimizer": "adam"}, TypeError, "`optimizer` must be the keras"),
-            ({"callbacks": ["csv"]}, TypeError, "item that is none: 'csv'. Pass"),
+            (
+                {"callbacks": ["csv"]},
+                TypeError,
+                "item that is not a callback: 'csv'. Pass",
+            ),
             (
                 {"callbacks": keras.callbacks.TerminateOnNaN},
                 TypeError,

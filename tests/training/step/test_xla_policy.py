@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_ext import Loop, Trainer
-from keras_ext.training.step import xla_policy as compilation
+from keras_ext.training.step import xla_policy
 from keras_ext.training.step.tracing import operations
 from keras_ext.training.step.xla_policy import suits_xla
 from tests.training.problems import CLASSIFY, LABELS, X, classifier
@@ -83,7 +83,7 @@ def of_step(shape, layer, training):
 class TestRule:
     @pytest.fixture(autouse=True)
     def _on_cpu(self, monkeypatch):
-        monkeypatch.setattr(compilation, "on_cpu", lambda: True)
+        monkeypatch.setattr(xla_policy, "on_cpu", lambda: True)
 
     @pytest.mark.parametrize("training", [True, False])
     @pytest.mark.parametrize("name", SUITABLE)
@@ -96,12 +96,12 @@ class TestRule:
         assert not suits_xla(of_step(*UNSUITABLE[name], training), ONE_REPLICA)
 
     def test_everything_is_where_there_is_more_than_a_cpu(self, monkeypatch):
-        monkeypatch.setattr(compilation, "on_cpu", lambda: False)
+        monkeypatch.setattr(xla_policy, "on_cpu", lambda: False)
         assert suits_xla(frozenset({"Conv2D"}), ONE_REPLICA)
 
     def test_nothing_is_under_several_replicas(self, monkeypatch):
         assert not suits_xla(frozenset({"MatMul"}), TWO_REPLICAS)
-        monkeypatch.setattr(compilation, "on_cpu", lambda: False)
+        monkeypatch.setattr(xla_policy, "on_cpu", lambda: False)
         assert not suits_xla(frozenset({"MatMul"}), TWO_REPLICAS)
 
 
@@ -129,7 +129,7 @@ def seven_at_a_time(trainer, epochs=1):
 class TestChoice:
     @pytest.mark.parametrize(("epochs", "xla"), [(99, False), (100, True)])
     def test_from_a_thousand_steps_on_it_is_worth_it(self, epochs, xla):
-        assert compilation.WORTH_STEPS == 1000
+        assert xla_policy.WORTH_STEPS == 1000
         trainer = compiled()
         loop = Loop(trainer, epochs=epochs, verbose=0)
         for epoch in loop:
@@ -139,7 +139,7 @@ class TestChoice:
         assert with_xla(trainer) == {xla}
 
     def test_steps_of_earlier_trainings_count(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 20)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 20)
         trainer = compiled()
         seven_at_a_time(trainer)
         assert with_xla(trainer) == {False}
@@ -147,7 +147,7 @@ class TestChoice:
         assert with_xla(trainer) == {False, True}
 
     def test_where_the_length_is_unknown_steps_made_count(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 20)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 20)
         trainer = compiled()
         data = tf.data.Dataset.from_tensor_slices((X, LABELS)).batch(7)
         unknown = data.take_while(lambda x, y: tf.shape(x)[0] > 0)
@@ -155,7 +155,7 @@ class TestChoice:
         assert with_xla(trainer) == {False, True}
 
     def test_single_steps_are_counted_too(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 3)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 3)
         trainer = compiled()
         for _ in range(3):
             trainer.step((X, LABELS))
@@ -166,7 +166,7 @@ class TestChoice:
     def test_evaluation_and_prediction_follow_the_rule(self, monkeypatch):
         trainer = compiled()
         for worth, xla in ((11, False), (10, True)):
-            monkeypatch.setattr(compilation, "WORTH_STEPS", worth)
+            monkeypatch.setattr(xla_policy, "WORTH_STEPS", worth)
             trainer.compile(loss="sparse_categorical_crossentropy")
             trainer.evaluate(X, LABELS, 7, verbose=0)
             trainer.predict(X, 7, verbose=0)
@@ -175,7 +175,7 @@ class TestChoice:
 
     @pytest.mark.parametrize(("choice", "worth"), [(True, 1000), (False, 0)])
     def test_jit_compile_decides(self, choice, worth, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", worth)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", worth)
         trainer = compiled(jit_compile=choice)
         seven_at_a_time(trainer)
         trainer.step((X, LABELS))
@@ -196,14 +196,14 @@ class TestChoice:
         assert with_xla(trainer) == {True}
 
     def test_an_odd_batch_is_not_worth_compiling_for(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
         trainer = compiled()
         trainer.fit(X[:65], LABELS[:65], batch_size=32, verbose=0)
         keys = trainer._programs.train._compiled
         assert len(keys) == 1
 
     def test_the_weights_are_those_of_the_graph(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
         weights = []
         for choice in ("auto", False):
             trainer = compiled(classifier(), jit_compile=choice)
@@ -252,7 +252,7 @@ UNCOMPILABLE = {
 @pytest.fixture(params=UNCOMPILABLE)
 def uncompilable(request, monkeypatch):
     """A function that makes a Trainer with a step that XLA can't compile."""
-    monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+    monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
     arguments = dict(UNCOMPILABLE[request.param])
     make = arguments.pop("model", small)
     return lambda **options: compiled(make(), **arguments, **options)
@@ -280,7 +280,7 @@ class TestUncompilable:
         assert int(trainer.optimizer.iterations) == 22
 
     def test_one_step_at_a_time(self, monkeypatch):
-        monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+        monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
         trainer = compiled(kind=WithStrings)
         with pytest.warns(UserWarning, match="now runs as a graph") as caught:
             trainer.step((X, LABELS))
@@ -291,7 +291,7 @@ class TestUncompilable:
     @pytest.mark.parametrize("kind", [WithStrings, WithPython])
     def test_asked_for_it_is_an_error(self, kind):
         trainer = compiled(kind=kind, jit_compile=True)
-        with pytest.raises(compilation.UNCOMPILABLE):
+        with pytest.raises(xla_policy.UNCOMPILABLE):
             seven_at_a_time(trainer)
 
     def test_where_keras_itself_declines_it_is_a_graph(self):
@@ -303,7 +303,7 @@ class TestUncompilable:
 
 
 def test_strings_in_the_data(monkeypatch):
-    monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+    monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
     lookup = layers.StringLookup(vocabulary=["0", "1", "2"], output_mode="one_hot")
     model = keras.Sequential(
         [keras.Input((), dtype="string"), lookup, layers.Dense(3, "softmax")]
@@ -319,6 +319,6 @@ def test_an_error_of_the_step_itself_is_not_taken_for_xlas(monkeypatch):
         def train_step(self, data):
             raise tf.errors.InvalidArgumentError(None, None, "the step's own")
 
-    monkeypatch.setattr(compilation, "WORTH_STEPS", 0)
+    monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the step's own"):
         seven_at_a_time(compiled(kind=Checking))
