@@ -80,7 +80,7 @@ def test_every_component_has_a_row(room, cases):
 
 
 def test_every_callback_has_a_row():
-    names = set(keras_ext.callbacks.__all__)
+    names = set(keras_ext.callbacks.__all__) - {"RunRequest"}  # what callbacks ask for
     if BACKEND != "tensorflow":
         names.remove("Checkpoint")  # needs it, and says so
         with pytest.raises(ImportError, match="TensorFlow backend"):

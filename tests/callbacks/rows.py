@@ -14,6 +14,7 @@ CALLBACKS: dict[str, Callable[[Any], Any]] = {
     ),
     "NaNGuard": lambda folder: callbacks.NaNGuard(),
     "TimeLimit": lambda folder: callbacks.TimeLimit("1h"),
+    "TrainingCallback": lambda folder: callbacks.TrainingCallback(),
     "WeightAveraging": lambda folder: callbacks.WeightAveraging(),
 }
 if keras.backend.backend() == "tensorflow":

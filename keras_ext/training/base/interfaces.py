@@ -15,6 +15,9 @@ import tensorflow as tf
 class TrainingProgram(Protocol):
     """The compiled training step of a model, its attribute `training_program`."""
 
+    def guard_updates(self, *, go_on: bool | None) -> Any:
+        """Look at loss and gradients before every update, see `NaNGuard`."""
+
     def begin_run(self) -> None:
         """Let go of what a training that could not begin may have left."""
 

@@ -61,8 +61,14 @@ def step_hooks(callbacks: Iterable[Any]) -> StepHooks:
     traced: list[Any] = []
     called: list[Any] = []
     for callback in callbacks:
-        if _acts_at_steps(callback):
-            (traced if _is_traced(callback) else called).append(callback)
+        if not _acts_at_steps(callback):
+            continue
+        if not _is_traced(callback):
+            called.append(callback)
+        elif _num_traced_operations(callback) != 0:
+            # A scheduler of epochs does nothing at steps, and what is compiled without
+            # it serves again.
+            traced.append(callback)
     return StepHooks(traced, called)
 
 
@@ -106,36 +112,41 @@ def _is_traced(callback: Any) -> bool:
     its other hooks have done before.
     """
     every_batch = _overrides(callback, _HOOKS["train"], keras.callbacks.Callback)
-    return not (every_batch and _said(callback) in (None, 1)) and _can_be_traced(
-        callback
-    )
+    if every_batch and _said(callback) in (None, 1):
+        return False
+    return _num_traced_operations(callback) is not None
 
 
+_UNTRIED = object()
 # Asked before every call. Weak, since callbacks of a training that is over should not
 # be kept alive.
-_traceable: "weakref.WeakKeyDictionary[Any, tuple[Any, bool]]" = (
+_tried: "weakref.WeakKeyDictionary[Any, tuple[Any, int | None]]" = (
     weakref.WeakKeyDictionary()
 )
 
 
-def _can_be_traced(callback: Any) -> bool:
-    """Whether the hooks around a step can be compiled."""
+def _num_traced_operations(callback: Any) -> int | None:
+    """Return how much the hooks around a step compute; `None` if they can't be traced.
+
+    Found out by a trace, once for everything that they hold on to.
+    """
     # Its hooks may use the model, so they can't be tried yet.
     if callback.model is None:
-        return True
+        return 1
     holds = traced_with(callback)
-    known, traceable = _traceable.get(callback, (None, None))
-    if traceable is None or known is not holds:
+    known, found = _tried.get(callback, (_UNTRIED, None))
+    if known is not holds:
         hooks = [getattr(callback, name, None) for name in _STEP_HOOKS]
+        found = 0
         try:
             for hook in (one for one in hooks if one is not None):
-                tf.function(hook, autograph=False).get_concrete_function()
-            traceable = True
+                trace = tf.function(hook, autograph=False).get_concrete_function()
+                found += len(trace.graph.get_operations())
         except (TypeError, ValueError, AttributeError, NotImplementedError):
             # A schedule with Python's `if` in it, for instance: it is called eagerly.
-            traceable = False
-        _traceable[callback] = (holds, traceable)
-    return traceable
+            found = None
+        _tried[callback] = (holds, found)
+    return found
 
 
 def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:

@@ -324,7 +324,9 @@ class Epoch:
         return int(state["pass_steps"])
 
     def end(self) -> None:
-        """Notify the callbacks that the epoch is over; the loop calls this."""
+        """Call `on_epoch_end`, once; the loop does so after the body of the `for`."""
+        if self._ended:
+            return
         self._check_logged()
         # Before `on_epoch_end`, which gets the final values: nothing is logged after
         # it.

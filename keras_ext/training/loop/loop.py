@@ -11,6 +11,7 @@ import keras
 from keras_ext import _checks
 from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
 from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.callback_model import ModelView
 from keras_ext.training.loop.epoch import Epoch
@@ -393,6 +394,8 @@ def _check_callback(callback: Any) -> None:
             "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
             "`keras.Model.fit(trainer, ...)`."
         )
+    if isinstance(callback, TrainingCallback) and callback.batch_hook_freq != "epoch":
+        _checks.positive_int("batch_hook_freq", callback.batch_hook_freq)
     if isinstance(callback, keras.callbacks.Callback):
         return
     hint = "Pass instances of keras.callbacks.Callback."

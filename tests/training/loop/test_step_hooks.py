@@ -11,6 +11,8 @@ from keras_ext.callbacks import (
     TrainingCallback,
     WeightAveraging,
 )
+from keras_ext.training.loop.callback_contract import step_hooks
+from keras_ext.training.step.program import Program
 
 X = np.random.default_rng(0).normal(size=(22, 3)).astype("float32")
 Y = X @ np.array([[1.0], [2.0], [-1.0]], "float32")
@@ -253,3 +255,37 @@ class TestStockFit:
         keras.Model.fit(trainer, X, Y, batch_size=4, verbose=0, callbacks=[noting])
         assert noting.calls == 6
         check(noting, "arrays")  # the hooks around a step were not called again
+
+
+def counting(monkeypatch):
+    """Return what says how many functions were compiled for steps since."""
+    made, function = [], Program._function
+
+    def count(self, *args, **kwargs):
+        before = len(self._compiled) + len(self._compiled_with_hooks)
+        found = function(self, *args, **kwargs)
+        after = len(self._compiled) + len(self._compiled_with_hooks)
+        made.extend([found] * (after - before))
+        return found
+
+    monkeypatch.setattr(Program, "_function", count)
+    return lambda: len(made)
+
+
+@pytest.mark.parametrize("data", ["arrays", "generator"])
+def test_hooks_that_do_nothing_are_not_compiled_again(data, monkeypatch):
+    """A new scheduler of epochs in every `fit` costs no compilation."""
+    keras.utils.set_random_seed(0)
+    trainer = Trainer(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]))
+    trainer.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=True)
+    make, options, _ = DATA[data]
+    compiled = []
+    count_compiled = counting(monkeypatch)
+    for _ in range(2):
+        scheduler = LearningRateScheduler(lambda epoch: 0.1 / (epoch + 1))
+        averaging = WeightAveraging("swa")
+        fit(trainer, make(), options, [scheduler, averaging])
+        hooks = step_hooks([scheduler, averaging])
+        assert (hooks.traced, hooks.called) == ((), ())
+        compiled.append(count_compiled())
+    assert compiled[0] == compiled[1] > 0
