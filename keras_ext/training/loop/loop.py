@@ -11,19 +11,13 @@ import keras
 from keras_ext import _checks
 from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
 from keras_ext.callbacks.run_request import RunRequest
-from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.data.source import Source
+from keras_ext.training.loop.callback_list import callback_list
 from keras_ext.training.loop.callback_model import ModelView
 from keras_ext.training.loop.epoch import Epoch
-from keras_ext.training.loop.progress import (
-    Verbose,
-    resolve_verbose,
-    with_progress_bar,
-)
+from keras_ext.training.loop.progress import Verbose, resolve_verbose
 from keras_ext.training.loop.run import Run
 from keras_ext.training.resume.arguments import Resume
-from keras_ext.training.resume.checkpoint import Checkpoint
-from keras_ext.training.resume.signals import EvaluationInterrupter
 
 
 class Loop:
@@ -148,7 +142,7 @@ class Loop:
         self._run = Run(
             model,
             seen_model,
-            _callback_list(
+            callback_list(
                 callbacks,
                 seen_model,
                 verbose=verbose,
@@ -356,56 +350,6 @@ class Loop:
         optimizer = self.model.optimizer
         if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
             optimizer.finalize_variable_values(self.model.trainable_variables)
-
-
-def _callback_list(
-    callbacks: Any, model: Any, *, verbose: int, epochs: int, steps: int | None
-) -> keras.callbacks.CallbackList:
-    add_progbar = verbose != 0
-    if isinstance(callbacks, keras.callbacks.CallbackList):
-        # Whoever made the list has decided on a progress bar.
-        callbacks, add_progbar = callbacks.callbacks, False
-    callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
-    for callback in callbacks:
-        _check_callback(callback)
-    checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
-    callbacks += [EvaluationInterrupter(one.signal_listener) for one in checkpoints]
-    return keras.callbacks.CallbackList(
-        with_progress_bar(callbacks) if add_progbar else callbacks,
-        add_history=True,
-        model=model,
-        verbose=verbose,
-        epochs=epochs,
-        steps=steps,
-        # What a callback that must see every step can rely on, whatever the model was
-        # compiled with.
-        steps_per_execution=1,
-        # See `keras_ext.callbacks.TrainingCallback`.
-        calls_step_hooks=True,
-        resumable=bool(checkpoints),
-    )
-
-
-def _check_callback(callback: Any) -> None:
-    if isinstance(callback, keras.callbacks.BackupAndRestore):
-        raise ValueError(
-            "keras.callbacks.BackupAndRestore works under keras.Model.fit only: it "
-            "tells no other loop where to continue. Save with "
-            "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
-            "`keras.Model.fit(trainer, ...)`."
-        )
-    if isinstance(callback, TrainingCallback) and callback.batch_hook_freq != "epoch":
-        _checks.positive_int("batch_hook_freq", callback.batch_hook_freq)
-    if isinstance(callback, keras.callbacks.Callback):
-        return
-    hint = "Pass instances of keras.callbacks.Callback."
-    if isinstance(callback, type):
-        hint = f"Make an instance of it: `{callback.__name__}(...)`."
-    elif isinstance(callback, keras.optimizers.schedules.LearningRateSchedule):
-        hint = "Apply it with `keras_ext.callbacks.LearningRateScheduler(schedule)`."
-    raise TypeError(
-        f"`callbacks` has an item that is not a callback: {callback!r}. {hint}"
-    )
 
 
 def draw_seed() -> int:

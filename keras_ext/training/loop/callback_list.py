@@ -1,0 +1,74 @@
+"""The callbacks of a loop: those of the user, checked, and those of the house."""
+
+from typing import Any
+
+import keras
+
+from keras_ext import _checks
+from keras_ext.callbacks.training_callback import TrainingCallback
+from keras_ext.training.loop.progress import with_progress_bar
+from keras_ext.training.resume.checkpoint import Checkpoint
+from keras_ext.training.resume.signals import EvaluationInterrupter
+
+
+def callback_list(
+    callbacks: Any, model: Any, *, verbose: int, epochs: int, steps: int | None
+) -> keras.callbacks.CallbackList:
+    """Return the callbacks of a loop, with History and, if asked for, progress bar.
+
+    Args:
+        callbacks: What the user has passed.
+        model: The model as callbacks see it.
+        verbose: 0 for no progress bar.
+        epochs: The number of the epoch at which the loop ends.
+        steps: Batches per epoch; `None` while that is not known.
+
+    Raises:
+        TypeError: If there is something that is no callback.
+        ValueError: If a callback can't work in a loop.
+    """
+    add_progbar = verbose != 0
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        # Whoever made the list has decided on a progress bar.
+        callbacks, add_progbar = callbacks.callbacks, False
+    callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
+    for callback in callbacks:
+        _check_callback(callback)
+    checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
+    callbacks += [EvaluationInterrupter(one.signal_listener) for one in checkpoints]
+    return keras.callbacks.CallbackList(
+        with_progress_bar(callbacks) if add_progbar else callbacks,
+        add_history=True,
+        model=model,
+        verbose=verbose,
+        epochs=epochs,
+        steps=steps,
+        # What a callback that must see every step can rely on, whatever the model was
+        # compiled with.
+        steps_per_execution=1,
+        # See `keras_ext.callbacks.TrainingCallback`.
+        calls_step_hooks=True,
+        resumable=bool(checkpoints),
+    )
+
+
+def _check_callback(callback: Any) -> None:
+    if isinstance(callback, keras.callbacks.BackupAndRestore):
+        raise ValueError(
+            "keras.callbacks.BackupAndRestore works under keras.Model.fit only: it "
+            "tells no other loop where to continue. Save with "
+            "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
+            "`keras.Model.fit(trainer, ...)`."
+        )
+    if isinstance(callback, TrainingCallback) and callback.batch_hook_freq != "epoch":
+        _checks.positive_int("batch_hook_freq", callback.batch_hook_freq)
+    if isinstance(callback, keras.callbacks.Callback):
+        return
+    hint = "Pass instances of keras.callbacks.Callback."
+    if isinstance(callback, type):
+        hint = f"Make an instance of it: `{callback.__name__}(...)`."
+    elif isinstance(callback, keras.optimizers.schedules.LearningRateSchedule):
+        hint = "Apply it with `keras_ext.callbacks.LearningRateScheduler(schedule)`."
+    raise TypeError(
+        f"`callbacks` has an item that is not a callback: {callback!r}. {hint}"
+    )
