@@ -139,6 +139,22 @@ def averaged(trainer):
     return trainer.fit(X, LABELS, 16, 3, verbose=0, **options).history
 
 
+def hooked(trainer):
+    # Hooks around every step, of odd batches out of a generator, too.
+    def batches():
+        for first in (0, 16, 32, 35, 51) * 2:
+            end = min(first + 16, 35 if first == 32 else 65)
+            yield X[first:end], LABELS[first:end]
+
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 3, 0.8)
+    callbacks = [
+        keras_ext.callbacks.LearningRateScheduler(schedule, update_freq="batch"),
+        keras_ext.callbacks.WeightAveraging(decay=0.9),
+    ]
+    options = {"steps_per_epoch": 5, "epochs": 2, "callbacks": callbacks}
+    return trainer.fit(batches(), verbose=0, **options).history
+
+
 def added(trainer):
     return trainer.fit(X[:64], batch_size=16, epochs=3, verbose=0).history
 
@@ -161,7 +177,7 @@ KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
 OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 DRIVES = (arrays, step_by_step, data, distributed, loop, weighted, sparse)
-DRIVES += (averaged, added, uphill)
+DRIVES += (averaged, hooked, added, uphill)
 for drive in (*DRIVES, ahead):
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
@@ -193,6 +209,7 @@ def differences():
         "weighted",
         "sparse",
         "averaged",
+        "hooked",
         "added",
         "uphill",
         "ahead",
