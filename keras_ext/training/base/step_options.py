@@ -12,8 +12,8 @@ class StepBudget:
     """How many steps a pass over the data has.
 
     Args:
-        steps: How many are to be made from the beginning of the pass on; 0 if nobody
-            knows.
+        steps: How many are to be made from the beginning of the pass on; 0 while that
+            is not known.
         done: How many of them an earlier process has made.
     """
 
@@ -60,7 +60,7 @@ class StepOptions:
     """What comes with batches that steps are to be made on.
 
     Args:
-        budget: How many steps there are in all. Default: nobody knows.
+        budget: How many steps there are in all. Default: not known.
         hooks: What acts at each. Default: nothing.
     """
 

@@ -60,7 +60,7 @@ class Saver:
         """
         if self._checkpoint is not None:
             self._checkpoint.drive()
-            # After `drive`, which locks the folder: from now on, nobody adds anything.
+            # After `drive`, which locks the folder: from now on, nothing is added.
             _check_nothing_new(self._checkpoint.files, self._known)
         self._signals.start()
 

@@ -23,7 +23,7 @@ UNREPEATABLE = frozenset(
         "TruncatedNormal",
     }
 )
-"""Operations that draw random numbers and keep their state where nobody can save it."""
+"""Operations that draw random numbers and keep their state where it can't be saved."""
 
 
 @dataclass(frozen=True, eq=False)
