@@ -6,6 +6,21 @@ import keras
 import pytest
 
 
+def rows_of(rows):
+    """Return one parameter per row, as the conformance tests take them.
+
+    Further rows of a class that has one already differ in arguments only: what no
+    version and no backend changes. They are marked `once`.
+    """
+    parameters, seen = [], set()
+    for row in rows:
+        kind = type(row.make())
+        marks = [pytest.mark.once] if kind in seen else []
+        parameters.append(pytest.param(row, id=row.id, marks=marks))
+        seen.add(kind)
+    return parameters
+
+
 def _has_semaphores():
     """Whether processes can share a semaphore, as their queues and pools do."""
     try:

@@ -12,6 +12,7 @@ from tests.backends import gradients
 from tests.callbacks.rows import CALLBACKS
 from tests.layers.rows import LAYERS
 from tests.losses.rows import LOSSES
+from tests.markers import rows_of
 from tests.metrics.modes import JIT, in_steps
 from tests.metrics.rows import METRICS
 from tests.optimizers.rows import OPTIMIZERS
@@ -24,10 +25,6 @@ BACKEND = keras.backend.backend()
 def _public_classes(room):
     named = [getattr(room, name) for name in room.__all__]
     return {thing.__name__ for thing in named if inspect.isclass(thing)}
-
-
-def _cases(rows):
-    return [pytest.param(row, id=row.id) for row in rows]
 
 
 NAN_AT = 4
@@ -88,7 +85,7 @@ def test_every_callback_has_a_row():
     assert names == set(CALLBACKS)
 
 
-@pytest.mark.parametrize("row", _cases(LOSSES))
+@pytest.mark.parametrize("row", rows_of(LOSSES))
 class TestLoss:
     def test_config_round_trip(self, row):
         loss = row.make()
@@ -180,7 +177,7 @@ class TestLoss:
         )
 
 
-@pytest.mark.parametrize("row", _cases(METRICS))
+@pytest.mark.parametrize("row", rows_of(METRICS))
 class TestMetric:
     def test_config_round_trip(self, row):
         metric = row.make()
@@ -255,12 +252,16 @@ class TestMetric:
 @pytest.mark.parametrize(
     ("row", "jit_compile"),
     [
-        pytest.param(row, jit, id=f"{row.id}-{'xla' if jit else 'graph'}")
-        for row in METRICS
+        pytest.param(
+            *case.values,
+            jit,
+            id=f"{case.id}-{'xla' if jit else 'graph'}",
+            marks=case.marks,
+        )
+        for case in rows_of(METRICS)
         for jit in JIT
         # XLA takes its time: one row of each metric, and its own tests for the longest.
-        if not jit
-        or (row.id == type(row.make()).__name__ and row.id != "MeanAveragePrecision")
+        if not jit or not (case.marks or case.id == "MeanAveragePrecision")
     ],
 )
 def test_metric_compiled_is_nan_of_what_is_not_valid(row, jit_compile):
@@ -282,7 +283,7 @@ def test_metric_compiled_is_nan_of_what_is_not_valid(row, jit_compile):
         assert np.isnan(result(plain, weights)).all()
 
 
-@pytest.mark.parametrize("row", _cases(OPTIMIZERS))
+@pytest.mark.parametrize("row", rows_of(OPTIMIZERS))
 class TestOptimizer:
     def _trained(self, optimizer, *, epochs=3, **options):
         """Return a model trained for some epochs of 5 steps, and its last loss."""
@@ -311,7 +312,9 @@ class TestOptimizer:
         kinds = [{"run_eagerly": True}, {"jit_compile": True}, {"jit_compile": False}]
         if BACKEND == "jax":
             kinds.pop()  # is slow there, and the same as eager
-        eager, *others = [self._trained(row.make(), **kind)[0] for kind in kinds]
+        eager, *others = [
+            self._trained(row.make(), epochs=2, **kind)[0] for kind in kinds
+        ]
         for other in others:
             for got, expected in zip(
                 other.get_weights(), eager.get_weights(), strict=True
@@ -359,7 +362,7 @@ class TestOptimizer:
         assert losses[-1] < 0.5 * losses[0]
 
 
-@pytest.mark.parametrize("row", _cases(SCHEDULES))
+@pytest.mark.parametrize("row", rows_of(SCHEDULES))
 class TestSchedule:
     def test_config_round_trip(self, row):
         schedule = row.make()

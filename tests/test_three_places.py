@@ -7,17 +7,13 @@ from keras import ops
 
 import keras_ext
 from tests.losses.rows import LOSSES
-from tests.markers import needs_tensorflow
+from tests.markers import needs_tensorflow, rows_of
 from tests.metrics.rows import METRICS
 from tests.pairs import Watched
 
 BATCH = 4
 
 pytestmark = needs_tensorflow
-
-
-def _cases(rows):
-    return [pytest.param(row, id=row.id) for row in rows]
 
 
 def _model(row):
@@ -50,7 +46,7 @@ def _data(row):
     }
 
 
-@pytest.mark.parametrize("row", _cases(LOSSES))
+@pytest.mark.parametrize("row", rows_of(LOSSES))
 def test_a_loss_trains_alike_in_all_three(row):
     optimizer = {"class_name": "SGD", "config": {"learning_rate": 0.01}}
     stock, inner, by_hand = _model(row), _model(row), _model(row)
@@ -95,7 +91,7 @@ def _losses_by_hand(model, loss_of, optimizer, row):
     return losses
 
 
-@pytest.mark.parametrize("row", _cases(METRICS))
+@pytest.mark.parametrize("row", rows_of(METRICS))
 def test_a_metric_says_the_same_in_all_three(row):
     by_hand = row.make()
     for x, y, weights in _batches(row):

@@ -8,20 +8,13 @@ from keras import ops
 from tests.backends import channels_first
 from tests.layers.rows import LAYERS
 from tests.layers.weights import randomize
-from tests.markers import needs_tensorflow
+from tests.markers import needs_tensorflow, rows_of
 
 POLICIES = ["mixed_float16", "mixed_bfloat16", "float16", "bfloat16"]
 
-every_layer = pytest.mark.parametrize(
-    "row", [pytest.param(row, id=row.id) for row in LAYERS]
-)
+every_layer = pytest.mark.parametrize("row", rows_of(LAYERS))
 every_layer_of_images = pytest.mark.parametrize(
-    "row",
-    [
-        pytest.param(row, id=row.id)
-        for row in LAYERS
-        if hasattr(row.make(), "data_format")
-    ],
+    "row", rows_of([row for row in LAYERS if hasattr(row.make(), "data_format")])
 )
 
 

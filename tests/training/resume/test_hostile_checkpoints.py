@@ -22,6 +22,9 @@ from keras_ext.training.resume.store import CheckpointStore
 from tests.training.folders import contents
 from tests.training.sharing import write_sharing
 
+# All of it is checked by our own code, before Keras or TensorFlow get any of it.
+pytestmark = pytest.mark.once
+
 X, Y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 
 

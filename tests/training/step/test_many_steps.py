@@ -137,7 +137,19 @@ def test_graph_gives_the_weights_of_stock_fit(name):
         np.testing.assert_allclose(slot.value, wanted, rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in JUMPY])
+# What XLA makes of an optimizer that the graph makes equal is no matter of Keras's
+# version, but for those that most people use.
+COMMON = ("Adam", "AdamW", "RMSprop", "SGD", "schedule", "loss scale", "ema")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in COMMON else pytest.mark.once)
+        for name in OPTIMIZERS
+        if name not in JUMPY
+    ],
+)
 def test_xla_gives_the_weights_of_stock_fit(name):
     weights, _, losses = by_stock(name)
     trainer, own = ours(network(), OPTIMIZERS[name](), jit_compile=True)

@@ -19,7 +19,13 @@ def _stock(row, folder):
 @pytest.mark.parametrize(
     ("row", "way"),
     [
-        pytest.param(row, way, id=f"{row.name}-{way.name}")
+        # What a version of Keras changes shows in the first way already.
+        pytest.param(
+            row,
+            way,
+            id=f"{row.name}-{way.name}",
+            marks=[pytest.mark.once] if way is not row.ways[0] else [],
+        )
         for row in SITUATIONS
         for way in row.ways
     ],
