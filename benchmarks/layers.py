@@ -30,7 +30,7 @@ SECONDS = 0.25  # of a round
 
 
 def conv(x: Any, filters: int, size: Any = 1, **options: Any) -> Any:
-    """Convolution, batch normalisation and activation, as everybody writes them."""
+    """Convolution, batch normalization and activation, as everybody writes them."""
     activation = options.pop("activation", "relu")
     options.setdefault("padding", "same")
     x = plain.Conv2D(filters, size, use_bias=False, **options)(x)

@@ -106,7 +106,7 @@ def draw(path: pathlib.Path, rows: Sequence[Row], title: str) -> bool:
     names = [f"{row.workload}: {row.ours.name} vs {row.reference.name}" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.invert_yaxis()
-    axes.axvline(1, color="grey", linewidth=0.5)
+    axes.axvline(1, color="gray", linewidth=0.5)
     axes.set_xscale("log")
     axes.set_xlabel("reference / ours (| required, dot: aim, line: min to max)")
     axes.set_title(title, fontsize=8)

@@ -1,7 +1,7 @@
 """Bounding boxes: five ways to write them down, and what they have in common.
 
 `keras.utils.bounding_boxes` adds `keras.config.epsilon()` to areas, which are less than
-that for small boxes in shares of the image, and loses the centre of a box whose width
+that for small boxes in shares of the image, and loses the center of a box whose width
 or height is negative.
 """
 
@@ -30,7 +30,7 @@ def corners(boxes: Tensor, bounding_box_format: str) -> Tensor:
     """Return boxes `(..., 4)` as left, top, right and bottom.
 
     A negative width or height becomes 0: the left and top edge stay where they are, in
-    the formats with a centre the centre.
+    the formats with a center the center.
     """
     first, second = boxes[..., :2], boxes[..., 2:]
     if bounding_box_format in ("yxyx", "center_yxhw"):

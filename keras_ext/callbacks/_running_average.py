@@ -14,7 +14,7 @@ from keras_ext._types import Tensor
 class RunningAverage:
     """The average of the values that variables had at some moments.
 
-    In float32 at least, without a bias towards the first value: every term has its full
+    In float32 at least, without a bias toward the first value: every term has its full
     weight, whatever their number.
 
     Args:

@@ -84,7 +84,7 @@ class WeightAveraging(TrainingCallback):
     True
 
     Beyond `use_ema` of Keras's optimizers: the mean of epochs, a start, any optimizer,
-    statistics of batch normalization, and no bias towards the first weights. Trainable
+    statistics of batch normalization, and no bias toward the first weights. Trainable
     weights are averaged, in float32 at least.
 
     `keras.callbacks.ModelCheckpoint`, as all that acts at the end of an epoch, finds

@@ -1,4 +1,4 @@
-"""Layers: blocks of networks, attention, pooling, normalisation, regularisation."""
+"""Layers: blocks of networks, attention, pooling, normalization, regularization."""
 
 from keras_ext.layers.atrous_spatial_pyramid_pooling import AtrousSpatialPyramidPooling
 from keras_ext.layers.blur_pool2d import BlurPool2D

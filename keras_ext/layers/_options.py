@@ -57,7 +57,7 @@ class ConvOptions(keras.layers.Layer):
 class _Pattern:
     """Holds a `normalization` where Keras does not take it for a part of the layer.
 
-    It would freeze it, count its weights and refuse to quantise it.
+    It would freeze it, count its weights and refuse to quantize it.
     """
 
     def __init__(self, normalization: Normalization) -> None:
@@ -73,7 +73,7 @@ def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normal
     """Return the `normalization` that is meant, a layer if it is the config of one.
 
     Raises:
-        ValueError: If there is none of that name, or the layer normalises another
+        ValueError: If there is none of that name, or the layer normalizes another
             axis than that of the channels.
     """
     if isinstance(normalization, dict):
@@ -158,7 +158,7 @@ def dtype_config(layer: keras.Layer) -> Config:
 
 
 def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | None:
-    """Return the normalisation that `block.normalization` asks for, or `None`."""
+    """Return the normalization that `block.normalization` asks for, or `None`."""
     asked = block.normalization
     if asked is None:
         return None

@@ -38,7 +38,7 @@ class AtrousSpatialPyramidPooling(ConvBlock):
     `output = project(concat(c1x1(x), c3x3_rate1(x), ..., c3x3_raten(x), image(x)))`
 
     where `image` is the average over all pixels, a 1x1 convolution, and the same value
-    at every pixel; each convolution is followed by normalisation and activation.
+    at every pixel; each convolution is followed by normalization and activation.
 
     Reference: L. Chen, G. Papandreou, F. Schroff, H. Adam, "Rethinking Atrous
     Convolution for Semantic Image Segmentation", 2017, section 3.3,
@@ -61,7 +61,7 @@ class AtrousSpatialPyramidPooling(ConvBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalisation. Default: `None`, which follows
+        training: Boolean, for batch normalization. Default: `None`, which follows
             the layer or model that calls.
 
     Input shape:
@@ -85,8 +85,8 @@ class AtrousSpatialPyramidPooling(ConvBlock):
 
     Freeze the layer as a whole: `trainable` of one of its parts is not saved.
 
-    The image's average has a single pixel per sample: with batch normalisation and a
-    batch of one, training would normalise it to zero; use batches of several images.
+    The image's average has a single pixel per sample: with batch normalization and a
+    batch of one, training would normalize it to zero; use batches of several images.
 
     Masks are not used. Under a mixed precision policy the average is taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes it.

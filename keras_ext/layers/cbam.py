@@ -73,7 +73,7 @@ class CBAM(keras.layers.Layer):
     >>> [tuple(weight.shape) for weight in layer.weights]
     [(32, 8), (8,), (8, 32), (32,), (7, 7, 2, 1)]
 
-    The convolution has no bias. The authors' code puts batch normalisation behind it,
+    The convolution has no bias. The authors' code puts batch normalization behind it,
     of which the paper says nothing; there is none here. Freeze the layer as a whole:
     `trainable` of one of its parts is not saved.
 

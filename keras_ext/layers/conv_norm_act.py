@@ -1,4 +1,4 @@
-"""Convolution, normalisation and activation: the unit that networks repeat."""
+"""Convolution, normalization and activation: the unit that networks repeat."""
 
 from typing import Literal
 
@@ -27,10 +27,10 @@ from keras_ext.layers._options import (
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ConvNormAct(ConvOptions):
-    """Convolution, normalisation and activation in one layer.
+    """Convolution, normalization and activation in one layer.
 
     The three lines that convolutional networks repeat, with the bias where it
-    belongs: batch normalisation subtracts the mean of every channel, so that a bias
+    belongs: batch normalization subtracts the mean of every channel, so that a bias
     before it does nothing; its own offset takes that place. With
     `normalization=None` the convolution has a bias.
 
@@ -62,7 +62,7 @@ class ConvNormAct(ConvOptions):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean. Whether batch normalisation uses the moments of the batch
+        training: Boolean. Whether batch normalization uses the moments of the batch
             (and updates its moving ones) or its moving moments. Default: `None`,
             which follows the layer or model that calls.
 
@@ -96,7 +96,7 @@ class ConvNormAct(ConvOptions):
     looks bad until then. Freeze the layer as a whole: `trainable` of one of its parts
     is not saved.
 
-    Masks are not used. Under a mixed precision policy batch normalisation takes its
+    Masks are not used. Under a mixed precision policy batch normalization takes its
     moments in float32, as Keras's layer does.
     """
 
@@ -135,7 +135,7 @@ class ConvNormAct(ConvOptions):
             )
 
     def build(self, input_shape: Shape) -> None:
-        """Create the convolution and the normalisation."""
+        """Create the convolution and the normalization."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
         self.conv = keras.layers.Conv2D(
@@ -155,7 +155,7 @@ class ConvNormAct(ConvOptions):
         self.norm = built_norm(self, self.compute_output_shape(input_shape), "norm")
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Return the activations of the normalised convolution."""
+        """Return the activations of the normalized convolution."""
         outputs = self.conv(inputs)
         if self.norm is not None:
             outputs = self.norm(outputs, training=training)

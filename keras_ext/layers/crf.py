@@ -1,4 +1,4 @@
-"""Conditional random field: tags of a sequence that depend on their neighbours."""
+"""Conditional random field: tags of a sequence that depend on their neighbors."""
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ class CRF(keras.layers.Layer):
     """Turns scores of single tags into potentials of a linear-chain random field.
 
     For tagging sequences where one tag says something about the next, such as named
-    entities: the layer learns a score for every pair of neighbouring tags, and whole
+    entities: the layer learns a score for every pair of neighboring tags, and whole
     sequences of tags are compared instead of single ones. Put it behind a `Dense` layer
     without activation, train the model with
     `keras_ext.losses.CRFNegativeLogLikelihood`, and read the best sequence with

@@ -1,4 +1,4 @@
-"""Efficient channel attention: gates from neighbouring channels, a few weights."""
+"""Efficient channel attention: gates from neighboring channels, a few weights."""
 
 import math
 
@@ -17,7 +17,7 @@ from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ECA(keras.layers.Layer):
-    """Scales every channel by a gate computed from the averages of its neighbours.
+    """Scales every channel by a gate computed from the averages of its neighbors.
 
     Each channel is averaged over the image; one small convolution that runs along the
     channels turns the averages into one gate per channel; the input is multiplied by
@@ -30,7 +30,7 @@ class ECA(keras.layers.Layer):
     https://arxiv.org/abs/1910.03151.
 
     Args:
-        kernel_size: Positive odd integer. How many neighbouring channels decide on a
+        kernel_size: Positive odd integer. How many neighboring channels decide on a
             gate. Default: `None`, which grows with the number of channels as in the
             paper: `(log2(channels) + 1) / 2`, rounded down, plus 1 if that is even.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which

@@ -1,4 +1,4 @@
-"""InceptionV3's modules: large filters factorised into chains of small ones."""
+"""InceptionV3's modules: large filters factorized into chains of small ones."""
 
 import string
 from collections.abc import Sequence
@@ -68,7 +68,7 @@ class FactorizedInception(ConvBlock):
     Call arguments:
         inputs: Float tensor, a batch of images; with `strides=2`, of at least 3x3
             pixels.
-        training: Boolean, for batch normalisation. Default: `None`, which follows
+        training: Boolean, for batch normalization. Default: `None`, which follows
             the layer or model that calls.
 
     Input shape:

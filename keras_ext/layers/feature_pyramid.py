@@ -61,7 +61,7 @@ class FeaturePyramid(ConvBlock):
         inputs: List of float tensors, feature maps from fine to coarse. Each map is
             half as high and as wide as the one before, rounded up; where sizes are
             known at run time only, this is not checked.
-        training: Boolean, for a normalisation. Default: `None`, which follows the
+        training: Boolean, for a normalization. Default: `None`, which follows the
             layer or model that calls.
 
     Input shape:

@@ -1,4 +1,4 @@
-"""Filter response normalisation: every image by itself, without moving moments."""
+"""Filter response normalization: every image by itself, without moving moments."""
 
 import keras
 from keras import ops
@@ -17,7 +17,7 @@ from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
 class FilterResponseNormalization(keras.layers.Layer):
     """Divides every channel of every image by its root mean square over the image.
 
-    A replacement for batch normalisation where batches are small: a sample does not
+    A replacement for batch normalization where batches are small: a sample does not
     depend on the others of its batch, and training and inference are the same. The
     mean is not subtracted, so that outputs may be far from 0; put `TLU` behind the
     layer instead of a ReLU, as the paper does:
@@ -32,7 +32,7 @@ class FilterResponseNormalization(keras.layers.Layer):
         epsilon: Positive float. Keeps the square root away from 0. Default: 1e-6.
         learn_epsilon: Boolean. Whether the magnitude of a trained number, which starts
             at 1e-4, is added to `epsilon`. The paper does so where images may be of one
-            pixel, which would otherwise be normalised to their sign. Default: `False`.
+            pixel, which would otherwise be normalized to their sign. Default: `False`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         beta_initializer: Initializer of the offset of every channel. Default:
@@ -97,7 +97,7 @@ class FilterResponseNormalization(keras.layers.Layer):
             self.learned_epsilon = self._weight("learned_epsilon", (), start)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return the normalised images, scaled and shifted."""
+        """Return the normalized images, scaled and shifted."""
         spatial = spatial_axes(self.data_format)
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         images = ops.cast(inputs, dtype)

@@ -28,7 +28,7 @@ class FusedInvertedResidual(ExpandingBlock):
     `output = project(se(act(expand(x))))`
 
     plus `x`, if `strides` is 1 and the input has `filters` channels. Both convolutions
-    are normalised; the projection is 1x1 and has no activation. With `expansion=1` the
+    are normalized; the projection is 1x1 and has no activation. With `expansion=1` the
     expansion is left out: the projection is then the strided convolution with
     `kernel_size`, and has the activation.
 
@@ -59,7 +59,7 @@ class FusedInvertedResidual(ExpandingBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalisation and stochastic depth. Default:
+        training: Boolean, for batch normalization and stochastic depth. Default:
             `None`, which follows the layer or model that calls.
 
     Input shape:
@@ -89,7 +89,7 @@ class FusedInvertedResidual(ExpandingBlock):
     Freeze the layer as a whole: `trainable` of one of its parts is not saved.
 
     Masks are not used. Under a mixed precision policy the convolutions compute in
-    the compute dtype, and batch normalisation takes its moments in float32.
+    the compute dtype, and batch normalization takes its moments in float32.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Global response normalisation: channels compete by their norms over the image."""
+"""Global response normalization: channels compete by their norms over the image."""
 
 import keras
 from keras import ops

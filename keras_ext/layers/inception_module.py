@@ -63,7 +63,7 @@ class InceptionModule(ConvBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalisation. Default: `None`, which follows
+        training: Boolean, for batch normalization. Default: `None`, which follows
             the layer or model that calls.
 
     Input shape:

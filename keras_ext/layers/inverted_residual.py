@@ -31,7 +31,7 @@ class InvertedResidual(ExpandingBlock):
     `output = project(se(act(depthwise(act(expand(x))))))`
 
     plus `x`, if `strides` is 1 and the input has `filters` channels. Each of the
-    three convolutions is normalised; `expand` is left out where `expansion` is 1.
+    three convolutions is normalized; `expand` is left out where `expansion` is 1.
 
     Reference: M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L. Chen, "MobileNetV2:
     Inverted Residuals and Linear Bottlenecks", 2018,
@@ -64,7 +64,7 @@ class InvertedResidual(ExpandingBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalisation and stochastic depth. Default:
+        training: Boolean, for batch normalization and stochastic depth. Default:
             `None`, which follows the layer or model that calls.
 
     Input shape:
@@ -120,7 +120,7 @@ class InvertedResidual(ExpandingBlock):
     Freeze the layer as a whole: `trainable` of one of its parts is not saved.
 
     Masks are not used. Under a mixed precision policy the convolutions compute in
-    the compute dtype, and batch normalisation takes its moments in float32.
+    the compute dtype, and batch normalization takes its moments in float32.
     """
 
     def __init__(

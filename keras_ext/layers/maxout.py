@@ -10,12 +10,12 @@ from keras_ext._types import Config, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Maxout(keras.layers.Layer):
-    """Keeps the largest channel of every group of neighbours.
+    """Keeps the largest channel of every group of neighbors.
 
     Put it behind a layer without activation that has several times as many channels as
     are wanted. A unit is then the maximum of several linear maps: a convex function
-    whose shape is learnt. The channels of `axis` are split into `units` groups of `k`
-    neighbours each:
+    whose shape is learned. The channels of `axis` are split into `units` groups of `k`
+    neighbors each:
 
     `output[u] = max(inputs[u * k], ..., inputs[u * k + k - 1])`
 

@@ -1,4 +1,4 @@
-"""Dense layer with learnt noise on its weights, for exploration."""
+"""Dense layer with learned noise on its weights, for exploration."""
 
 import math
 
@@ -14,7 +14,7 @@ _SIGMA_INDEPENDENT = 0.017
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class NoisyDense(keras.layers.Layer):
-    """Dense layer whose weights carry noise of a learnt strength, in training.
+    """Dense layer whose weights carry noise of a learned strength, in training.
 
     For agents that explore by acting with slightly other weights each time, in place of
     random actions: the network learns where to be certain. It replaces the last

@@ -27,7 +27,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
     with images of any size, and still learns where in the image something is:
 
     Cell `i` of `n` along an axis of length `L` covers the pixels from
-    `floor(i * L / n)` to before `ceil((i + 1) * L / n)`; neighbours may overlap by one
+    `floor(i * L / n)` to before `ceil((i + 1) * L / n)`; neighbors may overlap by one
     pixel, and no cell is empty.
 
     Reference: K. He, X. Zhang, S. Ren, J. Sun, "Spatial Pyramid Pooling in Deep

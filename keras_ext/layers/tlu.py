@@ -17,7 +17,7 @@ class TLU(keras.layers.Layer):
     """Cuts every channel off from below at a threshold that is learned.
 
     The activation that belongs behind `FilterResponseNormalization`, which does not
-    centre its outputs: where the values of a channel lie is learned together with
+    center its outputs: where the values of a channel lie is learned together with
     the place where they are cut off.
 
     `output = max(input, tau)`

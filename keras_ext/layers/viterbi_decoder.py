@@ -47,7 +47,7 @@ class ViterbiDecoder(keras.layers.Layer):
     >>> [int(tag) for tag in ViterbiDecoder()(potentials)[0]]
     [1, 1, 1]
 
-    Masked steps are recognised by their potentials. They get the tag of the step
+    Masked steps are recognized by their potentials. They get the tag of the step
     before, and 0 at the beginning. Half precision is computed in float32. There is no
     gradient.
 

@@ -1,4 +1,4 @@
-"""Weight normalisation: the length of a filter is trained apart from its direction."""
+"""Weight normalization: the length of a filter is trained apart from its direction."""
 
 import keras
 from keras import ops
@@ -69,7 +69,7 @@ class WeightNormalization(keras.layers.Wrapper):
             of the outputs (transposed, depthwise), or which is used step by step
             (recurrent layers), has no `w` of this form.
         ValueError: If an argument is out of its range; on build or in a call, if the
-            kernel is not a weight of floats, as with LoRA or quantised to integers.
+            kernel is not a weight of floats, as with LoRA or quantized to integers.
             Call `remove()` first, and use the layer that it returns.
 
     Example:
@@ -196,12 +196,12 @@ class WeightNormalization(keras.layers.Wrapper):
     def _replaced(self) -> list[keras.Variable]:
         """Return the weights in whose place the wrapped layer gets others."""
         kernel, bias = self.layer.kernel, self.layer.bias
-        # Also after `build`: LoRA and quantisation may come at any time.
+        # Also after `build`: LoRA and quantization may come at any time.
         if not isinstance(kernel, keras.Variable) or "float" not in kernel.dtype:
             raise ValueError(
                 f"{self.name} needs a layer whose kernel is a weight of floats. "
                 f"Received: {self.layer.name!r}, whose kernel is not. Wrap a layer "
-                "without LoRA and quantisation; call `remove` before you add them."
+                "without LoRA and quantization; call `remove` before you add them."
             )
         return [kernel] if bias is None else [kernel, bias]
 
@@ -261,7 +261,7 @@ class WeightNormalization(keras.layers.Wrapper):
     def _offsets_from(
         self, inputs: Tensor, kernel: Tensor, *trained: Tensor
     ) -> list[Tensor]:
-        """Return whether an output varies, and the offsets that normalise them."""
+        """Return whether an output varies, and the offsets that normalize them."""
         outputs = self._pre_activations(inputs, _scaled(kernel, 1.0))
         outputs = _at_least_float32(outputs)
         first = getattr(self.layer, "data_format", None) == "channels_first"

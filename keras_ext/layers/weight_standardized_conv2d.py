@@ -10,11 +10,11 @@ from keras_ext._types import Config, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class WeightStandardizedConv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D` with a kernel that is standardised in every call.
+    """`keras.layers.Conv2D` with a kernel that is standardized in every call.
 
     Each filter has its mean subtracted and is divided by its standard deviation
-    before it is used; the gradient flows through both. With group normalisation
-    behind it, it reaches the accuracy of batch normalisation where batches are too
+    before it is used; the gradient flows through both. With group normalization
+    behind it, it reaches the accuracy of batch normalization where batches are too
     small for that:
 
     `w = (kernel - mean(kernel)) / sqrt(variance(kernel) + epsilon)`
@@ -56,8 +56,8 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
     >>> tuple(layer(np.ones((2, 8, 8, 3), "float32")).shape)
     (2, 8, 8, 16)
 
-    `kernel` is what is trained, saved, regularised and constrained; it need not be
-    standardised itself. Filters of a single weight have no variance and give 0.
+    `kernel` is what is trained, saved, regularized and constrained; it need not be
+    standardized itself. Filters of a single weight have no variance and give 0.
 
     Masks are not used. Under a mixed precision policy the moments are computed in
     float32, and the convolution in the compute dtype.
@@ -77,7 +77,7 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
         self.epsilon = _checks.number("epsilon", epsilon, low=0, open_low=True)
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """Return `inputs` convolved with the standardised `kernel`."""
+        """Return `inputs` convolved with the standardized `kernel`."""
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         weights = ops.cast(kernel, dtype)
         axes = (0, 1, 2)

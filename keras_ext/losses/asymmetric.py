@@ -21,7 +21,7 @@ class Asymmetric(WeightedLoss):
     For multi-label classification, where a sample has few of very many labels. Present
     and absent labels are focused apart: easy absent labels fade by a higher power, and
     those whose probability `p` is below `clip` do not count at all. That hides absent
-    labels that are present in truth but were missed in labelling. With
+    labels that are present in truth but were missed in labeling. With
     `p_m = max(p - clip, 0)`, for each label:
 
     `loss = -y (1 - p)^gamma_positive log(p)` where a label is present, and

@@ -64,7 +64,7 @@ class CRFNegativeLogLikelihood(WeightedLoss):
     >>> float(loss(np.array([[1, 1]]), potentials))
     2.8201
 
-    Masked steps are recognised by their potentials, so nothing may come between the
+    Masked steps are recognized by their potentials, so nothing may come between the
     layer and the loss. A sequence without a step has the loss 0, and counts in the
     mean. Half precision is computed in float32. Differences from the true sequence are
     summed up, not scores, so that a small loss of a long sequence keeps its digits.

@@ -29,7 +29,7 @@ class IoU(WeightedLoss):
 
     - `"iou"`: `I / U`, flat where the boxes do not meet;
     - `"giou"`: `I / U - (C - U) / C`, in (-1, 1];
-    - `"diou"`: `I / U - (d / c)^2`, with `d` the distance of the centres;
+    - `"diou"`: `I / U - (d / c)^2`, with `d` the distance of the centers;
     - `"ciou"`: `I / U - (d / c)^2 - alpha v`, with
       `v = 4 / pi^2 (atan(w / h) - atan(w' / h'))^2` for the widths and heights of both
       boxes and `alpha = v / (1 - I / U + v)`, which has no gradient of its own.
@@ -163,7 +163,7 @@ def iou(
 
 
 def _distance(true: Tensor, predicted: Tensor) -> Tensor:
-    """Return the squared distance of the centres, over the squared diagonal."""
+    """Return the squared distance of the centers, over the squared diagonal."""
     apart = (
         true[..., :2] + true[..., 2:] - predicted[..., :2] - predicted[..., 2:]
     ) / 2

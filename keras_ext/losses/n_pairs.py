@@ -37,7 +37,7 @@ class NPairs(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings of anchor and positive. They are not normalised.
+        y_pred: Embeddings of anchor and positive. They are not normalized.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
             of a sample of weight 0 is also nobody's positive or negative.
 

@@ -34,7 +34,7 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: 1 for the labels of a sample, 0 for the others.
-        y_pred: Embeddings of anchor and positive. They are not normalised.
+        y_pred: Embeddings of anchor and positive. They are not normalized.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
             of a sample of weight 0 is also nobody's positive or negative.
 

@@ -39,7 +39,7 @@ class NTXent(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: Not read, and may be `None`.
-        y_pred: Embeddings of two views. They are normalised here.
+        y_pred: Embeddings of two views. They are normalized here.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. A sample of
             weight 0 is also nobody's negative.
 

@@ -1,4 +1,4 @@
-"""Pinball loss: regression towards a quantile instead of the mean."""
+"""Pinball loss: regression toward a quantile instead of the mean."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -41,7 +41,7 @@ class SupervisedContrastive(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings. They are normalised here.
+        y_pred: Embeddings. They are normalized here.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
             weight 0 is also nobody's positive or negative.
 

@@ -50,7 +50,7 @@ class TripletHard(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings. They are not normalised.
+        y_pred: Embeddings. They are not normalized.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
             weight 0 is also nobody's positive or negative.
 

@@ -45,7 +45,7 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings. They are not normalised; the paper's are.
+        y_pred: Embeddings. They are not normalized; the paper's are.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
             weight 0 is also nobody's positive or negative.
 

@@ -33,7 +33,7 @@ class WeightedKappa(BatchwiseLoss):
     `E = mean over all i and k of sum_j w[t_i, j] p[k, j]`
 
     The mean over the batch is `1 - kappa`: 0 for predictions that are right and
-    certain, 1 for chance, more for worse. The authors minimise its logarithm, which has
+    certain, 1 for chance, more for worse. The authors minimize its logarithm, which has
     the same minimum.
 
     Reference: J. de la Torre, D. Puig, A. Valls, "Weighted kappa loss function for

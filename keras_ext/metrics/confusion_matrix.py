@@ -80,7 +80,7 @@ class ConfusionMatrix(ConfusionMetric):
     [[0.5 0. ]
      [0.5 1. ]]
 
-    A row, column or matrix without samples is normalised to zeros.
+    A row, column or matrix without samples is normalized to zeros.
 
     The result is no scalar. `fit` and `evaluate` of Keras and of `keras_ext.Trainer`
     return it as a NumPy array, and the `CSVLogger`s write it. The progress bar of

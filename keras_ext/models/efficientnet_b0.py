@@ -52,7 +52,7 @@ def EfficientNetB0(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model divides pixels by 255 and normalises
+        include_preprocessing: Whether the model divides pixels by 255 and normalizes
             their channels itself, by moments that are weights: load them, or call
             `model.get_layer("normalization").adapt(images / 255)`. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`

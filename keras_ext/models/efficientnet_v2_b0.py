@@ -56,7 +56,7 @@ def EfficientNetV2B0(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model divides pixels by 255 and normalises
+        include_preprocessing: Whether the model divides pixels by 255 and normalizes
             their channels by ImageNet's moments itself; images that have not three
             channels go from [0, 255] to [-1, 1] instead. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`

@@ -46,7 +46,7 @@ def GoogLeNet(
 ) -> keras.Model:
     """Return a GoogLeNet: three convolutions and nine Inception modules.
 
-    Table 1 of the paper, layer by layer. The local response normalisation of its
+    Table 1 of the paper, layer by layer. The local response normalization of its
     figure 3 is left out, as by most since: `normalization="batch"` does more.
 
     Reference: C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D.

@@ -1,4 +1,4 @@
-"""InceptionV3: the Inception network with factorised filters."""
+"""InceptionV3: the Inception network with factorized filters."""
 
 import keras
 

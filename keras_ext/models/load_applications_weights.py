@@ -109,7 +109,7 @@ _NETWORKS = {
 def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
     """Give a model of this room the weights of its twin in `keras.applications`.
 
-    Afterwards both give the same numbers for the same images, so that a network which
+    Afterward both give the same numbers for the same images, so that a network which
     `keras.applications` has trained on ImageNet can be used, taken apart and trained
     on here. (Not for images of any size: EfficientNetB0 and the MobileNets of
     `keras.applications` without a fixed `input_shape` pad in another way if a side is
@@ -122,7 +122,7 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
     EfficientNet. InceptionV3's convolutions have no names of their own there and are
     taken in the order of their numbers. Dense kernels here that are 1x1 convolutions
     there are reshaped. The second rescaling that EfficientNetB0 has with ImageNet's
-    weights goes into the variance of our normalisation.
+    weights goes into the variance of our normalization.
 
     Args:
         model: From `EfficientNetB0`, `EfficientNetV2B0`, `InceptionV3`, `MobileNetV2`,
@@ -238,7 +238,7 @@ def _matched(path: str, variables: list[Any], layer: Any) -> list[tuple[Any, Any
 
 
 def _finish_normalization(model: keras.Model, source: keras.Model) -> None:
-    """Have the normalisation use its weights, and the source's second rescaling."""
+    """Have the normalization use its weights, and the source's second rescaling."""
     for layer in model.layers:
         if _is_normalization(layer) and layer.weights:
             rescalings = [

@@ -16,7 +16,7 @@ class Lookahead(keras.optimizers.Optimizer):
     """Lets any optimizer explore, and goes a share of the way it went.
 
     Every `sync_period` steps of the optimizer inside, the weights are drawn back
-    towards those at the beginning of the period, which are called slow:
+    toward those at the beginning of the period, which are called slow:
 
     `slow = slow + slow_step_size * (weights - slow)`, `weights = slow`.
 
@@ -191,7 +191,7 @@ class Lookahead(keras.optimizers.Optimizer):
         )
 
     def _end_period(self, ends: Tensor) -> None:
-        """Draw the weights back towards the slow ones."""
+        """Draw the weights back toward the slow ones."""
         self._assign_if(
             ends,
             [weight for weight, _ in self._slow],

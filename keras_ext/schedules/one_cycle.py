@@ -16,7 +16,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that rises once to its maximum and then falls far below its start.
 
     The one cycle spans the whole training, so `total_steps` is the number of epochs
-    times the number of batches. The large rate in the middle regularises; the long
+    times the number of batches. The large rate in the middle regularizes; the long
     fall lets the weights settle ("super-convergence"). With
     `peak = warmup_fraction * total_steps`:
 

@@ -23,7 +23,7 @@ class Checkpoint(TrainingCallback):
     Pass `resume=` to `Trainer.fit` or `Loop` as well, and run the same program again:
     it continues where the last whole checkpoint was, and ends with the same weights,
     optimizer state, History and log as one that was never interrupted. A run that has
-    ended is recognised; with more `epochs`, it is continued.
+    ended is recognized; with more `epochs`, it is continued.
 
     A checkpoint holds all variables of model, optimizer, metrics and random
     generators, the position in the data and its order, the state of the other

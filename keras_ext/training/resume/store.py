@@ -304,7 +304,7 @@ class CheckpointStore:
     def _write_files(
         self, path: str, values: list[Any], text: str, iterators: Sequence[Any]
     ) -> None:
-        """Write the two files, of values that nothing holds on to afterwards.
+        """Write the two files, of values that nothing holds on to afterward.
 
         A `tf.train.Checkpoint` writes the first ones. The next differ from those in
         nothing but the values, and are written by its operation alone: what it does

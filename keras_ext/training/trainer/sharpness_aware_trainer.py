@@ -17,7 +17,7 @@ _ETA = 0.01
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class SharpnessAwareTrainer(Trainer):
-    """Trainer that minimizes the worst loss in a neighbourhood of the weights.
+    """Trainer that minimizes the worst loss in a neighborhood of the weights.
 
     Sharpness-aware minimization, SAM: minima in wide valleys generalize better than
     sharp ones. Each step goes a little uphill first, takes the gradient there, goes
@@ -26,7 +26,7 @@ class SharpnessAwareTrainer(Trainer):
 
     `w' = w + rho * g / |g|`, and the optimizer gets the gradient at `w'`.
 
-    With `adaptive=True` the neighbourhood has the scale of each weight, so that it does
+    With `adaptive=True` the neighborhood has the scale of each weight, so that it does
     not change with a rescaling of the network: with `t = |w| + 0.01`,
 
     `w' = w + rho * t^2 * g / |t * g|`.
@@ -42,7 +42,7 @@ class SharpnessAwareTrainer(Trainer):
 
     Args:
         model: The `keras.Model` to train, as for `Trainer`.
-        rho: Non-negative float, radius of the neighbourhood. Typical are 0.05, and 0.5
+        rho: Non-negative float, radius of the neighborhood. Typical are 0.05, and 0.5
             if adaptive. Default: 0.05.
         adaptive: Whether each weight is moved by its scale. Default: `False`.
         seed: As for `Trainer`.

@@ -83,7 +83,7 @@ class Trainer(WrappedModel):
     Raises:
         TypeError: If `model` is not a `keras.Model`, as in
             `Trainer(inputs, outputs)`; at the definition of a subclass with a
-            misspelt hook.
+            misspelled hook.
         ValueError: If `model` overrides steps or `fit`, `evaluate`, `predict`, which
             would not be called, or was compiled with objects that can't be adopted.
 
