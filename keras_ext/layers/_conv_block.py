@@ -1,4 +1,4 @@
-"""What the blocks that are made of `ConvNormAct` have in common."""
+"""What the blocks built from `ConvNormAct` have in common."""
 
 import weakref
 from typing import Any
@@ -17,11 +17,11 @@ from keras_ext.layers.conv_norm_act import ConvNormAct
 from keras_ext.layers.stochastic_depth import StochasticDepth
 
 _CLAIMED: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The `squeeze_excite` layers that a block has built; it keeps none of them alive."""
+"""The `squeeze_excite` layers that a block has built, held by weak references."""
 
 
 class ConvBlock(ConvOptions):
-    """A block that hands the options of its convolutions down to them."""
+    """A block that passes its options on to its convolutions."""
 
     def _conv(
         self,
@@ -29,7 +29,7 @@ class ConvBlock(ConvOptions):
         kernel_size: int | tuple[int, int] = 1,
         **options: Any,
     ) -> ConvNormAct:
-        """Return a convolution with the block's options, or with other `options`."""
+        """Return a convolution with the block's options, overridden by `options`."""
         shared = {
             "activation": self.activation,
             "normalization": self.normalization,
@@ -87,14 +87,14 @@ class ExpandingBlock(ConvBlock):
         }
 
     def _expanded(self, channels: int) -> int:
-        """Return how many channels the block has inside, rounded half up."""
+        """Return the number of channels inside the block, with halves rounded up."""
         return int(self.expansion * channels + 0.5)
 
     def _build_squeeze_excite(self, shape: Shape) -> None:
-        """Build the layer of the user for an input of `shape`.
+        """Build the user's layer for an input of `shape`.
 
         Raises:
-            ValueError: If another block has built it, or if it does not keep the shape.
+            ValueError: If another block has built it, or if it changes the shape.
         """
         layer = self.squeeze_excite
         if layer is None:
@@ -103,13 +103,13 @@ class ExpandingBlock(ConvBlock):
             raise ValueError(
                 f"{self.name} cannot use the `squeeze_excite` layer {layer.name!r}: "
                 "another block has built it, and the two would share its weights. "
-                "Give each block a layer of its own."
+                "Give each block its own layer."
             )
         output = layer(keras.KerasTensor(shape, dtype=self.compute_dtype))
         if tuple(output.shape) != shape:
             raise ValueError(
-                f"`squeeze_excite` must keep the shape of its input. Received: "
-                f"{layer.name!r}, which makes {tuple(output.shape)} of {shape}"
+                "`squeeze_excite` must preserve the shape of its input. Received: "
+                f"{layer.name!r}, which turns {shape} into {tuple(output.shape)}"
             )
         if not self.trainable:
             layer.trainable = False
@@ -125,7 +125,7 @@ class ExpandingBlock(ConvBlock):
             )
 
     def _squeezed(self, x: Tensor) -> Tensor:
-        # Keras tells it whether it is training: not every layer has the argument.
+        # Keras passes on `training`: not every layer has the argument.
         return x if self.squeeze_excite is None else self.squeeze_excite(x)
 
     def _with_shortcut(
@@ -138,7 +138,7 @@ class ExpandingBlock(ConvBlock):
 
 
 def _resolve_squeeze_excite(layer: Any, data_format: DataFormat) -> Any:
-    """Return the layer that `layer` is, or is the config of, or raise."""
+    """Return `layer`, or the layer that it is the config of, or raise."""
     if isinstance(layer, dict):
         layer = keras.saving.deserialize_keras_object(layer)
     if layer is None:

@@ -1,4 +1,4 @@
-"""Options of layers: how they are read, held and handed down to the layers inside."""
+"""Options of layers: how they are read, stored and passed on to inner layers."""
 
 import re
 from typing import Any
@@ -18,7 +18,7 @@ from keras_ext._types import (
 
 
 class ConvOptions(keras.layers.Layer):
-    """Holds what is between and on the convolutions, and where the channels are."""
+    """Holds normalization, activation, data format and kernel options."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class ConvOptions(keras.layers.Layer):
 
 
 class _Pattern:
-    """Holds a `normalization` where Keras does not take it for a part of the layer.
+    """Holds a `normalization` where Keras does not track it as a sublayer.
 
-    It would freeze it, count its weights and refuse to quantize it.
+    Keras would freeze it, count its weights and refuse to quantize it.
     """
 
     def __init__(self, normalization: Normalization) -> None:
@@ -70,11 +70,11 @@ class _Pattern:
 
 
 def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normalization:
-    """Return the `normalization` that is meant, a layer if it is the config of one.
+    """Return `normalization`, as a layer if it is the config of one.
 
     Raises:
-        ValueError: If there is none of that name, or the layer normalizes another
-            axis than that of the channels.
+        ValueError: If the name is unknown, or the layer normalizes an axis other than
+            that of the channels.
     """
     if isinstance(normalization, dict):
         normalization = keras.saving.deserialize_keras_object(normalization)
@@ -93,21 +93,21 @@ def resolve_normalization(normalization: Any, data_format: DataFormat) -> Normal
         channels % 4
     ]:
         raise ValueError(
-            f"`normalization` must be a layer for the channels, axis {channels} with "
+            f"`normalization` must normalize the channels, axis {channels} with "
             f"data_format={data_format!r}. Received: {normalization.name!r} with "
-            f"axis={normalization.axis}. Make it with axis={channels}."
+            f"axis={normalization.axis}. Create it with axis={channels}."
         )
     if getattr(normalization, "data_format", data_format) != data_format:
         raise ValueError(
             f"`normalization` must have the data format {data_format!r}. Received: "
             f"{normalization.name!r} with data_format={normalization.data_format!r}"
         )
-    # A copy without weights: those of a layer that is built would be saved as ours.
+    # A copy without weights: those of a built layer would be saved with this one.
     return type(normalization).from_config(normalization.get_config())
 
 
 def resolve_activation(name: str, activation: Activation) -> Activation:
-    """Return the function that `activation` names, or is.
+    """Return `activation`, or the function that it names.
 
     Raises:
         TypeError: If it is a layer, whose weights the parts of a block would share.
@@ -115,21 +115,21 @@ def resolve_activation(name: str, activation: Activation) -> Activation:
     if isinstance(activation, keras.layers.Layer):
         raise TypeError(
             f"`{name}` must be the name of an activation or a function. "
-            f"Received: the layer {activation.name!r}. Put a layer behind the block, "
-            "or pass its function, such as `keras.activations.relu`."
+            f"Received: the layer {activation.name!r}. Place the layer after the "
+            "block, or pass its function, such as `keras.activations.relu`."
         )
     return keras.activations.get(activation)
 
 
 def sublayer_options(layer: keras.Layer, name: str = "") -> dict[str, Any]:
-    """Return what a block hands down to the layers that it creates in `build`.
+    """Return what a block passes on to the layers that it creates in `build`.
 
-    Keras hands `trainable` down when it is set, to the layers that exist by then.
-    A block that is made, or loaded, frozen has none yet.
+    Keras passes `trainable` on when it is set, to the layers that exist by then. A
+    block that is created, or loaded, frozen has none yet.
 
     Args:
         layer: The block.
-        name: That of the part, if it can be quantized: see `dtype_config`.
+        name: Name of the part, if it can be quantized: see `dtype_config`.
     """
     policy = layer.dtype_policy
     if name and isinstance(policy, keras.dtype_policies.DTypePolicyMap):
@@ -138,10 +138,10 @@ def sublayer_options(layer: keras.Layer, name: str = "") -> dict[str, Any]:
 
 
 def dtype_config(layer: keras.Layer) -> Config:
-    """Return `dtype` for the config of a layer, with that of its quantized parts.
+    """Return `dtype` for the config of a layer, with those of its quantized parts.
 
-    `quantize` changes the policies of the layers inside, which a loaded layer creates
-    again from its own.
+    `quantize` changes the policies of the inner layers, which a loaded layer creates
+    again from its own policy.
     """
     policies = keras.dtype_policies
     policy = layer.dtype_policy
@@ -151,14 +151,14 @@ def dtype_config(layer: keras.Layer) -> Config:
         if not isinstance(policy, policies.DTypePolicyMap):
             policy = policies.DTypePolicyMap(policy)
         if policy[part.path] != part.dtype_policy:
-            # Wherever the layer will be, its parts are found by its name and theirs.
+            # Wherever the layer is used, its parts are found by its name and theirs.
             path = re.escape(f"{layer.name}/{part.name}")
             policy[f"(.*/)?{path}"] = part.dtype_policy
     return policies.serialize(policy)
 
 
 def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | None:
-    """Return the normalization that `block.normalization` asks for, or `None`."""
+    """Return the normalization that `block.normalization` specifies, or `None`."""
     asked = block.normalization
     if asked is None:
         return None
@@ -170,18 +170,18 @@ def built_norm(block: keras.Layer, shape: Shape, name: str) -> keras.Layer | Non
     norm.build(shape)
     if tuple(norm.compute_output_shape(shape)) != tuple(shape):
         raise ValueError(
-            f"`normalization` must keep the shape of its input. Received: "
-            f"{asked.name!r}, which makes {norm.compute_output_shape(shape)} of "
-            f"{tuple(shape)}"
+            "`normalization` must preserve the shape of its input. Received: "
+            f"{asked.name!r}, which turns {tuple(shape)} into "
+            f"{norm.compute_output_shape(shape)}"
         )
     return norm
 
 
 def fresh_initializer(initializer: Initializer) -> Initializer:
-    """Return a copy that draws other numbers, unless a seed was asked for.
+    """Return a copy that draws other numbers, unless it was given a seed.
 
-    A Keras initializer instance gives the same numbers each time it is called with
-    the same shape, so sublayers of one block must not share an instance.
+    A Keras initializer instance returns the same numbers each time it is called with
+    the same shape, so the sublayers of a block must not share an instance.
     """
     clone = getattr(initializer, "clone", None)
     return initializer if clone is None else clone()

@@ -30,10 +30,10 @@ from keras_ext.layers._conv_block import ConvBlock
 class AtrousSpatialPyramidPooling(ConvBlock):
     """Concatenates dilated convolutions of several rates and the image's average.
 
-    For dense prediction: the head of DeepLabV3, behind a network whose output is 8 or
-    16 times smaller than the image. Each dilation rate sees the surroundings of a
-    pixel at another scale, without losing resolution; the average of all pixels gives
-    the context of the whole image.
+    For dense prediction: the head of DeepLabV3, after a network whose output is 8 or 16
+    times smaller than the image. Each dilation rate sees the surroundings of a pixel at
+    another scale, without losing resolution; the average of all pixels gives the
+    context of the whole image.
 
     `output = project(concat(c1x1(x), c3x3_rate1(x), ..., c3x3_raten(x), image(x)))`
 
@@ -47,12 +47,12 @@ class AtrousSpatialPyramidPooling(ConvBlock):
     Args:
         filters: Positive integer. Output channels of every convolution.
             Default: 256.
-        dilation_rates: Sequence of positive integers, at least one. The paper's are
-            `(6, 12, 18)` for an output 16 times smaller than the image, and twice
-            those for one 8 times smaller. Default: `(6, 12, 18)`.
+        dilation_rates: Nonempty sequence of positive integers. The paper uses
+            `(6, 12, 18)` for an output 16 times smaller than the image, and twice these
+            for one 8 times smaller. Default: `(6, 12, 18)`.
         activation: Activation of every convolution. Default: `"relu"`.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`. Default: `"batch"`.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`. Default: `"batch"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
@@ -61,8 +61,8 @@ class AtrousSpatialPyramidPooling(ConvBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalization. Default: `None`, which follows
-            the layer or model that calls.
+        training: Boolean, for batch normalization. Default: `None`, which follows the
+            calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -72,8 +72,8 @@ class AtrousSpatialPyramidPooling(ConvBlock):
         The input's, with `filters` channels.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -83,12 +83,12 @@ class AtrousSpatialPyramidPooling(ConvBlock):
     >>> tuple(head(np.ones((1, 16, 16, 8), "float32")).shape)
     (1, 16, 16, 32)
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
     The image's average has a single pixel per sample: with batch normalization and a
-    batch of one, training would normalize it to zero; use batches of several images.
+    batch of one, training would normalize it to zero, so use larger batches.
 
-    Masks are not used. Under a mixed precision policy the average is taken in the
+    Masks are not used. Under a mixed-precision policy the average is taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes it.
     """
 

@@ -1,4 +1,4 @@
-"""Blur pooling: a strided pass over an image that has been smoothed first."""
+"""Blur pooling: downsampling of an image that has been smoothed first."""
 
 import keras
 import numpy as np
@@ -18,18 +18,19 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class BlurPool2D(keras.layers.Layer):
-    """Makes an image smaller by a binomial filter with strides.
+    """Downsamples an image with a strided binomial filter.
 
-    A convolution or a pooling with strides looks at every second pixel only, so that
-    an image moved by one pixel can give something else. Smoothed first, it can not.
-    Put it where the strides were: behind a max pooling with `strides=1`, behind the
-    activation of a convolution with `strides=1`, or for an average pooling.
+    A strided convolution or pooling evaluates only every second position, so that an
+    image moved by one pixel can give a very different output. Smoothing first reduces
+    this. Use the layer where the strides were: after a max pooling with `strides=1`,
+    after the activation of a convolution with `strides=1`, or instead of an average
+    pooling.
 
     `output[i, j] = sum over m, n of b[m] * b[n] * input[s * i + m - (k - 1) // 2, ...]`
 
     `b` is row `k - 1` of Pascal's triangle, divided by its sum: `[1, 2, 1] / 4` for
     `kernel_size=3`. Beyond its border the image is reflected, without the outermost
-    pixel. Every channel is filtered by itself.
+    pixel. Every channel is filtered separately.
 
     Reference: R. Zhang, "Making Convolutional Networks Shift-Invariant Again", 2019,
     https://arxiv.org/abs/1904.11486.
@@ -55,9 +56,9 @@ class BlurPool2D(keras.layers.Layer):
         the channels first.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown; on build and on call,
-            if an image is known to be too small to be reflected.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown; on build and on call, if an
+            image is known to be too small to be reflected.
 
     Example:
 
@@ -68,7 +69,7 @@ class BlurPool2D(keras.layers.Layer):
     >>> np.array(BlurPool2D()(image))[0, ..., 0].astype(int).tolist()
     [[0, 0, 0], [0, 2, 2], [0, 0, 0]]
 
-    Masks are not used. Under a mixed precision policy the filter works in the compute
+    Masks are not used. Under a mixed-precision policy the filter works in the compute
     dtype.
     """
 
@@ -93,7 +94,7 @@ class BlurPool2D(keras.layers.Layer):
         self._check_size(input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return the smoothed images, one pixel of every `strides`."""
+        """Return the smoothed images, keeping one of every `strides` pixels."""
         self._check_size(inputs.shape)
         widths = [(0, 0)] * 4
         for axis in spatial_axes(self.data_format):
@@ -131,8 +132,8 @@ class BlurPool2D(keras.layers.Layer):
             raise ValueError(
                 f"{self.name} with kernel_size={self.kernel_size} reflects "
                 f"{least - 1} pixels at the border: it needs images of at least "
-                f"{least} by {least}. Received: shape={tuple(shape)}. Take a "
-                "smaller `kernel_size`."
+                f"{least} by {least}. Received: shape={tuple(shape)}. Use a smaller "
+                "`kernel_size`."
             )
 
 

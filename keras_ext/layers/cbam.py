@@ -1,4 +1,4 @@
-"""Convolutional block attention: which channels count, then which places."""
+"""Convolutional block attention: which channels matter, then which positions."""
 
 import keras
 from keras import ops
@@ -25,9 +25,9 @@ class CBAM(keras.layers.Layer):
     """Scales every channel by a gate, and then every pixel by another.
 
     The gates of the channels come from their averages and their maxima over the
-    image, each of which goes through the same two dense maps, the first of them
+    image, each of which goes through the same two dense layers, the first of them
     narrow. The gates of the pixels come from a convolution over two maps: the average
-    and the maximum over the channels. Put it at the end of a residual branch:
+    and the maximum over the channels. Place it at the end of a residual branch:
 
     `x = input * sigmoid(mlp(mean(input)) + mlp(max(input)))`, over height and width
 
@@ -39,13 +39,13 @@ class CBAM(keras.layers.Layer):
     Attention Module", 2018, https://arxiv.org/abs/1807.06521.
 
     Args:
-        ratio: Float in (0, 1]. Width of the narrow map as a fraction of the input
+        ratio: Float in (0, 1]. Width of the narrow layer as a fraction of the input
             channels, rounded down, at least 1. Default: 1/16, as in the paper.
         kernel_size: Positive odd integer. Size of the convolution. Default: 7, as in
             the paper.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
-        kernel_initializer: Initializer of the dense maps and of the convolution.
+        kernel_initializer: Initializer of the dense layers and of the convolution.
             Default: `"glorot_uniform"`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
@@ -60,8 +60,8 @@ class CBAM(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -73,11 +73,11 @@ class CBAM(keras.layers.Layer):
     >>> [tuple(weight.shape) for weight in layer.weights]
     [(32, 8), (8,), (8, 32), (32,), (7, 7, 2, 1)]
 
-    The convolution has no bias. The authors' code puts batch normalization behind it,
-    of which the paper says nothing; there is none here. Freeze the layer as a whole:
-    `trainable` of one of its parts is not saved.
+    The convolution has no bias. The authors' code adds batch normalization after it,
+    which the paper does not mention; this layer has none. Freeze the layer as a whole:
+    `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy the averages are taken in the
+    Masks are not used. Under a mixed-precision policy the averages are taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes them.
     """
 
@@ -97,7 +97,7 @@ class CBAM(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
-        """Create the two dense maps and the convolution."""
+        """Create the two dense layers and the convolution."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
         narrow = max(1, int(channels * self.ratio + 1e-6))

@@ -29,10 +29,10 @@ from keras_ext.layers._options import (
 class ConvNormAct(ConvOptions):
     """Convolution, normalization and activation in one layer.
 
-    The three lines that convolutional networks repeat, with the bias where it
-    belongs: batch normalization subtracts the mean of every channel, so that a bias
-    before it does nothing; its own offset takes that place. With
-    `normalization=None` the convolution has a bias.
+    The three lines that convolutional networks repeat, with the bias where it belongs:
+    batch normalization subtracts the mean of every channel, so a bias before it has no
+    effect; its own offset takes its place. With `normalization=None` the convolution
+    has a bias.
 
     `output = act(norm(W * input))` or `act(W * input + b)`
 
@@ -46,11 +46,11 @@ class ConvNormAct(ConvOptions):
         strides: Positive integer, or a pair for height and width. Default: 1.
         padding: `"same"` or `"valid"`, as in `keras.layers.Conv2D`.
             Default: `"same"`.
-        dilation_rate: Positive integer, or a pair for height and width: the distance
-            of the kernel's pixels. Default: 1.
+        dilation_rate: Positive integer, or a pair for height and width: the spacing of
+            the kernel's pixels. Default: 1.
         activation: Activation of the output, `None` for linear. Default: `"relu"`.
         normalization: `"batch"` for `keras.layers.BatchNormalization` with Keras's
-            defaults, a Keras layer of which the convolution gets a copy (such as
+            defaults, a Keras layer that the convolution gets a copy of (such as
             `keras.layers.BatchNormalization(momentum=0.9)`), or `None`. The copy is
             made from the layer's configuration, with this layer's `dtype`. Default:
             `"batch"`.
@@ -63,8 +63,8 @@ class ConvNormAct(ConvOptions):
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
         training: Boolean. Whether batch normalization uses the moments of the batch
-            (and updates its moving ones) or its moving moments. Default: `None`,
-            which follows the layer or model that calls.
+            (and updates its moving ones) or its moving moments. Default: `None`, which
+            follows the calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -72,14 +72,14 @@ class ConvNormAct(ConvOptions):
 
     Output shape:
         `(batch, ceil(height / strides), ceil(width / strides), filters)`, or with
-        the channels first. With `"valid"` padding, the kernel's extent less one is
-        taken off height and width before they are divided.
+        the channels first. With `"valid"` padding, the kernel's extent minus one is
+        subtracted from height and width before the division.
 
     Raises:
-        ValueError: If an argument is out of its range, or both `strides` and
-            `dilation_rate` are greater than 1; on build, if the input is not of rank
-            4 or its number of channels is unknown, or if `normalization` does not
-            keep the shape.
+        ValueError: If an argument is out of range, or both `strides` and
+            `dilation_rate` are greater than 1; on build, if the input is not of rank 4
+            or its number of channels is unknown, or if `normalization` changes the
+            shape.
 
     Example:
 
@@ -91,12 +91,12 @@ class ConvNormAct(ConvOptions):
     >>> [weight.name for weight in layer.weights]
     ['kernel', 'gamma', 'beta', 'moving_mean', 'moving_variance']
 
-    Like every BatchNormalization with Keras's defaults, this one needs a few hundred
-    steps until its moving averages are good for inference; on small data, validation
-    looks bad until then. Freeze the layer as a whole: `trainable` of one of its parts
-    is not saved.
+    As always with Keras's defaults, batch normalization needs a few hundred steps
+    before its moving averages are good enough for inference; on small datasets,
+    validation looks bad until then. Freeze the layer as a whole: `trainable` of its
+    individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy batch normalization takes its
+    Masks are not used. Under a mixed-precision policy batch normalization takes its
     moments in float32, as Keras's layer does.
     """
 

@@ -12,19 +12,18 @@ from keras_ext.layers._options import fresh_initializer
 class CRF(keras.layers.Layer):
     """Turns scores of single tags into potentials of a linear-chain random field.
 
-    For tagging sequences where one tag says something about the next, such as named
-    entities: the layer learns a score for every pair of neighboring tags, and whole
-    sequences of tags are compared instead of single ones. Put it behind a `Dense` layer
-    without activation, train the model with
+    For tagging sequences where one tag carries information about the next, such as
+    named entities: the layer learns a score for every pair of neighboring tags, and
+    whole sequences of tags are compared instead of single tags. Place it after a
+    `Dense` layer without activation, train the model with
     `keras_ext.losses.CRFNegativeLogLikelihood`, and read the best sequence with
     `keras_ext.layers.ViterbiDecoder`. With emissions `e`, the potential of tag `j` at
-    step `t` behind tag `i` is
+    step `t` after tag `i` is
 
     `output[t, i, j] = transitions[i, j] + e[t, j]`
 
-    At the first step `start[j]` stands in place of `transitions[i, j]`, whatever `i`
-    is; at the last step `end[j]` is added. The score of a sequence is the sum of its
-    potentials.
+    At the first step, `start[j]` replaces `transitions[i, j]` for every `i`; at the
+    last step, `end[j]` is added. The score of a sequence is the sum of its potentials.
 
     Reference: J. Lafferty, A. McCallum, F. Pereira, "Conditional Random Fields:
     Probabilistic Models for Segmenting and Labeling Sequence Data", 2001; G. Lample,
@@ -44,7 +43,7 @@ class CRF(keras.layers.Layer):
     Call arguments:
         inputs: Float tensor, the emissions: a score for every tag at every step.
         mask: Boolean tensor `(batch, time)`, false at the steps to leave out. Default:
-            `None`, which means the mask that Keras hands on, such as that of
+            `None`, which means the mask that Keras passes on, such as that of
             `keras.layers.Embedding(mask_zero=True)`, or no mask.
 
     Input shape:
@@ -54,8 +53,8 @@ class CRF(keras.layers.Layer):
         `(batch, time, tags, tags)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is not
-            of rank 3 or its last axis is not `num_tags` long; on call, if the mask is
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 3 or its last axis is not of size `num_tags`; on call, if the mask is
             not of shape `(batch, time)`.
 
     Example:
@@ -77,16 +76,16 @@ class CRF(keras.layers.Layer):
     >>> tagger.predict(sentences, verbose=0).shape
     (2, 4)
 
-    A mask may have gaps anywhere. A masked step is left out of the chain, which goes
-    on behind it as if it were not there; in the potentials it is 0 on the diagonal and
-    -32768 elsewhere. Loss and decoder read it there, so the output has no mask. A
-    sequence may be masked as a whole.
+    A mask may have gaps anywhere. A masked step is left out of the chain, which
+    continues after it as if it were not there; in the potentials it is 0 on the
+    diagonal and -32768 elsewhere. The loss and the decoder read the mask from there, so
+    the output has none. A whole sequence may be masked.
 
-    The potentials take memory for `batch * time * tags^2` numbers. Metrics such as
-    accuracy need the tags: give the model a second output, `ViterbiDecoder` behind
-    this layer, and leave out masked steps by that output's `sample_weight`. In half
-    precision the potentials are rounded, and what is below -32768 may be lost; under
-    the policy `"mixed_float16"` give the layer `dtype="float32"`. Loss and decoder
+    The potentials occupy memory for `batch * time * tags^2` numbers. Metrics such as
+    accuracy need the tags: give the model a second output, `ViterbiDecoder` after this
+    layer, and leave out masked steps with that output's `sample_weight`. In half
+    precision the potentials are rounded, and scores below -32768 may be lost; under the
+    policy `"mixed_float16"` give the layer `dtype="float32"`. The loss and the decoder
     compute in float32. If the score of the true tags is -inf, the loss is NaN.
     """
 
@@ -107,14 +106,14 @@ class CRF(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
-        """Create the scores of pairs, of the first tag and of the last one."""
+        """Create the scores of pairs, of the first tag and of the last tag."""
         tags = self.num_tags
         _checks.rank(self.name, input_shape, 3, "(batch, time, tags)")
         if input_shape[-1] != tags:
             raise ValueError(
                 f"{self.name} expects a score for each of its {tags} tags: shape "
-                f"(batch, time, {tags}). Received: shape={tuple(input_shape)}. Put "
-                f"`keras.layers.Dense({tags})` in front."
+                f"(batch, time, {tags}). Received: shape={tuple(input_shape)}. Place "
+                f"`keras.layers.Dense({tags})` before it."
             )
         self.input_spec = keras.InputSpec(ndim=3, axes={-1: tags})
         self.transitions = self.add_weight(
@@ -171,8 +170,7 @@ class CRF(keras.layers.Layer):
         mask = ops.convert_to_tensor(mask)
         if not _checks.shapes_agree(mask.shape, inputs.shape[:2]):
             raise ValueError(
-                f"{self.name} expects a mask of shape (batch, time), the inputs being "
-                f"of shape {tuple(inputs.shape)}. "
-                f"Received: mask.shape={tuple(mask.shape)}"
+                f"{self.name} expects a mask of shape (batch, time), for inputs of "
+                f"shape {tuple(inputs.shape)}. Received: mask.shape={tuple(mask.shape)}"
             )
         return ops.cast(mask, "bool")

@@ -17,23 +17,23 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class DropBlock2D(keras.layers.Layer):
-    """Sets random blocks of an image to 0, in training.
+    """Sets random blocks of an image to 0 during training.
 
-    Neighbouring pixels of a feature map say much the same, so that dropout of single
-    ones withholds little. DropBlock drops them in blocks, in every sample and every
-    channel by itself. Put it behind the convolutions of the last stages, and behind
-    their shortcuts:
+    Neighboring pixels of a feature map carry similar information, so that dropping
+    single pixels withholds little. DropBlock drops whole blocks, independently in every
+    sample and every channel. Place it after the convolutions of the last stages, and
+    after their shortcuts:
 
     `output = input * kept * count(kept) / sum(kept)`
 
-    A pixel is dropped where a block covers it. Every place at which a whole block lies
-    in the image has the upper left corner of one with probability
+    A pixel is dropped if a block covers it. Every position at which a whole block fits
+    into the image is the upper left corner of one with probability
 
     `gamma = rate / (b * b) * H * W / ((H - b + 1) * (W - b + 1))`
 
     so that about `rate` of all pixels are dropped, less where blocks overlap. The kept
-    values are scaled for each sample by itself, over its pixels and channels; a sample
-    of which nothing is kept is 0. At inference the input is returned as it is.
+    values are scaled per sample, over its pixels and channels; a sample of which
+    nothing is kept is 0. At inference the input is returned unchanged.
 
     Reference: G. Ghiasi, T.-Y. Lin, Q. V. Le, "DropBlock: A regularization method for
     convolutional networks", 2018, https://arxiv.org/abs/1810.12890.
@@ -42,17 +42,17 @@ class DropBlock2D(keras.layers.Layer):
         rate: Float in [0, 1). Fraction of the pixels to drop; 1 minus the paper's
             `keep_prob`.
         block_size: Positive integer, or a pair for height and width. Size of the
-            blocks; in a smaller image they are as large as that. Default: 7.
-        seed: Integer. Seed of the layer's own random numbers. Default: `None`, which
-            draws one (`keras.utils.set_random_seed` makes it repeatable).
+            blocks; in a smaller image they are as large as the image. Default: 7.
+        seed: Integer. Seed of the layer's random numbers. Default: `None`, which draws
+            one (reproducible with `keras.utils.set_random_seed`).
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean. Whether to drop. Default: `False`; inside a layer or a
-            model it follows the one that calls.
+        training: Boolean. Whether to drop. Default: `False`; inside a layer or model,
+            it follows the caller.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -62,8 +62,8 @@ class DropBlock2D(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4.
 
     Example:
 
@@ -77,7 +77,7 @@ class DropBlock2D(keras.layers.Layer):
     >>> float(np.min(layer(image, training=False)))
     1.0
 
-    Masks are not used. Under a mixed precision policy the draw is made, and the kept
+    Masks are not used. Under a mixed-precision policy the draw is made, and the kept
     pixels are counted, in float32. A dropped value is 0 even where the input is not
     finite, and its gradient is 0.
     """
@@ -104,7 +104,7 @@ class DropBlock2D(keras.layers.Layer):
         self.input_spec = keras.InputSpec(ndim=4)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Return `inputs` with blocks of it 0 and the rest scaled up."""
+        """Return `inputs` with random blocks set to 0 and the rest scaled up."""
         if not training or self.rate == 0:
             return inputs
         kept = ops.logical_not(self._dropped([*ops.shape(inputs)]))
@@ -130,8 +130,8 @@ class DropBlock2D(keras.layers.Layer):
         """Return which values of images of this shape lie in a block."""
         axes = spatial_axes(self.data_format)
         sizes = [shape[axis] for axis in axes]
-        # A size known only at run time caps the number of corners, not the blocks:
-        # what sticks out of the image is cut off.
+        # A size known only at run time limits the number of corners, not the blocks:
+        # what extends beyond the image is cut off.
         blocks = [
             min(block, size) if isinstance(size, int) else block
             for block, size in zip(sides(self.block_size), sizes, strict=True)
@@ -150,7 +150,7 @@ class DropBlock2D(keras.layers.Layer):
 
 
 def _extended(corners: Tensor, axis: int, block: int) -> Tensor:
-    """Return what lies in the blocks along `axis` that start at `corners`.
+    """Return which places lie in the blocks along `axis` that start at `corners`.
 
     Each round doubles how far back a place looks for a corner. It is a max pooling,
     on booleans, which takes `log2(block)` comparisons instead of `block`.

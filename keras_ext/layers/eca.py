@@ -1,4 +1,4 @@
-"""Efficient channel attention: gates from neighboring channels, a few weights."""
+"""Efficient channel attention: gates from neighboring channels, with few weights."""
 
 import math
 
@@ -30,7 +30,7 @@ class ECA(keras.layers.Layer):
     https://arxiv.org/abs/1910.03151.
 
     Args:
-        kernel_size: Positive odd integer. How many neighboring channels decide on a
+        kernel_size: Positive odd integer. How many neighboring channels determine a
             gate. Default: `None`, which grows with the number of channels as in the
             paper: `(log2(channels) + 1) / 2`, rounded down, plus 1 if that is even.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
@@ -49,8 +49,8 @@ class ECA(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -62,7 +62,7 @@ class ECA(keras.layers.Layer):
     >>> tuple(layer.kernel.shape)
     (5, 1, 1)
 
-    Masks are not used. Under a mixed precision policy the average is taken in the
+    Masks are not used. Under a mixed-precision policy the average is taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes it.
     """
 

@@ -30,19 +30,19 @@ from keras_ext.layers.conv_norm_act import ConvNormAct
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class FactorizedInception(ConvBlock):
-    """Concatenates chains of small convolutions and a pooling of one image.
+    """Concatenates chains of small convolutions and a pooling of the same image.
 
     A 5x5 filter becomes two 3x3 filters in a row, a 7x7 filter becomes 1x7 and 7x1,
-    a 3x3 filter becomes 1x3 beside 3x1: the same view for fewer multiplications. All
-    the modules of InceptionV3 are branches of such chains, so that each is written
-    down as the paper draws it:
+    a 3x3 filter becomes 1x3 beside 3x1: the same receptive field with fewer
+    multiplications. All modules of InceptionV3 consist of such chains, so that each can
+    be written down as the paper draws it:
 
     `output = concat(chain_1(x), ..., chain_n(x), pooled(x))`
 
     With `strides=1` the module keeps the size of the image (figures 5, 6 and 7):
     `pooled` is the average of 3x3 pixels, projected by a 1x1 convolution. With
     `strides=2` it halves the size (figure 10): the last convolution of every chain
-    and a 3x3 max pooling move by two pixels, without padding.
+    and a 3x3 max pooling have strides of 2 and no padding.
 
     Reference: C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna, "Rethinking
     the Inception Architecture for Computer Vision", 2015,
@@ -52,13 +52,13 @@ class FactorizedInception(ConvBlock):
         branches: Sequence of branches. A branch is a sequence of steps, which follow
             each other. A step is a pair `(filters, kernel_size)` of a convolution,
             with a positive integer or a pair as `kernel_size`; or a list of such
-            pairs, convolutions that stand side by side and are concatenated.
+            pairs, convolutions that run side by side and are concatenated.
         strides: 1 or 2. With 2, every branch ends in a 3x3 kernel. Default: 1.
         filters_pool: Positive integer, the channels onto which the pooled input is
-            projected; or `None`, which leaves it as it is. Default: `None`.
+            projected; or `None`, which leaves it unchanged. Default: `None`.
         activation: Activation of every convolution. Default: `"relu"`.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`. Default: `"batch"`.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`. Default: `"batch"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
@@ -68,8 +68,8 @@ class FactorizedInception(ConvBlock):
     Call arguments:
         inputs: Float tensor, a batch of images; with `strides=2`, of at least 3x3
             pixels.
-        training: Boolean, for batch normalization. Default: `None`, which follows
-            the layer or model that calls.
+        training: Boolean, for batch normalization. Default: `None`, which follows the
+            calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -81,12 +81,12 @@ class FactorizedInception(ConvBlock):
         branches, in order, and of the pooling.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
-    Figure 5, as InceptionV3 has it at 35x35 pixels, and figure 7, at 8x8:
+    Figure 5, as InceptionV3 uses it at 35x35 pixels, and figure 7, at 8x8:
 
     >>> import numpy as np
     >>> from keras_ext.layers import FactorizedInception
@@ -104,10 +104,10 @@ class FactorizedInception(ConvBlock):
     >>> tuple(module(np.ones((1, 8, 8, 1280), "float32")).shape)
     (1, 8, 8, 2048)
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy every convolution computes in
-    the compute dtype.
+    Masks are not used. Under a mixed-precision policy every convolution computes in the
+    compute dtype.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class FactorizedInception(ConvBlock):
             if any(size not in (3, (3, 3)) for (_, size), _ in _lettered(branch[-1])):
                 raise ValueError(
                     "With strides=2 every branch must end in a kernel of 3x3 pixels, "
-                    "so that all halve the image alike. Received: "
+                    "so that all of them halve the image in the same way. Received: "
                     f"branches[{index}][-1]={branch[-1]!r}"
                 )
 
@@ -148,7 +148,7 @@ class FactorizedInception(ConvBlock):
         """Create the convolutions of all branches."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
-        # One list: Keras 3.12 does not save what stands in lists of lists.
+        # One list: Keras 3.12 does not save layers in lists of lists.
         self.convs: list[ConvNormAct] = []
         for index, branch in enumerate(self.branches, start=1):
             self._build_branch(branch, input_shape, f"branch_{index}")
@@ -227,14 +227,14 @@ class FactorizedInception(ConvBlock):
 
 
 def _lettered(step: Any) -> list[tuple[Any, str]]:
-    """Return the convolutions of a step, and letters if they are several."""
+    """Return the convolutions of a step, with letters if there are several."""
     if isinstance(step, list):
         return list(zip(step, string.ascii_lowercase, strict=False))
     return [(step, "")]
 
 
 def _checked_branches(branches: Any) -> list[list[Any]]:
-    """Return lists of steps: a tuple for a convolution, a list for several."""
+    """Return lists of steps: a tuple for one convolution, a list for several."""
     is_sequence = isinstance(branches, (list, tuple))
     if not is_sequence or not branches or not all(map(_is_filled, branches)):
         raise ValueError(
@@ -257,7 +257,7 @@ def _checked_step(name: str, step: Any) -> Any:
     if not _is_filled(step) or len(step) != 2:
         raise ValueError(
             f"`{name}` must be a pair (filters, kernel_size), or a list of such pairs "
-            f"that stand side by side. Received: {name}={step!r}"
+            f"that run side by side. Received: {name}={step!r}"
         )
     filters, kernel_size = step
     return (

@@ -29,11 +29,11 @@ from keras_ext.layers._conv_block import ConvBlock
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class FeaturePyramid(ConvBlock):
-    """Carries what the coarse feature maps of a network know down to the fine ones.
+    """Adds the information of coarse feature maps to the finer ones.
 
-    For detection and segmentation at many scales. A classification network makes
-    coarse maps that know what they see and fine maps that know where it is; here each
-    fine map is added to what comes from the coarser one:
+    For detection and segmentation at many scales. The coarse maps of a classification
+    network show what is in an image, the fine maps where it is; here each fine map is
+    added to the result of the next coarser one:
 
     `merged[i] = lateral[i](x[i]) + upsample(merged[i + 1])`
 
@@ -49,8 +49,8 @@ class FeaturePyramid(ConvBlock):
     Args:
         filters: Positive integer. Channels of every output. Default: 256.
         activation: Activation of every convolution. Default: `None`, as in the paper.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`. Default: `None`, as in the paper.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`. Default: `None`, as in the paper.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
@@ -59,10 +59,10 @@ class FeaturePyramid(ConvBlock):
 
     Call arguments:
         inputs: List of float tensors, feature maps from fine to coarse. Each map is
-            half as high and as wide as the one before, rounded up; where sizes are
-            known at run time only, this is not checked.
-        training: Boolean, for a normalization. Default: `None`, which follows the
-            layer or model that calls.
+            half as high and as wide as the one before, rounded up; sizes known only at
+            run time are not checked.
+        training: Boolean, for the normalization. Default: `None`, which follows the
+            calling layer or model.
 
     Input shape:
         A list of `(batch, height, width, channels)`, or `(batch, channels, height,
@@ -73,9 +73,9 @@ class FeaturePyramid(ConvBlock):
         A list of the inputs' shapes, with `filters` channels.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is not
-            a list of images with a known number of channels, each half as large as
-            the one before.
+        ValueError: If an argument is out of range; on build, if the input is not a list
+            of images with a known number of channels, each half as large as the one
+            before.
 
     Example:
 
@@ -86,11 +86,12 @@ class FeaturePyramid(ConvBlock):
     >>> [tuple(level.shape) for level in FeaturePyramid(48)(maps)]
     [(1, 32, 32, 48), (1, 16, 16, 48), (1, 8, 8, 48)]
 
-    Further, coarser levels are strided poolings or convolutions of the last output.
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    For further, coarser levels, apply strided poolings or convolutions to the last
+    output. Freeze the layer as a whole: `trainable` of its individual parts is not
+    saved.
 
-    Masks are not used. Under a mixed precision policy every convolution computes in
-    the compute dtype.
+    Masks are not used. Under a mixed-precision policy every convolution computes in the
+    compute dtype.
     """
 
     def __init__(

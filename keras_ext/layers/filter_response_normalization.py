@@ -1,4 +1,4 @@
-"""Filter response normalization: every image by itself, without moving moments."""
+"""Filter response normalization: every image separately, without moving moments."""
 
 import keras
 from keras import ops
@@ -18,9 +18,9 @@ class FilterResponseNormalization(keras.layers.Layer):
     """Divides every channel of every image by its root mean square over the image.
 
     A replacement for batch normalization where batches are small: a sample does not
-    depend on the others of its batch, and training and inference are the same. The
-    mean is not subtracted, so that outputs may be far from 0; put `TLU` behind the
-    layer instead of a ReLU, as the paper does:
+    depend on the others in its batch, and training and inference are the same. The mean
+    is not subtracted, so outputs may be far from 0; place `TLU` after the layer instead
+    of a ReLU, as the paper does:
 
     `output = gamma * input / sqrt(mean(input^2) + epsilon) + beta`
 
@@ -31,8 +31,9 @@ class FilterResponseNormalization(keras.layers.Layer):
     Args:
         epsilon: Positive float. Keeps the square root away from 0. Default: 1e-6.
         learn_epsilon: Boolean. Whether the magnitude of a trained number, which starts
-            at 1e-4, is added to `epsilon`. The paper does so where images may be of one
-            pixel, which would otherwise be normalized to their sign. Default: `False`.
+            at 1e-4, is added to `epsilon`. The paper does so for images that may
+            consist of one pixel, which would otherwise be normalized to its sign.
+            Default: `False`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         beta_initializer: Initializer of the offset of every channel. Default:
@@ -51,8 +52,8 @@ class FilterResponseNormalization(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -63,8 +64,8 @@ class FilterResponseNormalization(keras.layers.Layer):
     >>> [float(value) for value in np.ravel(layer(image))]  # 3 and -4 over sqrt(12.5)
     [0.8485, -1.1313]
 
-    Masks are not used. Under a mixed precision policy the layer computes in float32,
-    as Keras's `BatchNormalization` does, so that squares do not overflow.
+    Masks are not used. Under a mixed-precision policy the layer computes in float32, as
+    Keras's `BatchNormalization` does, so that squares do not overflow.
     """
 
     def __init__(

@@ -19,15 +19,15 @@ from keras_ext.layers._conv_block import ExpandingBlock
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class FusedInvertedResidual(ExpandingBlock):
-    """Expands the channels by a full convolution, projects back, adds the input.
+    """Expands the channels with a full convolution, projects back, adds the input.
 
     `InvertedResidual` with its expansion and its depthwise convolution fused into one
-    regular convolution: more multiplications, but ones that accelerators are fast at.
-    It pays where the channels are few, in the first stages of a network.
+    regular convolution: more multiplications, but of a kind that accelerators perform
+    fast. It pays off where there are few channels, in the first stages of a network.
 
     `output = project(se(act(expand(x))))`
 
-    plus `x`, if `strides` is 1 and the input has `filters` channels. Both convolutions
+    plus `x` if `strides` is 1 and the input has `filters` channels. Both convolutions
     are normalized; the projection is 1x1 and has no activation. With `expansion=1` the
     expansion is left out: the projection is then the strided convolution with
     `kernel_size`, and has the activation.
@@ -39,16 +39,15 @@ class FusedInvertedResidual(ExpandingBlock):
     Args:
         filters: Positive integer. Number of output channels.
         expansion: Float of at least 1. The block is `expansion * channels`
-            channels wide inside, rounded half up. Default: 4.
-        kernel_size: Positive integer. Size of the expanding kernel. Default: 3.
+            channels wide inside, with halves rounded up. Default: 4.
+        kernel_size: Positive integer. Size of the expansion's kernel. Default: 3.
         strides: Positive integer, of the same convolution. Default: 1.
-        activation: Activation behind that convolution. Default: `"silu"`.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`, with which the convolutions have biases.
-            Default: `"batch"`.
-        squeeze_excite: Layer that is applied before the projection and keeps the
-            shape, such as `SqueezeExcite`. Each block needs a layer of its own. It
-            keeps its own `dtype`. Default: `None`.
+        activation: Activation after that convolution. Default: `"silu"`.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`, which gives the convolutions biases. Default: `"batch"`.
+        squeeze_excite: Layer that is applied before the projection and preserves the
+            shape, such as `SqueezeExcite`. Each block needs its own layer, which keeps
+            its own `dtype`. Default: `None`.
         drop_rate: Float in [0, 1). Rate of the `StochasticDepth` before the
             addition; without an addition nothing is dropped. Default: 0.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
@@ -60,7 +59,7 @@ class FusedInvertedResidual(ExpandingBlock):
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
         training: Boolean, for batch normalization and stochastic depth. Default:
-            `None`, which follows the layer or model that calls.
+            `None`, which follows the calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -72,9 +71,9 @@ class FusedInvertedResidual(ExpandingBlock):
 
     Raises:
         TypeError: If `squeeze_excite` is not a Keras layer.
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown, or if
-            `squeeze_excite` is another block's or does not keep the shape.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown, or if `squeeze_excite` is
+            another block's or changes the shape.
 
     Example:
 
@@ -86,10 +85,10 @@ class FusedInvertedResidual(ExpandingBlock):
     >>> block.expand.filters
     64
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy the convolutions compute in
-    the compute dtype, and batch normalization takes its moments in float32.
+    Masks are not used. Under a mixed-precision policy the convolutions compute in the
+    compute dtype, and batch normalization takes its moments in float32.
     """
 
     def __init__(
@@ -124,7 +123,7 @@ class FusedInvertedResidual(ExpandingBlock):
         )
 
     def build(self, input_shape: Shape) -> None:
-        """Create the two convolutions and what stands between them."""
+        """Create the two convolutions and the layers between them."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
         full: dict[str, Any] = {

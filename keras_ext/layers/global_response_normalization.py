@@ -18,17 +18,17 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 class GlobalResponseNormalization(keras.layers.Layer):
     """Scales every channel by its norm relative to the norms of all channels.
 
-    ConvNeXt V2 has it behind the wide activation of every block, where it keeps
-    channels from doing the same or nothing. Each channel of an image is reduced to
-    its norm over height and width; a channel whose norm is above the average is made
-    stronger, the others weaker:
+    ConvNeXt V2 uses it after the wide activation of every block, where it keeps
+    channels from becoming redundant or inactive. Each channel of an image is reduced to
+    its norm over height and width; a channel whose norm is above the average is
+    amplified, the others are weakened:
 
     `norm = sqrt(sum(input^2))`, `relative = norm / (mean(norm) + epsilon)`
 
     `output = gamma * (input * relative) + beta + input`
 
-    The sum goes over the pixels, the mean over the channels. `gamma` and `beta` start
-    at 0: the layer starts as the identity.
+    The sum is over the pixels, the mean over the channels. `gamma` and `beta` start at
+    0: the layer starts as the identity.
 
     Reference: S. Woo, S. Debnath, R. Hu, X. Chen, Z. Liu, I. S. Kweon, S. Xie,
     "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders", 2023,
@@ -51,8 +51,8 @@ class GlobalResponseNormalization(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -65,8 +65,8 @@ class GlobalResponseNormalization(keras.layers.Layer):
     >>> [float(value) for value in np.ravel(layer(pixel))]  # relative: 0.5 and 1.5
     [1.5, 7.5]
 
-    Masks are not used. Under a mixed precision policy norms are computed in float32,
-    so that squares do not overflow. The gradient of an image that is 0 is finite.
+    Masks are not used. Under a mixed-precision policy norms are computed in float32, so
+    that squares do not overflow. The gradient of an image that is 0 is finite.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class GlobalResponseNormalization(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", shape=(channels,), initializer="zeros")
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return `inputs` with the channels of large norm made stronger."""
+        """Return `inputs` with the channels of large norm amplified."""
         spatial = spatial_axes(self.data_format)
         dtype = keras.backend.result_type(self.compute_dtype, "float32")
         images = ops.cast(inputs, dtype)
         size = scale(images, spatial)
         squares = ops.sum(ops.square(images / size), axis=spatial)
-        nothing = ops.equal(squares, 0.0)  # where the root has no slope
+        nothing = ops.equal(squares, 0.0)  # where the root has no gradient
         roots = ops.sqrt(ops.where(nothing, 1.0, squares))
         norms = ops.where(nothing, 0.0, ops.squeeze(size, spatial) * roots)
         mean = ops.mean(norms, axis=-1, keepdims=True)

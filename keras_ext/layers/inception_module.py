@@ -28,16 +28,16 @@ from keras_ext.layers.conv_norm_act import ConvNormAct
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class InceptionModule(ConvBlock):
-    """Concatenates 1x1, 3x3 and 5x5 convolutions and a max pooling of one image.
+    """Concatenates 1x1, 3x3 and 5x5 convolutions and a max pooling of the same image.
 
     The network need not choose the size of its filters: it gets all of them. In the
     naive module (figure 2a of the paper) every convolution sees all input channels;
-    with dimension reduction (figure 2b) a 1x1 convolution first makes them fewer,
-    which is what makes deep stacks of modules affordable:
+    with dimension reduction (figure 2b) a 1x1 convolution first reduces their number,
+    which makes deep stacks of modules affordable:
 
     `output = concat(c1(x), c3(r3(x)), c5(r5(x)), p(maxpool3x3(x)))`
 
-    where each of the letters is a `ConvNormAct`, and `r3`, `r5` and `p` are optional.
+    where each letter stands for a `ConvNormAct`, and `r3`, `r5` and `p` are optional.
 
     Reference: C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D.
     Erhan, V. Vanhoucke, A. Rabinovich, "Going Deeper with Convolutions", 2015,
@@ -50,11 +50,11 @@ class InceptionModule(ConvBlock):
             before the 3x3 convolution.
         filters_5x5: Likewise for the 5x5 branch.
         filters_pool: Positive integer, the channels onto which the pooled input is
-            projected; or `None`, which leaves it as it is.
-        activation: Activation of every convolution, the reductions included.
-            Default: `"relu"`.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`. Default: `None`, as in the paper.
+            projected; or `None`, which leaves it unchanged.
+        activation: Activation of every convolution, including the reductions. Default:
+            `"relu"`.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`. Default: `None`, as in the paper.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         kernel_initializer: Initializer of the kernels. Default: `"glorot_uniform"`.
@@ -63,8 +63,8 @@ class InceptionModule(ConvBlock):
 
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
-        training: Boolean, for batch normalization. Default: `None`, which follows
-            the layer or model that calls.
+        training: Boolean, for batch normalization. Default: `None`, which follows the
+            calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -75,8 +75,8 @@ class InceptionModule(ConvBlock):
         5x5, pool.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -90,10 +90,10 @@ class InceptionModule(ConvBlock):
     >>> module.count_params()
     163696
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy every convolution computes in
-    the compute dtype.
+    Masks are not used. Under a mixed-precision policy every convolution computes in the
+    compute dtype.
     """
 
     def __init__(

@@ -22,16 +22,16 @@ from keras_ext.layers._options import (
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class InvertedResidual(ExpandingBlock):
-    """Expands the channels, filters each by itself, projects back, adds the input.
+    """Expands the channels, filters each separately, projects back, adds the input.
 
     The mobile networks' block: wide inside, where a depthwise convolution is cheap,
     and narrow outside, where the residual connection runs. The projection has no
-    activation, since one would destroy information in so few channels.
+    activation, since it would destroy information in so few channels.
 
     `output = project(se(act(depthwise(act(expand(x))))))`
 
-    plus `x`, if `strides` is 1 and the input has `filters` channels. Each of the
-    three convolutions is normalized; `expand` is left out where `expansion` is 1.
+    plus `x` if `strides` is 1 and the input has `filters` channels. Each of the three
+    convolutions is normalized; `expand` is left out if `expansion` is 1.
 
     Reference: M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L. Chen, "MobileNetV2:
     Inverted Residuals and Linear Bottlenecks", 2018,
@@ -43,17 +43,15 @@ class InvertedResidual(ExpandingBlock):
     Args:
         filters: Positive integer. Number of output channels.
         expansion: Float of at least 1. The block is `expansion * channels`
-            channels wide inside, rounded half up. Default: 6.
+            channels wide inside, with halves rounded up. Default: 6.
         kernel_size: Positive integer. Size of the depthwise kernel. Default: 3.
         strides: Positive integer, of the depthwise convolution. Default: 1.
-        activation: Activation behind the first two convolutions.
-            Default: `"relu6"`.
-        normalization: `"batch"`, a Keras layer of which every convolution gets a
-            copy, or `None`, with which the convolutions have biases.
-            Default: `"batch"`.
+        activation: Activation after the first two convolutions. Default: `"relu6"`.
+        normalization: `"batch"`, a Keras layer that every convolution gets a copy of,
+            or `None`, which gives the convolutions biases. Default: `"batch"`.
         squeeze_excite: Layer that is applied to the expanded channels before the
-            projection and keeps their shape, such as `SqueezeExcite`. Each block
-            needs a layer of its own. It keeps its own `dtype`. Default: `None`.
+            projection and preserves their shape, such as `SqueezeExcite`. Each block
+            needs its own layer, which keeps its own `dtype`. Default: `None`.
         drop_rate: Float in [0, 1). Rate of the `StochasticDepth` before the
             addition; without an addition nothing is dropped. Default: 0.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
@@ -65,7 +63,7 @@ class InvertedResidual(ExpandingBlock):
     Call arguments:
         inputs: Float tensor, a batch of images of any size.
         training: Boolean, for batch normalization and stochastic depth. Default:
-            `None`, which follows the layer or model that calls.
+            `None`, which follows the calling layer or model.
 
     Input shape:
         `(batch, height, width, channels)`, or `(batch, channels, height, width)`
@@ -77,9 +75,9 @@ class InvertedResidual(ExpandingBlock):
 
     Raises:
         TypeError: If `squeeze_excite` is not a Keras layer.
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown, or if
-            `squeeze_excite` is another block's or does not keep the shape.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown, or if `squeeze_excite` is
+            another block's or changes the shape.
 
     Example:
 
@@ -89,8 +87,8 @@ class InvertedResidual(ExpandingBlock):
     >>> tuple(InvertedResidual(32, strides=2)(x).shape)
     (2, 4, 4, 32)
 
-    A block of MobileNetV3 has the gates `"hard_sigmoid"`; it squeezes to a quarter
-    of the expanded channels, rounded to a multiple of 8, here 240 to 64:
+    A block of MobileNetV3 has `"hard_sigmoid"` gates; it squeezes to a quarter of the
+    expanded channels, rounded to a multiple of 8, here 240 to 64:
 
     >>> x = np.ones((2, 8, 8, 40), "float32")
     >>> block = InvertedResidual(
@@ -103,7 +101,7 @@ class InvertedResidual(ExpandingBlock):
     >>> tuple(block(x).shape)
     (2, 8, 8, 40)
 
-    A block of EfficientNet has the activation `"silu"` throughout and stochastic
+    A block of EfficientNet uses the activation `"silu"` throughout, and stochastic
     depth; it squeezes to a quarter of the block's input channels, here 40 to 10:
 
     >>> block = InvertedResidual(
@@ -117,10 +115,10 @@ class InvertedResidual(ExpandingBlock):
     >>> tuple(block(x).shape)
     (2, 8, 8, 40)
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy the convolutions compute in
-    the compute dtype, and batch normalization takes its moments in float32.
+    Masks are not used. Under a mixed-precision policy the convolutions compute in the
+    compute dtype, and batch normalization takes its moments in float32.
     """
 
     def __init__(
@@ -155,7 +153,7 @@ class InvertedResidual(ExpandingBlock):
         )
 
     def build(self, input_shape: Shape) -> None:
-        """Create the three convolutions and what stands between them."""
+        """Create the three convolutions and the layers between them."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
         expanded = self._expanded(channels)

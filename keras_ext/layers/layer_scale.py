@@ -9,11 +9,11 @@ from keras_ext._types import Config, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class LayerScale(keras.layers.Layer):
-    """Multiplies every channel by a number that is learned and starts near 0.
+    """Multiplies every channel by a learned number that starts near 0.
 
-    Put it at the end of a residual branch, before the addition. Every block of a deep
-    network then starts near the identity, and each channel of each branch grows as
-    far as it helps. Deep image transformers and ConvNeXt have it:
+    Place it at the end of a residual branch, before the addition. Every block of a deep
+    network then starts near the identity, and each channel of each branch grows as far
+    as is useful. Deep image transformers and ConvNeXt use it:
 
     `output = inputs * gamma`
 
@@ -21,10 +21,10 @@ class LayerScale(keras.layers.Layer):
     deeper with Image Transformers", 2021, https://arxiv.org/abs/2103.17239.
 
     Args:
-        initial_value: Float. What `gamma` starts with. The paper takes 0.1 for up to 18
-            blocks, 1e-5 for 24 and 1e-6 for more; ConvNeXt 1e-6. Default: 1e-5.
-        axis: Integer, not that of the batch. The axis whose entries have a number of
-            their own; 1 for images with the channels first. Default: -1.
+        initial_value: Float. Initial value of `gamma`. The paper uses 0.1 for up to 18
+            blocks, 1e-5 for 24 and 1e-6 for more; ConvNeXt uses 1e-6. Default: 1e-5.
+        axis: Integer, not that of the batch. The axis whose entries have their own
+            number; 1 for images with the channels first. Default: -1.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -38,8 +38,8 @@ class LayerScale(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input has no
-            such axis, or the size of that is unknown.
+        ValueError: If an argument is out of range; on build, if the input has no such
+            axis or its size is unknown.
 
     Example:
 
@@ -66,9 +66,8 @@ class LayerScale(keras.layers.Layer):
         rank = len(input_shape)
         if not -rank <= self.axis < rank or self.axis % rank == 0:
             raise ValueError(
-                f"`axis` of {self.name} must be an axis of the input other than that "
-                f"of the batch. Received: axis={self.axis}, "
-                f"shape={tuple(input_shape)}"
+                f"`axis` of {self.name} must be an axis of the input other than the "
+                f"batch axis. Received: axis={self.axis}, shape={tuple(input_shape)}"
             )
         channels = _checks.known_channels(self.name, input_shape, self.axis)
         self.input_spec = keras.InputSpec(

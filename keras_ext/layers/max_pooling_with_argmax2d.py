@@ -22,10 +22,10 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 class MaxPoolingWithArgmax2D(keras.layers.Layer):
     """Returns the maximum of every window, and its position in the window.
 
-    The windows lie side by side. Positions are counted row by row from 0, so that the
-    one at `row, column` of its window is `row * pool_width + column`; of several equal
-    maxima the first counts, and only it gets the gradient. Put it into the encoder of
-    a network whose decoder puts values back where they were, with `MaxUnpooling2D`.
+    The windows do not overlap. Positions are counted row by row from 0, so that the one
+    at `row, column` of its window is `row * pool_width + column`; of several equal
+    maxima, the first counts, and only it receives the gradient. Use it in the encoder
+    of a network whose decoder puts values back where they were, with `MaxUnpooling2D`.
 
     Reference: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet: A Deep Convolutional
     Encoder-Decoder Architecture for Image Segmentation", 2015,
@@ -33,9 +33,9 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
 
     Args:
         pool_size: Positive integer, or a pair for height and width. Size of the
-            windows, and the step from one to the next. Default: 2.
-        padding: `"valid"` leaves out windows that are not complete, `"same"` completes
-            them, always at the bottom and on the right. Default: `"valid"`.
+            windows, and the stride. Default: 2.
+        padding: `"valid"` leaves out incomplete windows, `"same"` completes them,
+            always at the bottom and on the right. Default: `"valid"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
@@ -53,8 +53,8 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         `"valid"` and up for `"same"`, or with the channels first.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4.
 
     Example:
 
@@ -65,8 +65,8 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
     >>> np.array(pooled).ravel().tolist(), np.array(argmax).ravel().tolist()
     ([5.0, 7.0], [0, 2])
 
-    Masks are not used. Where a window holds a NaN, the maximum is NaN. Half precision
-    changes nothing but the values themselves.
+    Masks are not used. If a window contains a NaN, its maximum is NaN. Half precision
+    affects only the values themselves.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         return best, argmax
 
     def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
-        """Return the shape of the maxima and that of their positions."""
+        """Return the shapes of the maxima and of their positions."""
         shape = image_shape_after(
             input_shape,
             input_shape[channel_axis(self.data_format)],
@@ -127,7 +127,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         }
 
     def _positions(self, inputs: Tensor) -> list[Tensor]:
-        """Return for each position the values that all windows have there."""
+        """Return, for each position, the values of all windows there."""
         row, column = spatial_axes(self.data_format)
         height, width = sides(self.pool_size)
         x, shape = inputs, [*ops.shape(inputs)]

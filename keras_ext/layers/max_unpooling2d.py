@@ -1,4 +1,4 @@
-"""Max unpooling: every value back to where the maximum was, zeros elsewhere."""
+"""Max unpooling: every value back where the maximum was, zeros elsewhere."""
 
 import keras
 import numpy as np
@@ -19,13 +19,13 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 class MaxUnpooling2D(keras.layers.Layer):
     """Puts values where `MaxPoolingWithArgmax2D` found its maxima.
 
-    Every value becomes a window of zeros with the value at the position that `argmax`
-    says. In a decoder this restores edges to the pixel, with no weights: pool in the
-    encoder, keep `argmax`, and unpool at the same level of the decoder, followed by
+    Every value becomes a window of zeros with the value at the position given by
+    `argmax`. In a decoder this restores edges to the pixel, with no weights: pool in
+    the encoder, keep `argmax`, and unpool at the same level of the decoder, followed by
     convolutions that fill the gaps.
 
-    `output[p * i + row, p * j + column] = input[i, j]` for the `row` and `column` of
-    which `argmax[i, j] = row * pool_width + column`, and 0 elsewhere
+    `output[p * i + row, p * j + column] = input[i, j]` where
+    `argmax[i, j] = row * pool_width + column`, and 0 elsewhere
 
     Reference: V. Badrinarayanan, A. Kendall, R. Cipolla, "SegNet: A Deep Convolutional
     Encoder-Decoder Architecture for Image Segmentation", 2015,
@@ -34,8 +34,8 @@ class MaxUnpooling2D(keras.layers.Layer):
     https://arxiv.org/abs/1311.2901.
 
     Args:
-        pool_size: Positive integer, or a pair for height and width. That of the
-            pooling. Default: 2.
+        pool_size: Positive integer, or a pair for height and width. The `pool_size` of
+            the pooling. Default: 2.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
@@ -44,22 +44,23 @@ class MaxUnpooling2D(keras.layers.Layer):
         inputs: Float tensor, a batch of images.
         argmax: Integer tensor of the same shape: positions in the windows, counted row
             by row from 0. A value whose position lies outside its window is lost.
-        like: Tensor whose height and width the output shall have, such as the input of
-            the pooling, which need not be a multiple of `pool_size`: what `"same"`
-            padding added is cut off, what `"valid"` left out is filled with zeros.
-            Default: `None`, for multiples of `pool_size`.
+        like: Tensor whose height and width the output gets, such as the input of the
+            pooling, which need not be multiples of `pool_size`: what `"same"` padding
+            added is cut off, what `"valid"` left out is filled with zeros. Default:
+            `None`, for multiples of `pool_size`.
 
     Input shape:
         `(batch, height, width, channels)` each, or `(batch, channels, height, width)`
-        with `data_format="channels_first"`. `like` may have other channels.
+        with `data_format="channels_first"`. `like` may have a different number of
+        channels.
 
     Output shape:
         `(batch, height * pool_height, width * pool_width, channels)`, or with the
-        channels first; with the height and the width of `like`, if that is given.
+        channels first; with the height and width of `like` if it is given.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if a tensor is not of
-            rank 4, or `argmax` or `like` do not fit the input.
+        ValueError: If an argument is out of range; on build, if a tensor is not of rank
+            4, or `argmax` or `like` does not fit the input.
         TypeError: On call, if `argmax` does not hold integers.
 
     Example:
@@ -132,7 +133,7 @@ class MaxUnpooling2D(keras.layers.Layer):
         """Return the shape of the unpooled images.
 
         Raises:
-            ValueError: If no pooling makes the input's size of that of `like`.
+            ValueError: If no pooling turns the size of `like` into that of the input.
         """
         output = list(inputs_shape)
         pools = sides(self.pool_size)
@@ -154,16 +155,16 @@ class MaxUnpooling2D(keras.layers.Layer):
     def _checked(
         self, axis: int, size: int | None, pool: int, like: Shape
     ) -> int | None:
-        """Return the size of `like`, or raise if no pooling makes `size` of it."""
+        """Return the size of `like`, or raise if no pooling turns it into `size`."""
         wanted = like[axis]
         if size is None or wanted is None:
             return wanted
         low, high = (size - 1) * pool, (size + 1) * pool
         if not low < wanted < high:
             raise ValueError(
-                f"{self.name} with pool_size={self.pool_size} makes of axis {axis}, "
-                f"{size} long, more than {low} and less than {high}. Received: `like` "
-                f"of shape {tuple(like)}. Pass what went into the pooling."
+                f"{self.name} with pool_size={self.pool_size} turns axis {axis}, of "
+                f"size {size}, into more than {low} and less than {high}. Received: "
+                f"`like` of shape {tuple(like)}. Pass the input of the pooling."
             )
         return wanted
 

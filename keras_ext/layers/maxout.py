@@ -12,8 +12,8 @@ from keras_ext._types import Config, Shape, Tensor
 class Maxout(keras.layers.Layer):
     """Keeps the largest channel of every group of neighbors.
 
-    Put it behind a layer without activation that has several times as many channels as
-    are wanted. A unit is then the maximum of several linear maps: a convex function
+    Place it after a layer without activation that has several times the wanted number
+    of channels. A unit is then the maximum of several linear maps: a convex function
     whose shape is learned. The channels of `axis` are split into `units` groups of `k`
     neighbors each:
 
@@ -23,7 +23,7 @@ class Maxout(keras.layers.Layer):
     "Maxout Networks", 2013, https://arxiv.org/abs/1302.4389.
 
     Args:
-        units: Positive integer. Number of groups, and of channels of the output.
+        units: Positive integer. Number of groups, and of output channels.
         axis: Integer, not that of the batch. Axis of the channels. Default: -1.
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
@@ -38,8 +38,8 @@ class Maxout(keras.layers.Layer):
         The input's, with `units` channels.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input has no
-            such axis or its number of channels is unknown or no multiple of `units`.
+        ValueError: If an argument is out of range; on build, if the input has no such
+            axis or its number of channels is unknown or not a multiple of `units`.
 
     Example:
 
@@ -64,8 +64,8 @@ class Maxout(keras.layers.Layer):
         if not -rank < self.axis < rank or self.axis == 0:
             raise ValueError(
                 f"{self.name} expects the channels on axis {self.axis}, which must be "
-                "an axis of the input and not that of the batch. "
-                f"Received: shape={tuple(input_shape)}"
+                "an axis of the input other than the batch axis. Received: "
+                f"shape={tuple(input_shape)}"
             )
         channels = _checks.known_channels(self.name, input_shape, self.axis)
         if channels % self.units:

@@ -14,19 +14,19 @@ _SIGMA_INDEPENDENT = 0.017
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class NoisyDense(keras.layers.Layer):
-    """Dense layer whose weights carry noise of a learned strength, in training.
+    """Dense layer whose weights carry noise of learned strength during training.
 
-    For agents that explore by acting with slightly other weights each time, in place of
-    random actions: the network learns where to be certain. It replaces the last
+    For agents that explore by acting with slightly different weights each time, instead
+    of random actions: the network learns where to be certain. It replaces the last
     `Dense` layers of a value or policy network:
 
     `output = activation(inputs · (kernel + sigma_kernel * e) + bias + sigma_bias * f)`
 
     Independent noise has a normal random number for every weight. Factorized noise,
-    which costs fewer of them, is made of one for every input and one for every unit:
-    `e[i, j] = s(p[i]) * s(q[j])` and `f[j] = s(q[j])`, with `s(x) = sign(x) sqrt|x|`.
-    With `n` inputs, `kernel` and `bias` start uniform in ±1/sqrt(n) for factorized
-    noise and in ±sqrt(3/n) for independent noise.
+    which needs fewer of them, is the product of one for every input and one for every
+    unit: `e[i, j] = s(p[i]) * s(q[j])` and `f[j] = s(q[j])`, with
+    `s(x) = sign(x) sqrt|x|`. With `n` inputs, `kernel` and `bias` start uniform in
+    ±1/sqrt(n) for factorized noise and in ±sqrt(3/n) for independent noise.
 
     Reference: M. Fortunato, M. G. Azar, B. Piot, J. Menick, I. Osband, A. Graves,
     V. Mnih, R. Munos, D. Hassabis, O. Pietquin, C. Blundell, S. Legg, "Noisy Networks
@@ -34,22 +34,20 @@ class NoisyDense(keras.layers.Layer):
 
     Args:
         units: Positive integer. Number of units.
-        sigma: Float of at least 0. Where the strength of the noise starts: at
-            `sigma / sqrt(n)` for factorized noise, at `sigma` for independent noise.
-            Default: `None`, which means the paper's 0.5 for factorized and 0.017 for
-            independent noise.
+        sigma: Float of at least 0. Initial strength of the noise: `sigma / sqrt(n)` for
+            factorized noise, `sigma` for independent noise. Default: `None`, which
+            means the paper's 0.5 for factorized and 0.017 for independent noise.
         factorized: Whether the noise is factorized. Default: `True`.
         activation: Activation of the units. Default: `None`, linear.
         use_bias: Whether there is a bias. Default: `True`.
-        seed: Integer. Seed of the layer's own random numbers. Default: `None`, which
-            draws one (`keras.utils.set_random_seed` makes it repeatable).
+        seed: Integer. Seed of the layer's random numbers. Default: `None`, which draws
+            one (reproducible with `keras.utils.set_random_seed`).
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Float tensor of any rank from 2.
-        training: Boolean. Whether to add noise, as training does and an agent that
-            explores. Default: `False`; inside a layer or a model it follows the one
-            that calls.
+        training: Boolean. Whether to add noise, for training or for an exploring agent.
+            Default: `False`; inside a layer or model, it follows the caller.
 
     Input shape:
         `(batch, ..., channels)`. `channels` must be known.
@@ -58,8 +56,8 @@ class NoisyDense(keras.layers.Layer):
         `(batch, ..., units)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is of
-            rank 1 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is of rank 1
+            or its number of channels is unknown.
         TypeError: If `activation` is a layer.
 
     Example:
@@ -101,7 +99,7 @@ class NoisyDense(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Shape) -> None:
-        """Create the means of the weights, and the strength of their noise."""
+        """Create the means of the weights and the strengths of their noise."""
         if len(input_shape) < 2:
             raise ValueError(
                 f"{self.name} expects an input of rank 2 or more, shaped "
@@ -117,7 +115,7 @@ class NoisyDense(keras.layers.Layer):
             self.bias, self.sigma_bias = self._noisy("bias", (self.units,), inputs)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Return the units' outputs, in training with one new draw of the noise."""
+        """Return the units' outputs, with newly drawn noise if `training`."""
         kernel, bias = self.kernel, self.bias
         if training:
             kernel_noise, bias_noise = self._draw(inputs.shape[-1])
@@ -146,7 +144,7 @@ class NoisyDense(keras.layers.Layer):
     def _noisy(
         self, name: str, shape: tuple[int, ...], inputs: int
     ) -> tuple[keras.Variable, keras.Variable]:
-        """Create a weight and the strength of its noise, as section 3.2 starts them."""
+        """Create a weight and its noise strength, initialized as in section 3.2."""
         if self.factorized:
             limit = 1 / math.sqrt(inputs)
             sigma = (0.5 if self.sigma is None else self.sigma) / math.sqrt(inputs)

@@ -1,4 +1,4 @@
-"""Sparsemax: probabilities most of which are exactly zero."""
+"""Sparsemax: probabilities, most of which are exactly zero."""
 
 import keras
 from keras import ops
@@ -12,14 +12,14 @@ from keras_ext._types import Config, Shape, Tensor
 class Sparsemax(keras.layers.Layer):
     """Turns scores into probabilities, as softmax does, but sparse ones.
 
-    Entries far below the largest get probability 0, exactly, where softmax leaves a
-    little to each: for attention that looks at a few places, or for a classifier that
-    rules classes out. `keras_ext.losses.Sparsemax` is the loss that goes with it, and
-    takes its inputs. The output is the point of the simplex nearest to the input:
+    Entries far below the largest get probability 0, exactly, where softmax leaves each
+    a little: for attention to a few positions, or for a classifier that rules classes
+    out. `keras_ext.losses.Sparsemax` is the matching loss, which takes the inputs of
+    this layer. The output is the point of the simplex nearest to the input:
 
     `output = max(input - tau, 0)`, with `tau` such that the entries sum to 1
 
-    Its gradient takes the mean over the entries above 0 off them, and is 0 elsewhere.
+    Its gradient subtracts from the entries above 0 their mean, and is 0 elsewhere.
 
     Reference: A. F. T. Martins, R. F. Astudillo, "From Softmax to Sparsemax: A Sparse
     Model of Attention and Multi-Label Classification", 2016,
@@ -31,7 +31,7 @@ class Sparsemax(keras.layers.Layer):
 
     Call arguments:
         inputs: Float tensor, scores. An entry of `-inf` is left out: it gets 0, and the
-            others are as they would be without it.
+            others are what they would be without it.
 
     Input shape:
         `(batch, ...)`, of any size along any axis.
@@ -53,7 +53,7 @@ class Sparsemax(keras.layers.Layer):
 
     Masks pass through. Half precision is computed in float32. Where all entries are
     `-inf`, or one is NaN, outputs are NaN. `keras.activations.sparsemax` of Keras
-    3.15.1 and before gives other numbers, which do not sum to 1.
+    3.15.1 and earlier returns different numbers, which do not sum to 1.
     """
 
     def __init__(self, axis: int = -1, **kwargs: object) -> None:
@@ -79,17 +79,17 @@ class Sparsemax(keras.layers.Layer):
 
 
 def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
-    """Return the nearest probabilities to the scores `x`, most of them exactly 0.
+    """Return the probabilities nearest to the scores `x`, most of them exactly 0.
 
-    The function behind `Sparsemax`, which tells formula, reference and errors. It can
-    be the `activation` of a layer.
+    The function form of `Sparsemax`, which documents the formula, reference and errors.
+    It can be the `activation` of a layer.
 
     Args:
         x: Scores, a tensor of any shape.
         axis: Axis along which the result sums to 1.
 
     Returns:
-        Tensor of `x`'s shape and, if that is a float, of its dtype; else of float32.
+        Tensor of `x`'s shape, and of its dtype if that is a float, else float32.
 
     Example:
 
@@ -102,7 +102,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     dtype = keras.backend.standardize_dtype(x.dtype)
     z = ops.cast(x, keras.backend.result_type(dtype, "float32"))
     z -= ops.stop_gradient(highest(z, axis, keepdims=True))
-    # All conditions are such that NaN counts as inside, and is passed on.
+    # All conditions treat NaN as inside, so that it is passed on.
     outside = z <= _threshold(ops.stop_gradient(z), axis)
     kept = ops.where(outside, 0.0, z)
     size = ops.sum(ops.cast(~outside, z.dtype), axis=axis, keepdims=True)
@@ -113,7 +113,7 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
 
 def _threshold(z: Tensor, axis: int) -> Tensor:
     """Return `tau`, by algorithm 1 of the paper; the maxima of `z` are 0."""
-    # Nothing below -1 is above `tau`. Clipped, it cannot drown the sums, nor be -inf.
+    # No score below -1 exceeds `tau`. Clipped, it cannot swamp the sums, nor be -inf.
     ranked = -ops.sort(-ops.maximum(z, -1), axis=axis)
     rank = ops.cumsum(ops.ones_like(ranked), axis=axis)
     inside = 1 + rank * ranked > ops.cumsum(ranked, axis=axis)

@@ -21,22 +21,22 @@ from keras_ext._types import Config, DataFormat, Shape, Tensor
 class SpatialPyramidPooling(keras.layers.Layer):
     """Pools an image over grids of cells, coarse and fine, into one vector.
 
-    The image is divided into `n` by `n` cells for every `n` in `bins`, and each cell
-    is pooled by itself. The number of cells does not depend on the size of the image.
-    Put it between the last convolution and the first dense layer, which can then do
-    with images of any size, and still learns where in the image something is:
+    The image is divided into `n` by `n` cells for every `n` in `bins`, and each cell is
+    pooled separately. The number of cells does not depend on the size of the image.
+    Place it between the last convolution and the first dense layer, which can then
+    handle images of any size and still learn where in the image something is:
 
     Cell `i` of `n` along an axis of length `L` covers the pixels from
-    `floor(i * L / n)` to before `ceil((i + 1) * L / n)`; neighbors may overlap by one
-    pixel, and no cell is empty.
+    `floor(i * L / n)` up to but not including `ceil((i + 1) * L / n)`; neighbors may
+    overlap by one pixel, and no cell is empty.
 
     Reference: K. He, X. Zhang, S. Ren, J. Sun, "Spatial Pyramid Pooling in Deep
     Convolutional Networks for Visual Recognition", 2014,
     https://arxiv.org/abs/1406.4729.
 
     Args:
-        bins: Sequence of positive integers, at least one. Cells along each axis, level
-            by level. Default: `(1, 2, 4)`.
+        bins: Nonempty sequence of positive integers. Cells along each axis, level by
+            level. Default: `(1, 2, 4)`.
         pooling: `"max"` or `"average"`. Default: `"max"`, as in the paper.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
@@ -50,13 +50,13 @@ class SpatialPyramidPooling(keras.layers.Layer):
         with `data_format="channels_first"`.
 
     Output shape:
-        `(batch, channels * sum(n * n for n in bins))`: level by level as `bins` has
-        them, in each the cells row by row, in each cell the channels. Both data
-        formats give the same vector.
+        `(batch, channels * sum(n * n for n in bins))`: the levels in the order of
+        `bins`, within each the cells row by row, within each cell the channels. Both
+        data formats give the same vector.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4.
 
     Example:
 
@@ -68,8 +68,8 @@ class SpatialPyramidPooling(keras.layers.Layer):
     >>> tuple(layer(np.ones((2, 13, 10, 3), "float32")).shape)
     (2, 15)
 
-    Masks are not used. Under a mixed precision policy averages are taken in the
-    compute dtype, as Keras's `GlobalAveragePooling2D` takes them.
+    Masks are not used. Under a mixed-precision policy averages are taken in the compute
+    dtype, as Keras's `GlobalAveragePooling2D` takes them.
     """
 
     def __init__(
@@ -113,16 +113,16 @@ class SpatialPyramidPooling(keras.layers.Layer):
         }
 
     def _source(self, inputs: Tensor, grids: dict[int, Tensor], bins: int) -> Tensor:
-        """Return the smallest thing of which the cells of a level can be pooled.
+        """Return the smallest tensor from which the cells of a level can be pooled.
 
-        A cell covers what the finer cells in it cover, whether they overlap or not.
-        That is enough for a maximum.
+        A cell covers what the finer cells in it cover, whether they overlap or not,
+        which is enough for a maximum.
         """
         finer = [n for n in grids if n % bins == 0]
         return grids[min(finer)] if finer and self.pooling == "max" else inputs
 
     def _grid(self, x: Tensor, bins: int) -> Tensor:
-        """Return `x` pooled into `bins` times `bins` cells."""
+        """Return `x` pooled into `bins` by `bins` cells."""
         axes = spatial_axes(self.data_format)
         sizes = [ops.shape(x)[axis] for axis in axes]
         known = all(isinstance(size, int) and size % bins == 0 for size in sizes)
@@ -149,7 +149,7 @@ class SpatialPyramidPooling(keras.layers.Layer):
         return ops.stack(cells, axis=axis)
 
     def _vector(self, grid: Tensor) -> Tensor:
-        """Return the cells of a grid row by row, in each the channels."""
+        """Return the cells of a grid row by row, with the channels of each."""
         if self.data_format == "channels_first":
             grid = ops.transpose(grid, (0, 2, 3, 1))
         batch, rows, columns, channels = ops.shape(grid)

@@ -23,10 +23,10 @@ from keras_ext.layers._options import (
 class SqueezeExcite(keras.layers.Layer):
     """Scales every channel by a gate computed from the global average of all.
 
-    Each channel is averaged over the image ("squeeze"); two dense maps, the first
-    of them narrow, turn the averages into one gate per channel ("excite"); the
-    input is multiplied by the gates. Put it behind a convolution whose channels
-    should react to the whole image, at a cost of `2 * channels * squeezed` weights:
+    Each channel is averaged over the image ("squeeze"); two dense layers, the first of
+    them narrow, turn the averages into one gate per channel ("excite"); the input is
+    multiplied by the gates. Place it after a convolution whose channels should react to
+    the whole image, at a cost of `2 * channels * squeezed` weights:
 
     `output = input * gate(W2 · act(W1 · mean(input) + b1) + b2)`
 
@@ -34,16 +34,17 @@ class SqueezeExcite(keras.layers.Layer):
     https://arxiv.org/abs/1709.01507.
 
     Args:
-        ratio: Float in (0, 1]. Width of the narrow map as a fraction of the input
+        ratio: Float in (0, 1]. Width of the narrow layer as a fraction of the input
             channels, rounded down, at least 1. Default: 1/16, as in the paper.
-        filters: Positive integer. Width of the narrow map as a number of channels;
-            where given, `ratio` is not used. Default: `None`.
-        activation: Activation of the narrow map. Default: `"relu"`.
+        filters: Positive integer. Width of the narrow layer as a number of channels; if
+            given, `ratio` is not used. Default: `None`.
+        activation: Activation of the narrow layer. Default: `"relu"`.
         gate_activation: Activation of the gates. `"hard_sigmoid"` is MobileNetV3's.
             Default: `"sigmoid"`.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
-        kernel_initializer: Initializer of both maps. Default: `"glorot_uniform"`.
+        kernel_initializer: Initializer of both dense layers. Default:
+            `"glorot_uniform"`.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -57,8 +58,8 @@ class SqueezeExcite(keras.layers.Layer):
         The input's.
 
     Raises:
-        ValueError: If an argument is out of its range; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If an argument is out of range; on build, if the input is not of
+            rank 4 or its number of channels is unknown.
 
     Example:
 
@@ -70,9 +71,9 @@ class SqueezeExcite(keras.layers.Layer):
     >>> [tuple(weight.shape) for weight in layer.weights]
     [(32, 8), (8,), (8, 32), (32,)]
 
-    Freeze the layer as a whole: `trainable` of one of its parts is not saved.
+    Freeze the layer as a whole: `trainable` of its individual parts is not saved.
 
-    Masks are not used. Under a mixed precision policy the average is taken in the
+    Masks are not used. Under a mixed-precision policy the average is taken in the
     compute dtype, as Keras's `GlobalAveragePooling2D` takes it.
     """
 
@@ -96,7 +97,7 @@ class SqueezeExcite(keras.layers.Layer):
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
-        """Create the two dense maps for the input's number of channels."""
+        """Create the two dense layers for the input's number of channels."""
         channels = image_channels(self.name, input_shape, self.data_format)
         self.input_spec = image_spec(channels, self.data_format)
         squeezed = self.filters or max(1, int(channels * self.ratio + 1e-6))

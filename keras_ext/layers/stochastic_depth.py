@@ -9,33 +9,32 @@ from keras_ext._types import Config, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class StochasticDepth(keras.layers.Layer):
-    """Drops a residual branch at random, for each sample of the batch by itself.
+    """Drops a residual branch at random, independently for each sample of the batch.
 
-    Put it at the end of a residual branch, before the addition. In training a
-    sample keeps the branch with probability `1 - rate`, or goes through the
-    shortcut alone: the network is shallower than it is built, another one for every
-    sample. At inference every branch is kept.
+    Place it at the end of a residual branch, before the addition. In training, a sample
+    keeps the branch with probability `1 - rate`, or goes through the shortcut alone:
+    each sample sees a different, shallower network. At inference every branch is kept.
 
     `output = inputs * keep / (1 - rate)`, with `keep ~ Bernoulli(1 - rate)`
 
     The paper scales by `1 - rate` at inference instead, which has the same
     expectation. It lets the rate grow linearly over the depth: block `l` of `L` has
-    the rate `l / L * last_rate`.
+    rate `l / L * last_rate`.
 
     Reference: G. Huang, Y. Sun, Z. Liu, D. Sedra, K. Weinberger, "Deep Networks with
     Stochastic Depth", 2016, https://arxiv.org/abs/1603.09382.
 
     Args:
         rate: Float in [0, 1). Probability that a sample loses the branch.
-        seed: Integer. Seed of the layer's own random numbers. Default: `None`, which
-            draws one (`keras.utils.set_random_seed` makes it repeatable).
+        seed: Integer. Seed of the layer's random numbers. Default: `None`, which draws
+            one (reproducible with `keras.utils.set_random_seed`).
         **kwargs: `name`, `dtype` of `keras.layers.Layer`.
 
     Call arguments:
         inputs: Float tensor of any rank from 1, the output of a residual branch. Its
             first axis numbers the samples.
-        training: Boolean. Whether to drop. Default: `False`; inside a layer or a
-            model it follows the one that calls.
+        training: Boolean. Whether to drop. Default: `False`; inside a layer or model,
+            it follows the caller.
 
     Input shape:
         `(batch, ...)`.
@@ -57,9 +56,9 @@ class StochasticDepth(keras.layers.Layer):
     >>> float(np.min(layer(branch, training=False)))
     1.0
 
-    Masks pass through. Under a mixed precision policy the draw is made in float32,
-    so that small rates are not rounded. A dropped sample is 0 even where the branch
-    is not finite, and its gradient into the branch is 0.
+    Masks pass through. Under a mixed-precision policy the draw is made in float32, so
+    that small rates are not rounded. A dropped sample is 0 even where the branch is not
+    finite, and its gradient into the branch is 0.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class StochasticDepth(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
-        """Return `inputs` with some samples 0 and the others scaled up."""
+        """Return `inputs` with some samples set to 0 and the others scaled up."""
         if not training or self.rate == 0:
             return inputs
         per_sample = (ops.shape(inputs)[0],) + (1,) * (len(inputs.shape) - 1)

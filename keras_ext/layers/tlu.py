@@ -14,11 +14,11 @@ from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class TLU(keras.layers.Layer):
-    """Cuts every channel off from below at a threshold that is learned.
+    """Clips every channel from below at a learned threshold.
 
-    The activation that belongs behind `FilterResponseNormalization`, which does not
-    center its outputs: where the values of a channel lie is learned together with
-    the place where they are cut off.
+    The activation to use after `FilterResponseNormalization`, which does not center its
+    outputs: the location of a channel's values is learned together with the threshold
+    at which they are clipped.
 
     `output = max(input, tau)`
 
@@ -30,7 +30,7 @@ class TLU(keras.layers.Layer):
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         tau_initializer: Initializer of the threshold of every channel. Default:
-            `"zeros"`, which starts as a ReLU.
+            `"zeros"`, which makes it start as a ReLU.
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
@@ -79,7 +79,7 @@ class TLU(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return `inputs` where they exceed their threshold, elsewhere that."""
+        """Return `inputs` where they exceed their threshold, else the threshold."""
         axes = (0, *spatial_axes(self.data_format))
         return ops.maximum(inputs, ops.expand_dims(self.tau, axis=axes))
 

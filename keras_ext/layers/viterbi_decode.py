@@ -10,14 +10,15 @@ from keras_ext._types import Tensor
 def viterbi_decode(potentials: Tensor) -> tuple[Tensor, Tensor]:
     """Return the tags with the highest score, and that score, for every sequence.
 
-    The function behind `ViterbiDecoder`, which tells formula, reference and errors.
+    The function form of `ViterbiDecoder`, which documents the formula, reference and
+    errors.
 
     Args:
         potentials: Float tensor `(batch, time, tags, tags)`, as `CRF` returns it.
 
     Returns:
         The tags, int32, `(batch, time)`; and their scores, `(batch,)`, of the dtype of
-        `potentials` but not below float32.
+        `potentials`, or float32 if that is less precise.
 
     Example:
 
@@ -35,7 +36,7 @@ def viterbi_decode(potentials: Tensor) -> tuple[Tensor, Tensor]:
         potentials, _linear_chain.start(potentials), highest
     )
     best_before = ops.argmax(before[..., None] + potentials, axis=-2)
-    # A masked step is not compared: behind a difference of 32768 it would not win.
+    # A masked step is not compared: after a difference of 32768 it would not win.
     masked = _linear_chain.is_masked(potentials)[..., None]
     same = ops.arange(potentials.shape[-1], dtype="int32")
     best_before = ops.where(masked, same, ops.cast(best_before, "int32"))

@@ -1,4 +1,4 @@
-"""Viterbi decoder: reads the best sequence of tags out of potentials."""
+"""Viterbi decoder: reads the best sequence of tags from potentials."""
 
 import keras
 
@@ -9,9 +9,9 @@ from keras_ext.layers.viterbi_decode import viterbi_decode
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ViterbiDecoder(keras.layers.Layer):
-    """Reads the best sequence of tags out of the potentials that `CRF` makes.
+    """Reads the best sequence of tags from the potentials that `CRF` returns.
 
-    Put it behind `CRF` for inference, in a model of its own that shares the layers of
+    Place it after `CRF` for inference, in a separate model that shares the layers of
     the trained one: `keras.Model(inputs, ViterbiDecoder()(potentials))`. Of all
     sequences of tags it returns the one with the highest score:
 
@@ -51,9 +51,9 @@ class ViterbiDecoder(keras.layers.Layer):
     before, and 0 at the beginning. Half precision is computed in float32. There is no
     gradient.
 
-    A TensorFlow SavedModel holds the decoder; ONNX, LiteRT and OpenVINO have no
-    operations for it. Export the model up to `CRF` there, and decode what it returns
-    outside, with `keras_ext.layers.viterbi_decode`.
+    A TensorFlow SavedModel can hold the decoder; ONNX, LiteRT and OpenVINO have no
+    operations for it. For these, export the model up to `CRF`, and decode its output
+    with `keras_ext.layers.viterbi_decode`.
     """
 
     def __init__(self, **kwargs: object) -> None:
@@ -72,5 +72,5 @@ class ViterbiDecoder(keras.layers.Layer):
         return input_shape[:2]
 
     def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
-        """Return shape and dtype of the tags."""
+        """Return the shape and dtype of the tags."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), "int32")

@@ -1,4 +1,4 @@
-"""Weight normalization: the length of a filter is trained apart from its direction."""
+"""Weight normalization: trains a filter's length apart from its direction."""
 
 import keras
 from keras import ops
@@ -19,25 +19,24 @@ _WRAPPED = (
 class WeightNormalization(keras.layers.Wrapper):
     """Gives a layer the kernel `g * v / ||v||`, where `g` and `v` are trained.
 
-    Wrap a dense layer or a convolution in it. How long the weight vector of an
-    output is and where it points to are then trained apart, by which the paper finds
-    gradient descent to be faster; no sample depends on the others of its batch.
+    Wrap a dense layer or a convolution in it. The length and the direction of an
+    output's weight vector are then trained separately, which the paper finds to speed
+    up gradient descent; no sample depends on the others in its batch.
 
     `output = layer(input)` with the kernel `w = g * v / ||v||`
 
     `v` is the kernel of the wrapped layer, `||v||` the norm of what belongs to one
     output (all axes of the kernel but the last), and `g`, one number per output,
-    starts at `||v||`: before training the layer does what it does by itself.
+    starts at `||v||`: before training, the layer does what it does without the wrapper.
 
-    With `data_init`, the first call in training then gives every output the mean 0
-    and the variance 1 over its batch, before the activation:
+    With `data_init`, the first call in training gives every output mean 0 and variance
+    1 over its batch, before the activation:
 
     `g = 1 / std(t)`, `bias = -mean(t) / std(t)` with `t` from `w = v / ||v||`
 
     An output that does not vary in that batch keeps its `g` and bias. If none varies,
-    as with a single sample, the start is left to the next call in training.
-    `remove()` returns the wrapped layer with the kernel `w`, for use without the
-    wrapper.
+    as with a single sample, the start is left to the next training call. `remove()`
+    returns the wrapped layer with the kernel `w`, for use without it.
 
     Reference: T. Salimans, D. P. Kingma, "Weight Normalization: A Simple
     Reparameterization to Accelerate Training of Deep Neural Networks", 2016,
@@ -45,18 +44,18 @@ class WeightNormalization(keras.layers.Wrapper):
 
     Args:
         layer: A `Dense`, `Conv1D`, `Conv2D` or `Conv3D` of `keras.layers`, or of a
-            class derived from one of them.
+            subclass of one of them.
         data_init: Boolean. Whether the first call in training sets `g` and the bias
-            from its batch; without a bias, only `g`. Switch it off to wrap a layer that
-            is trained already. Default: `True`.
-        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`. `dtype` is that
-            of the wrapped layer if it is not given. An `activity_regularizer` belongs
-            to the wrapped layer.
+            from its batch; without a bias, only `g`. Turn it off to wrap a layer that
+            is already trained. Default: `True`.
+        **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`. `dtype` defaults
+            to that of the wrapped layer. An `activity_regularizer` belongs to the
+            wrapped layer.
 
     Call arguments:
         inputs: Float tensor, as the wrapped layer takes it.
-        training: Boolean. Whether the start from the data may take place. Default:
-            `None`, which follows the layer or model that calls.
+        training: Boolean. Whether the initialization from the data may take place.
+            Default: `None`, which follows the calling layer or model.
 
     Input shape:
         That of the wrapped layer.
@@ -68,8 +67,8 @@ class WeightNormalization(keras.layers.Wrapper):
         TypeError: If `layer` is of another kind. A kernel whose last axis is not that
             of the outputs (transposed, depthwise), or which is used step by step
             (recurrent layers), has no `w` of this form.
-        ValueError: If an argument is out of its range; on build or in a call, if the
-            kernel is not a weight of floats, as with LoRA or quantized to integers.
+        ValueError: If an argument is out of range; on build or call, if the kernel is
+            not a floating-point weight, as with LoRA or when quantized to integers.
             Call `remove()` first, and use the layer that it returns.
 
     Example:
@@ -84,20 +83,22 @@ class WeightNormalization(keras.layers.Wrapper):
     >>> type(layer.remove()).__name__
     'Dense'
 
-    What the data gave is kept beside the trained weights, in `g_offset` and
-    `bias_offset`, and added to them: a training step of JAX hands on changes by the
-    call only of weights that are not trained. `g` moves as if it had been set, but
-    weight decay would pull it to `g_offset`; exclude `g` from it. `started` says
-    whether the start has taken place, and is saved with the weights. On several
-    replicas each starts from its part of the batch, and all go on from the mean.
+    The result of the initialization is kept apart from the trained weights, in
+    `g_offset` and `bias_offset`, and added to them: JAX training steps keep changes
+    made by a call only in weights that are not trained. `g` is trained as if it had
+    been set, but weight decay would pull it to `g_offset`; exclude `g` from it.
+    `started` records whether the initialization has taken place, and is saved with the
+    weights. On several replicas, each starts from its part of the batch, and all
+    continue from the mean.
 
-    Regularizers and constraints of the kernel are applied to `v`. A filter that is 0
-    all over points nowhere and stays 0. `trainable = False` on the wrapped layer is
-    saved with it, and freezes all but `g`. Neither a frozen layer nor one around a
-    frozen layer starts.
+    Regularizers and constraints of the kernel are applied to `v`. A filter of zeros has
+    no direction and stays 0. `trainable = False` on the wrapped layer is saved with it,
+    and freezes everything except `g`. Neither a frozen wrapper nor one around a frozen
+    layer is initialized from data.
 
     Masks pass through where the wrapped layer lets them; masked steps count in the
-    start. Under a mixed precision policy norms and moments are computed in float32.
+    initialization. Under a mixed-precision policy norms and moments are computed in
+    float32.
     """
 
     def __init__(
@@ -106,30 +107,30 @@ class WeightNormalization(keras.layers.Wrapper):
         if not isinstance(layer, _WRAPPED):
             names = ", ".join(kind.__name__ for kind in _WRAPPED)
             raise TypeError(
-                f"`layer` must be one of {names}, or derived from one of them: their "
-                "kernel has the outputs on its last axis and is used once in a call. "
+                f"`layer` must be one of {names}, or a subclass of one of them: their "
+                "kernel has the outputs on its last axis and is used once per call. "
                 f"Received: layer={layer!r}"
             )
         if kwargs.get("activity_regularizer") is not None:
             raise ValueError(
                 "`activity_regularizer` must be given to the wrapped layer, whose "
-                "outputs it is for. Received: "
+                "outputs it regularizes. Received: "
                 f"activity_regularizer={kwargs['activity_regularizer']!r}"
             )
         kwargs.setdefault("dtype", layer.dtype_policy)
         super().__init__(layer, **kwargs)
         self.data_init = _checks.one_of("data_init", data_init, (True, False))
         self.supports_masking = layer.supports_masking
-        # The wrapped layer is called where its losses are not seen.
+        # The wrapped layer is called where its losses are not collected.
         self.activity_regularizer = layer.activity_regularizer
 
     def build(self, input_shape: Shape) -> None:
-        """Build the wrapped layer, and create `g` and what the start needs."""
+        """Build the wrapped layer, and create `g` and the initialization's state."""
         super().build(input_shape)
         kernel = self._replaced()[0]
         activation = self.layer.activation
         if isinstance(activation, keras.Layer) and not activation.built:
-            # In `call` it could not create weights that stay.
+            # Weights created in `call` would not persist.
             activation.build(self.layer.compute_output_shape(input_shape))
         self.input_spec = self.layer.input_spec
         shape = kernel.shape[-1:]
@@ -146,7 +147,7 @@ class WeightNormalization(keras.layers.Wrapper):
             self.started = self._state("started", (), dtype="bool")
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        """Return what the wrapped layer gives with the kernel `g * v / ||v||`."""
+        """Return the output of the wrapped layer with the kernel `g * v / ||v||`."""
         trainable = self.trainable and self.layer.trainable
         starts = self.data_init and training and trainable
         scope = self._scope(*self._weights(self._start(inputs) if starts else None))
@@ -160,18 +161,19 @@ class WeightNormalization(keras.layers.Wrapper):
         return ops.cast(outputs, self.compute_dtype)
 
     def remove(self) -> keras.Layer:
-        """Return the wrapped layer with the kernel `g * v / ||v||`, to use by itself.
+        """Return the wrapped layer with the kernel `g * v / ||v||`, for use on its own.
 
-        It gives what the wrapper gave, without its cost. The wrapper stays usable, and
-        the two go on to share their weights. Call it outside of compiled code.
+        It returns what the wrapper returned, without the overhead. The wrapper stays
+        usable, and the two continue to share their weights. Call it outside compiled
+        code.
 
         Raises:
             ValueError: If the layer has not been built.
         """
         if not self.built:
             raise ValueError(
-                f"{self.name} has no weights to hand over yet. Call it on an input, "
-                "or build it, before `remove`."
+                f"{self.name} has no weights to return yet. Call it on an input, or "
+                "build it, before `remove`."
             )
         for variable, value in zip(self._replaced(), self._weights(), strict=True):
             variable.assign(value)
@@ -189,17 +191,17 @@ class WeightNormalization(keras.layers.Wrapper):
     def get_config(self) -> Config:
         """Return the constructor arguments."""
         config = {**super().get_config(), "data_init": self.data_init}
-        config.pop("activity_regularizer", None)  # that of the wrapped layer
-        config["layer"].pop("build_config", None)  # the shape it has been built for
+        config.pop("activity_regularizer", None)  # it belongs to the wrapped layer
+        config["layer"].pop("build_config", None)  # the shape that it was built for
         return config
 
     def _replaced(self) -> list[keras.Variable]:
-        """Return the weights in whose place the wrapped layer gets others."""
+        """Return the weights that are replaced in the wrapped layer."""
         kernel, bias = self.layer.kernel, self.layer.bias
         # Also after `build`: LoRA and quantization may come at any time.
         if not isinstance(kernel, keras.Variable) or "float" not in kernel.dtype:
             raise ValueError(
-                f"{self.name} needs a layer whose kernel is a weight of floats. "
+                f"{self.name} needs a layer whose kernel is a floating-point weight. "
                 f"Received: {self.layer.name!r}, whose kernel is not. Wrap a layer "
                 "without LoRA and quantization; call `remove` before you add them."
             )
@@ -222,11 +224,11 @@ class WeightNormalization(keras.layers.Wrapper):
         )
 
     def _trained(self) -> list[Tensor]:
-        """Return `g` and the bias as they are trained."""
+        """Return the trained `g` and bias."""
         return [_at_least_float32(v) for v in (self.g, *self._replaced()[1:])]
 
     def _weights(self, offsets: list[Tensor] | None = None) -> list[Tensor]:
-        """Return the kernel and the bias that the wrapped layer is called with."""
+        """Return the kernel and the bias to call the wrapped layer with."""
         gain_and_bias = self._trained()
         if self.data_init:
             pairs = zip(gain_and_bias, offsets or self._offsets(), strict=True)
@@ -241,7 +243,7 @@ class WeightNormalization(keras.layers.Wrapper):
         return keras.StatelessScope(values, initialize_variables=False)
 
     def _start(self, inputs: Tensor) -> list[Tensor]:
-        """Return the offsets; until they are set, after setting them from `inputs`."""
+        """Return the offsets, first setting them from `inputs` if necessary."""
         read = [inputs, _at_least_float32(self.layer.kernel), *self._trained()]
         started, *offsets = ops.cond(
             self.started.value,
@@ -251,7 +253,7 @@ class WeightNormalization(keras.layers.Wrapper):
             ],
             lambda: self._offsets_from(*read),
         )
-        # The start counts as set by hand: nothing is trained through it.
+        # The initialization counts as set by hand: no gradient flows through it.
         offsets = [ops.stop_gradient(offset) for offset in offsets]
         for variable, value in zip(self._offsets(), offsets, strict=True):
             variable.assign(value)
@@ -261,7 +263,7 @@ class WeightNormalization(keras.layers.Wrapper):
     def _offsets_from(
         self, inputs: Tensor, kernel: Tensor, *trained: Tensor
     ) -> list[Tensor]:
-        """Return whether an output varies, and the offsets that normalize them."""
+        """Return whether each output varies, and the offsets that normalize them."""
         outputs = self._pre_activations(inputs, _scaled(kernel, 1.0))
         outputs = _at_least_float32(outputs)
         first = getattr(self.layer, "data_format", None) == "channels_first"
@@ -270,7 +272,7 @@ class WeightNormalization(keras.layers.Wrapper):
         mean, variance = ops.mean(outputs, axis=axes), ops.var(outputs, axis=axes)
         gain = ops.rsqrt(variance)
         wanted = [gain, -mean * gain][: len(trained)]
-        # By rounding, outputs that are all alike have a variance above 0, too.
+        # Due to rounding, even identical outputs have a variance above 0.
         varies = variance > 1e-10 * ops.square(mean)
         pairs = zip(wanted, trained, strict=True)
         offsets = [ops.where(varies, new - old, 0.0) for new, old in pairs]
@@ -306,6 +308,6 @@ def _norms(kernel: Tensor) -> Tensor:
 def _scaled(kernel: Tensor, gain: Tensor | float) -> Tensor:
     """Return `kernel` with the norm `gain` of what belongs to each output.
 
-    A filter that is 0 all over stays so.
+    A filter of zeros stays so.
     """
     return gain * unit(_at_least_float32(kernel), _axes(kernel))

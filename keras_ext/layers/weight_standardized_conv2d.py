@@ -1,4 +1,4 @@
-"""Convolution whose filters have mean 0 and variance 1, whatever is trained."""
+"""Convolution whose filters always have mean 0 and variance 1."""
 
 import keras
 from keras import ops
@@ -12,15 +12,15 @@ from keras_ext._types import Config, Tensor
 class WeightStandardizedConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` with a kernel that is standardized in every call.
 
-    Each filter has its mean subtracted and is divided by its standard deviation
-    before it is used; the gradient flows through both. With group normalization
-    behind it, it reaches the accuracy of batch normalization where batches are too
-    small for that:
+    The mean of each filter is subtracted, and the filter divided by its standard
+    deviation, before it is used; the gradient flows through both. Followed by group
+    normalization, it reaches the accuracy of batch normalization where batches are too
+    small for the latter:
 
     `w = (kernel - mean(kernel)) / sqrt(variance(kernel) + epsilon)`
 
-    The moments go over height, width and input channels of the kernel, for every
-    output channel by itself.
+    The moments are taken over height, width and input channels of the kernel,
+    separately for every output channel.
 
     Reference: S. Qiao, H. Wang, C. Liu, W. Shen, A. Yuille, "Micro-Batch Training with
     Batch-Channel Normalization and Weight Standardization", 2019,
@@ -46,7 +46,7 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
         That of `keras.layers.Conv2D` with the same arguments.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of range.
 
     Example:
 
@@ -57,9 +57,9 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
     (2, 8, 8, 16)
 
     `kernel` is what is trained, saved, regularized and constrained; it need not be
-    standardized itself. Filters of a single weight have no variance and give 0.
+    standardized. Filters of a single weight have no variance and give 0.
 
-    Masks are not used. Under a mixed precision policy the moments are computed in
+    Masks are not used. Under a mixed-precision policy the moments are computed in
     float32, and the convolution in the compute dtype.
     """
 
@@ -82,7 +82,7 @@ class WeightStandardizedConv2D(keras.layers.Conv2D):
         weights = ops.cast(kernel, dtype)
         axes = (0, 1, 2)
         centered = weights - ops.mean(weights, axis=axes, keepdims=True)
-        # Only what is large: what is small has no part beside epsilon.
+        # Only large kernels: small values do not matter next to epsilon.
         size = ops.maximum(scale(centered, axes), 1.0)
         centered = centered / size
         variance = ops.mean(ops.square(centered), axis=axes, keepdims=True)

@@ -133,7 +133,9 @@ def test_a_sequence_of_layers_may_be_the_pattern():
 
 def test_a_normalization_that_changes_the_shape_is_refused():
     layer = ConvNormAct(4, normalization=keras.layers.MaxPooling2D())
-    with pytest.raises(ValueError, match=r"must keep the shape of its input.*pooling"):
+    with pytest.raises(
+        ValueError, match=r"must preserve the shape of its input.*pooling"
+    ):
         layer.build((None, 6, 4, 3))
 
 
@@ -154,7 +156,7 @@ def test_a_normalization_of_another_data_format_is_refused():
 )
 def test_a_normalization_of_another_axis_is_refused(axis, data_format):
     pattern = keras.layers.BatchNormalization(axis=axis)
-    message = f"layer for the channels, axis {-axis} .*axis={axis}"
+    message = f"must normalize the channels, axis {-axis} .*axis={axis}"
     with pytest.raises(ValueError, match=message):
         ConvNormAct(4, normalization=pattern, data_format=data_format)
 

@@ -83,5 +83,5 @@ def test_squeeze_excite_must_be_a_layer_that_keeps_the_shape():
     with pytest.raises(TypeError, match=r"must be a Keras layer.*Received: 'se'"):
         FusedInvertedResidual(4, squeeze_excite="se")
     block = FusedInvertedResidual(4, squeeze_excite=keras.layers.Dense(3))
-    with pytest.raises(ValueError, match="must keep the shape of its input"):
+    with pytest.raises(ValueError, match="must preserve the shape of its input"):
         block(images(1, 4, 4, 4))

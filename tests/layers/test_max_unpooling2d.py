@@ -112,8 +112,11 @@ def test_what_is_not_finite_stays_in_its_place(broken):
         ([(2, 3, 4)] * 2, r"input of rank 4, shaped .*rank 3"),
         ([(2, 3, 4, 5), (2, 3, 4, 6)], r"`argmax` .*shape of the input.* 4, 6\)"),
         ([(2, 3, 4, 5)] * 2 + [(2, 6, 8)], r"\(`like`\) .* rank 4, .*rank 3"),
-        ([(2, 3, 4, 5)] * 2 + [(2, 4, 8, 5)], "axis 1, 3 long, more than 4 and less"),
-        ([(2, 3, 4, 5)] * 2 + [(2, 6, 10, 5)], "axis 2, 4 long, .* less than 10"),
+        (
+            [(2, 3, 4, 5)] * 2 + [(2, 4, 8, 5)],
+            "axis 1, of size 3, into more than 4 and less",
+        ),
+        ([(2, 3, 4, 5)] * 2 + [(2, 6, 10, 5)], "axis 2, of size 4, .* less than 10"),
     ],
 )
 def test_bad_shapes(shapes, message):

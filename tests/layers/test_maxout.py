@@ -61,7 +61,11 @@ def test_bad_arguments(options, message):
 @pytest.mark.parametrize(
     ("axis", "shape", "message"),
     [
-        (0, (4, 6), r"units expects the channels on axis 0, .* not that of the batch"),
+        (
+            0,
+            (4, 6),
+            r"units expects the channels on axis 0, .* other than the batch axis",
+        ),
         (-2, (4, 6), r"the channels on axis -2, .*shape=\(4, 6\)"),
         (2, (4, 6), r"the channels on axis 2, which must be an axis of the input"),
         (-1, (4, None), r"units needs the size of the channel axis \(axis -1\)"),

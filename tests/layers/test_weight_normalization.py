@@ -598,7 +598,7 @@ def test_other_layers_are_refused(layer):
 )
 def test_a_kernel_that_is_not_a_weight_of_floats_is_refused(options):
     layer = WeightNormalization(keras.layers.Dense(3, **options), name="block")
-    with pytest.raises(ValueError, match=r"block needs .* without LoRA and quantis"):
+    with pytest.raises(ValueError, match=r"block needs .* without LoRA and quantiz"):
         layer.build((None, 5))
 
 
