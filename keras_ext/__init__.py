@@ -2,9 +2,9 @@
 
 The component rooms (`layers`, `models`, `losses`, `metrics`, `optimizers`, `schedules`,
 `callbacks`) use only Keras's public API and run on every Keras backend. `Trainer`,
-`SharpnessAwareTrainer` and `Loop` need the TensorFlow backend; they are loaded when
-first asked for, so that importing `keras_ext` costs next to nothing and never imports
-TensorFlow by itself.
+`SharpnessAwareTrainer` and `Loop` need the TensorFlow backend; they are loaded on first
+use, so that importing `keras_ext` costs next to nothing and does not itself import
+TensorFlow.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,7 @@ _LAZY = ("Loop", "SharpnessAwareTrainer", "Trainer")
 
 
 def __getattr__(name: str) -> Any:
-    """Load what needs TensorFlow, and with it TensorFlow, on first use."""
+    """Load the names that need TensorFlow, and TensorFlow itself, on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module 'keras_ext' has no attribute {name!r}")
     from keras_ext import training

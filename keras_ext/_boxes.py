@@ -1,8 +1,8 @@
-"""Bounding boxes: five ways to write them down, and what they have in common.
+"""Bounding boxes: five formats, and what they have in common.
 
-`keras.utils.bounding_boxes` adds `keras.config.epsilon()` to areas, which are less than
-that for small boxes in shares of the image, and loses the center of a box whose width
-or height is negative.
+`keras.utils.bounding_boxes` adds `keras.config.epsilon()` to areas, which may be
+smaller than that for boxes in fractions of the image, and loses the center of a box
+whose width or height is negative.
 """
 
 from typing import Any, Literal, TypeAlias
@@ -15,13 +15,13 @@ from keras_ext._types import Tensor
 BoundingBoxFormat: TypeAlias = Literal[
     "xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw"
 ]
-"""Which four numbers a box is, in the names of `keras.utils.bounding_boxes`."""
+"""Which four numbers make up a box, as named by `keras.utils.bounding_boxes`."""
 
 _FORMATS = ("xyxy", "yxyx", "xywh", "center_xywh", "center_yxhw")
 
 
 def check_format(name: str, value: Any) -> BoundingBoxFormat:
-    """Return `value` if it is a format of boxes, else raise `ValueError`."""
+    """Return `value` if it is a box format, else raise `ValueError`."""
     checked: BoundingBoxFormat = _checks.one_of(name, value, _FORMATS)
     return checked
 
@@ -29,8 +29,8 @@ def check_format(name: str, value: Any) -> BoundingBoxFormat:
 def corners(boxes: Tensor, bounding_box_format: str) -> Tensor:
     """Return boxes `(..., 4)` as left, top, right and bottom.
 
-    A negative width or height becomes 0: the left and top edge stay where they are, in
-    the formats with a center the center.
+    A negative width or height becomes 0: the left and top edges, or in the formats with
+    a center the center, stay in place.
     """
     first, second = boxes[..., :2], boxes[..., 2:]
     if bounding_box_format in ("yxyx", "center_yxhw"):
@@ -55,10 +55,10 @@ def area(box: Tensor) -> Tensor:
 
 
 def intersection(box: Tensor, other: Tensor) -> Tensor:
-    """Return the box that two boxes share, all by their corners.
+    """Return the intersection of two boxes, all given by their corners.
 
-    Of boxes that do not overlap, one without area. The shapes are broadcast: every box
-    meets every other as `intersection(boxes[:, None], others[None, :])`.
+    For boxes that do not overlap, it has no area. Shapes are broadcast: use
+    `intersection(boxes[:, None], others[None, :])` for all pairs.
     """
     low = ops.maximum(box[..., :2], other[..., :2])
     high = ops.minimum(box[..., 2:], other[..., 2:])
@@ -66,7 +66,7 @@ def intersection(box: Tensor, other: Tensor) -> Tensor:
 
 
 def enclosing(box: Tensor, other: Tensor) -> Tensor:
-    """Return the smallest box around two boxes, all by their corners."""
+    """Return the smallest box around two boxes, all given by their corners."""
     low = ops.minimum(box[..., :2], other[..., :2])
     high = ops.maximum(box[..., 2:], other[..., 2:])
     return ops.concatenate([low, high], axis=-1)

@@ -9,7 +9,7 @@ from keras import ops
 
 
 def integer(name: str, value: Any, *, low: int | None = None) -> int:
-    """Return `value` if it is an integer, of at least `low`, else raise."""
+    """Return `value` if it is an integer of at least `low`, else raise."""
     if _is_int(value) and (low is None or value >= low):
         return int(value)
     kinds = {None: "an integer", 0: "a non-negative integer", 1: "a positive integer"}
@@ -37,7 +37,7 @@ def odd_int(name: str, value: Any) -> int:
 
 
 def optional(check: Callable[..., Any], name: str, value: Any, **options: Any) -> Any:
-    """Return `None` as it is, and anything else as `check` returns it."""
+    """Return `None` for `None`, and `check(name, value)` for anything else."""
     return None if value is None else check(name, value, **options)
 
 
@@ -82,14 +82,14 @@ def number(
 
     Args:
         name: Argument name, for the message.
-        value: What the caller passed.
+        value: Value that the caller passed.
         low: Lower end of the interval.
         high: Upper end of the interval.
         open_low: Whether `low` itself is excluded.
         open_high: Whether `high` itself is excluded.
 
     Raises:
-        ValueError: If `value` is not a number, not finite or out of the interval.
+        ValueError: If `value` is not a number, not finite or outside the interval.
     """
     if _is_real(value) and math.isfinite(value):
         above = value > low if open_low else value >= low
@@ -111,7 +111,7 @@ def is_list(value: Any) -> bool:
 
 
 def number_or_list(name: str, value: Any, **interval: Any) -> float | list[float]:
-    """Return a number, or a list of numbers, each in `number`'s interval."""
+    """Return a number or a list of numbers, each in the interval of `number`."""
     if is_list(value):
         if not len(value):
             raise ValueError(f"`{name}` must not be empty. Received: {name}={value!r}")
@@ -131,8 +131,8 @@ def rank(layer: str, shape: Sequence[int | None], expected: int, names: str) -> 
     """Raise `ValueError` unless `shape` has `expected` axes, called `names`."""
     if len(shape) != expected:
         raise ValueError(
-            f"{layer} expects an input of rank {expected}, shaped {names}. "
-            f"Received: input of rank {len(shape)}, shape={tuple(shape)}"
+            f"{layer} expects an input of rank {expected}, shaped {names}. Received: "
+            f"input of rank {len(shape)}, shape={tuple(shape)}"
         )
 
 
@@ -142,8 +142,8 @@ def known_channels(layer: str, shape: Sequence[int | None], axis: int) -> int:
     if channels is None:
         raise ValueError(
             f"{layer} needs the size of the channel axis (axis {axis}) to build its "
-            f"weights. Received: shape={tuple(shape)}. Give `keras.Input` a shape "
-            "whose channel axis is a number."
+            f"weights. Received: shape={tuple(shape)}. Give `keras.Input` a shape with "
+            "a known channel axis."
         )
     return channels
 
@@ -159,11 +159,11 @@ def shapes_agree(shape: Sequence[int | None], expected: Sequence[int | None]) ->
 def first_offender(values: Any, valid: Any) -> Any | None:
     """Return the first of `values` that is not `valid`, as a Python value.
 
-    Values can be seen only in eager execution. `None` if all are valid, or if the
-    code is being traced and nobody can tell.
+    Values can be read only in eager execution. Returns `None` if all are valid, or if
+    the code is being traced.
     """
-    # Of TensorFlow's tensors, the symbolic ones have a graph. To ask for their values
-    # is an error, after a warning by NumPy.
+    # TensorFlow's symbolic tensors have a graph. Reading their values is an error,
+    # preceded by a NumPy warning.
     if isinstance(valid, keras.KerasTensor) or hasattr(valid, "graph"):
         return None
     try:
@@ -171,20 +171,20 @@ def first_offender(values: Any, valid: Any) -> Any | None:
         if not offends.any():
             return None
         offenders = ops.convert_to_numpy(values)[offends]
-    except (NotImplementedError, TypeError):  # as TensorFlow and JAX refuse in a trace
+    except (NotImplementedError, TypeError):  # raised in a trace
         return None
     return offenders[0].tolist()
 
 
 def _is_int(value: Any) -> bool:
-    """Python and NumPy integers, but neither booleans nor arrays."""
+    """Return whether `value` is a Python or NumPy integer, not a boolean or array."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         return False
     return not getattr(value, "shape", ())
 
 
 def _is_real(value: Any) -> bool:
-    """Numbers that `float` takes, but neither booleans nor strings."""
+    """Return whether `value` is a real number, not a boolean, string or array."""
     if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
         return False
     return not getattr(value, "shape", ())

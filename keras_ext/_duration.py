@@ -1,4 +1,4 @@
-"""Lengths of time as people write them."""
+"""Durations in human-readable form."""
 
 import math
 import re
@@ -15,10 +15,10 @@ def seconds(name: str, value: Any) -> float:
 
     Args:
         name: The argument's name, for the message.
-        value: What was given for it.
+        value: Value that the caller passed.
 
     Raises:
-        ValueError: If it is no length of time above 0.
+        ValueError: If `value` is not a duration above 0.
     """
     if isinstance(value, str):
         parts = re.findall(r"(\d+(?:\.\d+)?)\s*(d|h|min|s)\s*", value.strip())

@@ -1,4 +1,4 @@
-"""Batches of images: where their axes are, their shapes, and cutting along an axis."""
+"""Batches of images: their axes and shapes, and slices along an axis."""
 
 import keras
 from keras import ops
@@ -48,7 +48,7 @@ def image_spec(channels: int, data_format: DataFormat) -> keras.InputSpec:
 
 
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:
-    """Return the values for height and width that `size` stands for."""
+    """Return the values of `size` for height and width."""
     return (size, size) if isinstance(size, int) else size
 
 
@@ -63,12 +63,12 @@ def image_shape_after(
     """Return the output shape of a convolution.
 
     Args:
-        shape: Of the input.
+        shape: Shape of the input.
         filters: Number of output channels.
-        strides: Of the convolution.
-        data_format: Where the channels are.
-        valid: The pixels that its kernel spans with `"valid"` padding; 1 is the same
-            as `"same"` padding with any kernel.
+        strides: Strides of the convolution.
+        data_format: Position of the channel axis.
+        valid: Number of pixels that the kernel spans, with `"valid"` padding; 1 is
+            equivalent to `"same"` padding with any kernel.
     """
     output = list(shape)
     axes = spatial_axes(data_format)
@@ -80,14 +80,14 @@ def image_shape_after(
 
 
 def part(x: Tensor, axis: int, start: Tensor | None, stop: Tensor | None) -> Tensor:
-    """Return what lies from `start` to before `stop` along `axis`."""
+    """Return the slice from `start` up to but not including `stop` along `axis`."""
     return x[(slice(None),) * axis + (slice(start, stop),)]
 
 
 def filled(
     x: Tensor, axis: int, before: int, after: int, value: float | None = None
 ) -> Tensor:
-    """Return `x` with `value`, or zeros, on both sides of `axis`."""
+    """Return `x` padded with `value`, or zeros, on both sides of `axis`."""
     widths = [(0, 0)] * len(x.shape)
     widths[axis] = (before, after)
     return ops.pad(x, widths, constant_values=value)
@@ -96,14 +96,14 @@ def filled(
 def fitted(
     x: Tensor, axis: int, size: Tensor, margin: int, value: float | None = None
 ) -> Tensor:
-    """Return `x` with `size` entries along `axis`, cut or filled up at the end.
+    """Return `x` with `size` entries along `axis`, cut or padded at the end.
 
     Args:
         x: Tensor.
         axis: Non-negative integer.
-        size: Integer, or an integer tensor where it is known only at run time.
-        margin: The most that may have to be filled up then.
-        value: What it is filled up with. Default: `None`, for zeros.
+        size: Integer, or an integer tensor if it is known only at run time.
+        margin: Most entries that may have to be added in the latter case.
+        value: Value to pad with. Default: `None`, for zeros.
     """
     present = ops.shape(x)[axis]
     if isinstance(present, int) and isinstance(size, int):

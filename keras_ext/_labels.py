@@ -1,4 +1,4 @@
-"""Class labels as integers: which shape they come in, and which of them are none."""
+"""Class labels as integers: their shapes, and which of them are not valid."""
 
 import keras
 import numpy as np
@@ -7,23 +7,23 @@ from keras import ops
 from keras_ext import _checks
 from keras_ext._types import Shape, Tensor
 
-_ONE_HOT = " One-hot targets become labels by `keras.ops.argmax(y_true, axis=-1)`."
+_ONE_HOT = " Convert one-hot targets with `keras.ops.argmax(y_true, axis=-1)`."
 _LARGEST_EXACT = {"float16": 2048, "bfloat16": 256}
 
 
 def without_class_axis(
     owner: str, y_true: Tensor, y_pred_shape: Shape, axis: int = -1
 ) -> Tensor:
-    """Return the labels with `y_pred`'s shape, less its class axis.
+    """Return the labels with `y_pred`'s shape without its class axis.
 
     Args:
-        owner: Who asks, for the message.
+        owner: Name of the caller, for the message.
         y_true: Labels, with or without a class axis of size 1.
         y_pred_shape: Shape of the predictions, with a class axis.
-        axis: Where the class axis is.
+        axis: Position of the class axis.
 
     Raises:
-        ValueError: If there is not one label for each prediction.
+        ValueError: If there is not exactly one label per prediction.
     """
     y_true = ops.convert_to_tensor(y_true)
     shape = tuple(y_pred_shape)
@@ -49,17 +49,17 @@ def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
     """Return where `labels` holds a whole number from 0 to `num_classes - 1`.
 
     Raises:
-        ValueError: If the dtype of `labels` cannot tell the classes apart.
+        ValueError: If the dtype of `labels` cannot represent all classes.
     """
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if num_classes - 1 > _LARGEST_EXACT.get(dtype, num_classes):
         raise ValueError(
-            f"{owner} expects labels of a dtype that tells {num_classes} classes "
-            f"apart. Received: labels of dtype {dtype}, which holds whole numbers "
+            f"{owner} expects labels of a dtype that can represent {num_classes} "
+            f"classes. Received: labels of dtype {dtype}, which holds whole numbers "
             f"exactly only up to {_LARGEST_EXACT[dtype]}. Pass integers; a loss that "
             'casts its inputs needs `dtype="float32"`.'
         )
-    # float32 cannot wrap around as narrow integers do, and holds every class exactly.
+    # float32 does not wrap around as narrow integers do, and holds every class exactly.
     labels = ops.cast(labels, "float32")
     among = (labels >= 0) & (labels < num_classes)
     if keras.backend.is_int_dtype(dtype):
@@ -68,13 +68,13 @@ def in_range(owner: str, labels: Tensor, num_classes: int) -> Tensor:
 
 
 def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:
-    """Return where `labels` holds the label of samples to leave out."""
+    """Return where `labels` equals the label of samples to leave out."""
     if ignore_class is None:
         return ops.zeros_like(labels, dtype="bool")
     dtype = keras.backend.standardize_dtype(labels.dtype)
     if not keras.backend.is_int_dtype(dtype):
         return ops.equal(ops.cast(labels, "float32"), float(ignore_class))
-    # Not in float32, which cannot tell large integers apart.
+    # Not in float32, which cannot distinguish large integers.
     if not np.iinfo(dtype).min <= ignore_class <= np.iinfo(dtype).max:
         return ops.zeros_like(labels, dtype="bool")
     return ops.equal(labels, ops.convert_to_tensor(ignore_class, dtype))
@@ -83,9 +83,9 @@ def is_ignored(labels: Tensor, ignore_class: int | None) -> Tensor:
 def check(
     owner: str, name: str, labels: Tensor, valid: Tensor, num_classes: int, hint: str
 ) -> None:
-    """Raise `ValueError` if a label is known not to be `valid`.
+    """Raise `ValueError` if a label is known to be invalid.
 
-    Values are known only in eager execution. Compiled code cannot raise; there the
+    Values are known only in eager execution. Compiled code cannot raise; there, the
     caller turns such a label into NaN.
     """
     label = _checks.first_offender(labels, valid)
@@ -104,11 +104,11 @@ def weights_like(
     ignore_class: int | None = None,
     what: str = "label",
 ) -> Tensor:
-    """Return one weight for each label, 0 for those of `ignore_class`.
+    """Return one weight per label, 0 for labels equal to `ignore_class`.
 
-    A weight may stand for a whole sample: `(batch,)` beside labels
+    A weight may stand for a whole sample: `(batch,)` with labels
     `(batch, height, width)` gives all labels of a sample its weight. In compiled code,
-    which cannot raise, a weight that is not valid is NaN.
+    which cannot raise, an invalid weight becomes NaN.
 
     Raises:
         ValueError: If the shapes do not match; in eager execution, if a weight is
@@ -127,12 +127,12 @@ def weights_like(
     if shape and not _checks.shapes_agree(shape, labels.shape):
         raise ValueError(
             f"{owner} expects `sample_weight` to hold one weight for each {what} or "
-            f"for each sample, the {what}s being of shape {tuple(labels.shape)}. "
-            f"Received: sample_weight.shape={received}"
+            f"for each sample, with {what}s of shape {tuple(labels.shape)}. Received: "
+            f"sample_weight.shape={received}"
         )
     if ignore_class is None:
         return _valid_weights(owner, weights) * ops.cast(counted, dtype)
-    # Not before: an ignored label may have any weight.
+    # Checked only now: an ignored label may have any weight.
     return _valid_weights(owner, ops.where(counted, weights, 0.0))
 
 
@@ -143,7 +143,7 @@ def _valid_weights(owner: str, weights: Tensor) -> Tensor:
     if weight is not None:
         raise ValueError(
             f"{owner} expects `sample_weight` to hold finite numbers of at least 0. "
-            f"Received: sample_weight with a weight {weight:.10g}. Samples to leave "
-            "out have the weight 0."
+            f"Received: sample_weight with a weight {weight:.10g}. Give samples to "
+            "leave out the weight 0."
         )
     return ops.where(valid, weights, float("nan"))

@@ -1,8 +1,8 @@
-"""Linear chains of tags: the potentials that `CRF` makes, and the sums over paths.
+"""Linear chains of tags: the potentials that `CRF` returns, and sums over paths.
 
 Potentials are `(batch, time, tags, tags)`: entry `[t, i, j]` is the score of tag `j` at
-step `t` behind tag `i` at step `t - 1`. Every path starts from row 0 of step 0. At a
-masked step all paths keep their tag and their score.
+step `t` after tag `i` at step `t - 1`. Every path starts from row 0 of step 0. At a
+masked step, all paths keep their tag and their score.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def is_masked(potentials: Tensor) -> Tensor:
 
 
 def as_potentials(owner: str, potentials: Tensor) -> Tensor:
-    """Return `potentials` in float32 at least.
+    """Return `potentials` in float32 or higher precision.
 
     Raises:
-        ValueError: If their shape is not that of potentials.
+        ValueError: If the shape is not that of potentials.
     """
     potentials = ops.convert_to_tensor(potentials)
     check_shape(owner, potentials.shape)
@@ -54,8 +54,8 @@ def log_sum_of_paths(potentials: Tensor) -> Tensor:
     """Return `log sum exp(score)` over all paths, `(batch,)`.
 
     Its gradient is the probability of every pair of tags, by the forward-backward
-    algorithm. Written out, since XLA cannot take the gradient of `ops.scan`, and so
-    that paths of score -inf give gradients that are 0 and not NaN.
+    algorithm. It is written out because XLA cannot differentiate `ops.scan`, and so
+    that paths of score -inf have gradient 0 instead of NaN.
     """
     return ops.custom_gradient(_log_sum_and_gradient)(potentials)
 
@@ -64,7 +64,7 @@ def _log_sum_and_gradient(potentials: Tensor) -> tuple[Tensor, Callable[..., Ten
     before, final = totals(potentials, start(potentials), ops.logsumexp)
 
     def gradient(*upstream_or_none: Tensor, upstream: Tensor | None = None) -> Tensor:
-        if upstream is None:  # only the torch backend names it
+        if upstream is None:  # only the torch backend passes it by name
             (upstream,) = upstream_or_none
         after, _ = totals(
             ops.swapaxes(potentials, -1, -2),
@@ -73,7 +73,7 @@ def _log_sum_and_gradient(potentials: Tensor) -> tuple[Tensor, Callable[..., Ten
             reverse=True,
         )
         score = before[..., :, None] + potentials + after[..., None, :]
-        # Less its own sum, not the returned one, which has other rounding errors.
+        # Minus its own sum, not the returned one, which has different rounding errors.
         score -= ops.logsumexp(score, axis=(-2, -1), keepdims=True)
         return ops.exp(score) * upstream[:, None, None, None]
 
@@ -93,17 +93,17 @@ def totals(
     reduce: Callable[..., Tensor],
     reverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return a total for every tag: before each step, and behind the last one.
+    """Return a total for every tag: before each step, and after the last one.
 
     Args:
         potentials: `(batch, time, tags, tags)`.
-        initial: `(batch, tags)`, the totals at the beginning.
-        reduce: What makes one number of the paths that meet in a tag, such as
-            `ops.logsumexp` or `ops.max`.
+        initial: `(batch, tags)`, the initial totals.
+        reduce: Function that reduces the paths that meet in a tag to one number, such
+            as `ops.logsumexp` or `ops.max`.
         reverse: Whether to go from the last step to the first.
     """
 
-    # One tensor to scan, for Keras fails at two whose length is unknown.
+    # One tensor to scan, since Keras fails on two of unknown length.
     def step(total: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
         new = reduce(total[:, :, None] + potential, axis=1)
         return ops.where(is_masked(potential)[:, None], total, new), total

@@ -1,4 +1,4 @@
-"""Arithmetic where floats run out: at 0, at 1, of nothing, of huge and tiny numbers."""
+"""Arithmetic at the limits of floats: near 0 and 1, empty, huge or tiny values."""
 
 import math
 from typing import Any
@@ -8,43 +8,43 @@ from keras import ops
 
 from keras_ext._types import Tensor
 
-# Sizes whose squares, and products of a few, need no care.
+# Magnitudes whose squares, and products of a few, are safe.
 _USUAL = 2.0**-10, 2.0**10
-# What is less has slopes that may overflow.
+# Smaller numbers have slopes that may overflow.
 _LEAST = {"float32": 2.0**-120, "float64": 2.0**-1000}
-# The slope of a quotient has the square of the divisor, which must not be 0 in float32.
+# The slope of a quotient contains the squared divisor, which must not be 0 in float32.
 _NOTHING = 1e-18
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """Return `x` in its own float dtype, but not below float32."""
+    """Return `x` in its own float dtype, or float32 if that is less precise."""
     x = ops.convert_to_tensor(x)
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def highest(x: Tensor, axis: Any, *, keepdims: bool = False) -> Tensor:
-    """Return the maximum along `axis`; of an empty batch, an empty one.
+    """Return the maximum along `axis`; for an empty batch, an empty tensor.
 
-    Without `initial`, Keras refuses an empty batch.
+    Without `initial`, Keras raises on an empty batch.
     """
     return ops.max(x, axis=axis, keepdims=keepdims, initial=-float("inf"))
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Return `part / whole`; 0, with slope 0, where `whole` is 0 or next to it."""
+    """Return `part / whole`; 0, with slope 0, where `whole` is 0 or nearly so."""
     nothing = whole < _NOTHING
     return ops.where(nothing, 0.0, part / ops.where(nothing, 1.0, whole))
 
 
 def power(share: Tensor, exponent: float) -> Tensor:
-    """Return `share^exponent`, for an exponent of at least 0, of finite slope at 0."""
+    """Return `share^exponent`, for an exponent of at least 0; finite slope at 0."""
     if exponent == 0:
         return 1.0
     return ops.power(ops.maximum(share, keras.config.epsilon()), exponent)
 
 
 def one_minus_power(base: float, exponent: Tensor) -> Tensor:
-    """Return `1 - base^exponent`, exact also where the power is nearly 1.
+    """Return `1 - base^exponent`, accurate even where the power is nearly 1.
 
     Args:
         base: Float in [0, 1).
@@ -54,11 +54,11 @@ def one_minus_power(base: float, exponent: Tensor) -> Tensor:
 
 
 def scale(x: Tensor, axis: Any) -> Tensor:
-    """Return 1, or the largest of `x` along `axis` if that is unusual; kept as size 1.
+    """Return 1, or the largest of `x` along `axis` if extreme; the axis is kept.
 
-    What is divided by it has squares that neither overflow nor vanish: a norm is the
+    Divided by it, values have squares that neither overflow nor vanish: a norm is the
     scale times the norm of `x / scale`. It has no gradient, and is never 0: where all
-    is next to nothing, it is 1, and the squares are 0.
+    values are close to 0, it is 1, and the squares are 0.
 
     Args:
         x: Tensor of dtype float32 or float64.
@@ -72,9 +72,9 @@ def scale(x: Tensor, axis: Any) -> Tensor:
 
 
 def unit(x: Tensor, axis: Any) -> Tensor:
-    """Return `x` divided by its norm along `axis`; 0 stays 0, of slope 0.
+    """Return `x` divided by its norm along `axis`; 0 stays 0, with slope 0.
 
-    So does what is less than 1e-36 in float32, since its slopes overflow.
+    So do values below 1e-36 in float32, whose slopes would overflow.
     """
     x = x / scale(x, axis)
     square = ops.sum(ops.square(x), axis=axis, keepdims=True)

@@ -1,4 +1,4 @@
-"""The names that signatures use for what Keras leaves untyped."""
+"""Type names for what Keras leaves untyped."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -19,18 +19,18 @@ Regularizer: TypeAlias = Any
 """A Keras regularizer name, configuration or instance, or `None`."""
 
 Normalization: TypeAlias = Any
-"""`"batch"`, a Keras layer of which every convolution gets a copy, or `None`."""
+"""`"batch"`, a Keras layer that every convolution gets a copy of, or `None`."""
 
 DataFormat: TypeAlias = Literal["channels_first", "channels_last"]
-"""Where the channel axis is."""
+"""Position of the channel axis."""
 
 Reduction: TypeAlias = Literal[
     "sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none"
 ]
-"""How a loss turns its per-sample values into a number; `None` means `"none"`."""
+"""How a loss reduces its per-sample values; `None` means `"none"`."""
 
 Logs: TypeAlias = Mapping[str, Any]
-"""Names and numbers, as a training step reports them to callbacks."""
+"""Names and numbers that a training step reports to callbacks."""
 
 Config: TypeAlias = dict[str, Any]
 """What `get_config` returns."""

@@ -1,4 +1,4 @@
-"""Normalised temperature-scaled crossentropy: the loss of SimCLR."""
+"""Normalized temperature-scaled crossentropy: the loss of SimCLR."""
 
 from functools import partial
 

@@ -6,7 +6,7 @@ if keras.backend.backend() != "tensorflow":
     raise ImportError(
         "keras_ext.Trainer, Loop and callbacks.Checkpoint need Keras's TensorFlow "
         f"backend. Received: backend {keras.backend.backend()!r}. Set the environment "
-        "variable KERAS_BACKEND=tensorflow before Keras is imported. Layers, losses, "
+        "variable KERAS_BACKEND=tensorflow before importing Keras. Layers, losses, "
         "metrics, schedules, optimizers and the other callbacks run on every backend."
     )
 

@@ -392,7 +392,7 @@ def test_too_many_detections_are_an_error():
 
 def test_labels_that_the_dtype_does_not_hold():
     y_true, y_pred = np.array([[GOOD_TRUE]]), np.array([[GOOD_PRED]])
-    with pytest.raises(ValueError, match="a dtype that tells 300 classes apart"):
+    with pytest.raises(ValueError, match="a dtype that can represent 300 classes"):
         score(y_true, ops.cast(y_pred, "bfloat16"), num_classes=300)
 
 
