@@ -1,4 +1,4 @@
-"""Losses: a function of every sample, and the `keras.losses.Loss` around it."""
+"""Losses: functions of every sample, and the `keras.losses.Loss` around them."""
 
 from keras_ext.losses.asymmetric import Asymmetric, asymmetric
 from keras_ext.losses.charbonnier import Charbonnier, charbonnier

@@ -1,4 +1,4 @@
-"""What the losses over pairs of a batch share: which samples are there, and whose."""
+"""What losses over pairs of a batch share: the samples present, and their classes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,17 +14,17 @@ from keras_ext.losses._pairwise import row_crossentropy
 
 
 class BatchwiseLoss(FunctionLoss):
-    """A loss in which the value of a sample depends on the others of its batch.
+    """A loss in which a sample's value depends on the others in its batch.
 
-    A sample without a weight, or masked, is absent for the others too. So weights and
-    mask are looked at before the values are computed, not only after. Labels are not
-    cast, as they are in other losses: all that counts is which of them are equal.
+    A sample that is masked or has weight 0 is absent for the others too. Weights and
+    mask are therefore read before the values are computed, not only after. Unlike in
+    other losses, labels are not cast: only their equality matters.
 
     The third argument of its function, after `y_true` and `y_pred`, is `absent`: a
-    boolean for every sample, or `None` if all are there. It returns the value of every
-    sample, and whether the mean counts it: `Batch.settled` makes the pair.
+    boolean for every sample, or `None` if all are present. It returns the value of
+    every sample, and whether the mean counts it: `Batch.settled` returns this pair.
 
-    May be replaced: `_kept`. Not to be overridden: `__call__`, `call`.
+    May be replaced: `_kept`. Do not override: `__call__`, `call`.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class BatchwiseLoss(FunctionLoss):
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> Tensor:
-        """Return the weighted and reduced loss of the samples that are there."""
+        """Return the weighted and reduced loss of the samples that are present."""
         y_pred = ops.convert_to_tensor(y_pred)
         kept = self._kept(y_pred)
         absent = ~kept
-        # Half precision is for what the loss returns.
+        # Half precision applies only to what the loss returns.
         dtype = keras.backend.result_type(self.dtype, "float32")
         y_pred = ops.cast(y_pred, dtype)
         if sample_weight is not None:
@@ -60,7 +60,7 @@ class BatchwiseLoss(FunctionLoss):
 
 
 class Kept(keras.layers.Layer):
-    """Tells which samples a mask keeps. Keras shows masks to layers only."""
+    """Finds the samples that a mask keeps. Only layers see Keras's masks."""
 
     def __init__(self, dtype: str) -> None:
         super().__init__(dtype=dtype, autocast=False)
@@ -74,11 +74,11 @@ class Kept(keras.layers.Layer):
         return ops.all(mask, axis=tuple(range(1, len(mask.shape))))
 
     def compute_mask(self, y_pred: Tensor, previous_mask: Tensor | None) -> None:
-        """Return `None`: what is returned is a mask, and has none."""
+        """Return `None`: the output is itself a mask."""
 
 
 class Reduced(keras.losses.Loss):
-    """Weights and reduces values as every Keras loss does its own."""
+    """Weights and reduces values as every Keras loss does."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the values, `y_pred`."""
@@ -100,27 +100,27 @@ def _one_weight_each(owner: str, sample_weight: Tensor, y_pred: Tensor) -> Tenso
 
 
 def _for_each(values: Tensor, like: Tensor) -> Tensor:
-    """Return what is one for each sample, or one for all, with the axes of `like`."""
+    """Return a value per sample, or one for all, with the axes of `like`."""
     missing = range(len(values.shape), len(like.shape))
     return ops.expand_dims(values, tuple(missing)) if missing else values
 
 
 def _any_of_sample(values: Tensor) -> Tensor:
-    """Return which samples have a value that is true."""
+    """Return which samples have any true value."""
     return ops.any(values, axis=tuple(range(1, len(values.shape))))
 
 
 class Batch(NamedTuple):
-    """The samples of a batch: where they belong, and which of them are there."""
+    """The samples of a batch: their classes, and which of them are present."""
 
     labels: Tensor
     """`(batch,)`, of any dtype."""
     present: Tensor
-    """`(batch,)`, where a sample has a weight and is not ignored."""
+    """`(batch,)`, where a sample has a nonzero weight and is not ignored."""
     spared: Tensor
-    """`(batch,)`, where a sample is absent and the mean counts it all the same."""
+    """`(batch,)`, where a sample is absent but still counts in the mean."""
     factor: Tensor
-    """1, or NaN if a label is none."""
+    """1, or NaN if a label is not valid."""
 
     def without_absent(self, embeddings: Tensor) -> Tensor:
         """Return `embeddings` with zeros for absent samples."""
@@ -131,7 +131,7 @@ class Batch(NamedTuple):
         """Return which pairs are the same view, positive and negative.
 
         Three boolean matrices, `(batch * views, batch * views)`. Absent samples are in
-        no pair, and nothing is a positive of itself.
+        no pair, and no view is its own positive.
         """
         number = ops.arange(ops.shape(self.present)[0] * views, dtype="int32")
         sample = ops.floor_divide(number, views)
@@ -144,7 +144,7 @@ class Batch(NamedTuple):
     def settled(self, values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Return values that are 0 where not `valid`, and which of them count.
 
-        NaN comes as a factor, since behind a `where` the gradient of a wrong label
+        NaN enters as a factor, since after a `where` the gradient of a wrong label
         would be 0.
         """
         valid = valid & self.present
@@ -153,10 +153,10 @@ class Batch(NamedTuple):
 
 
 def embeddings(owner: str, y_pred: Tensor, *axes: tuple[str | int, ...]) -> Tensor:
-    """Return `y_pred` in float32 at least, if its axes are as named in one of `axes`.
+    """Return `y_pred`, at least in float32, if its axes match one of `axes`.
 
     Raises:
-        ValueError: If they are not. An axis that is a number must have that size.
+        ValueError: If they do not. An axis given as a number must have that size.
     """
     y_pred = at_least_float32(y_pred)
     shapes = [[size if isinstance(size, int) else None for size in s] for s in axes]
@@ -176,11 +176,11 @@ def labelled(
     ignore_class: int | None,
     absent: Tensor | None,
 ) -> Batch:
-    """Return samples of which each has an integer label.
+    """Return samples that each have an integer label.
 
     Raises:
-        ValueError: If there is not one label for each sample or, in eager execution,
-            if one is not a whole number.
+        ValueError: If there is not one label per sample or, in eager execution, if a
+            label is not a whole number.
     """
     if y_true is None:
         raise ValueError(
@@ -229,12 +229,12 @@ def contrast_of_views(
 
     Args:
         x: Embeddings, `(batch, views, dim)`.
-        samples: Which of them belong together.
-        temperature: What similarities are divided by.
+        samples: The samples, with their classes.
+        temperature: Divisor of the similarities.
 
     Returns:
         The mean over the views of each sample, and which samples count: those that are
-        there and have a positive.
+        present and have a positive.
     """
     views = ops.shape(x)[1]
     x = unit(samples.without_absent(x), -1)

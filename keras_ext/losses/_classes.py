@@ -1,4 +1,4 @@
-"""What the losses over classes have in common: integer labels, or distributions."""
+"""What losses over classes have in common: integer labels, or distributions."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,14 +32,14 @@ class ClassLoss(WeightedLoss):
 
 
 class Classified(NamedTuple):
-    """Predictions and targets that belong together, checked."""
+    """Matching predictions and targets, checked."""
 
     y_pred: Tensor
-    """Predictions, float32 at least; 0 for the samples to leave out."""
+    """Predictions, at least float32; 0 for the samples to leave out."""
     targets: Tensor
-    """One-hot labels, or the distributions that were given; like `y_pred`."""
+    """One-hot labels, or the given distributions; shaped like `y_pred`."""
     ignored: Tensor
-    """Where samples are left out; like `y_pred`, without the class axis."""
+    """Where samples are left out; shaped like `y_pred`, without the class axis."""
     factor: Tensor
     """1, or NaN for a label that is not one of the classes."""
     axis: int
@@ -51,18 +51,18 @@ class Classified(NamedTuple):
         return int(self.y_pred.shape[self.axis])
 
     def expected(self, values: Tensor) -> Tensor:
-        """Return the mean of `values` under each sample's targets.
+        """Return the mean of `values` weighted by each sample's targets.
 
-        With labels, that is the entry of its own class. `values` are like `y_pred`, or
-        broadcast to it, and may be infinite where the target is 0.
+        With labels, that is the entry of the sample's class. `values` have the shape of
+        `y_pred`, or broadcast to it, and may be infinite where the target is 0.
         """
         own = ops.where(ops.equal(self.targets, 0), 0.0, values)
         return ops.sum(self.targets * own, axis=self.axis)
 
     def settled(self, values: Tensor) -> Tensor:
-        """Return one value per sample as 0 if it is ignored, NaN if its label is wrong.
+        """Return one value per sample: 0 if it is ignored, NaN if its label is wrong.
 
-        NaN comes as a factor, since behind a `where` the gradient of a wrong label
+        NaN enters as a factor, since after a `where` the gradient of a wrong label
         would be 0.
         """
         return ops.where(self.ignored, 0.0, self.factor * values)
@@ -81,18 +81,18 @@ def read_labels(
     """Return integer labels and predictions as `Classified`.
 
     Args:
-        owner: Who asks, for the messages.
+        owner: Name of the caller, for the messages.
         y_true: Integer labels, of any dtype, with or without a class axis of size 1.
         y_pred: Probabilities or logits.
         ignore_class: Label of the samples to leave out, or `None`.
         axis: Class axis of `y_pred`.
-        hint: What to do with a `y_pred` that does not have two classes.
-        absent: Where samples are left out whatever their label, or `None`.
-        remedy: What to do with a wrong label, in a loss without `ignore_class`.
+        hint: What to do about a `y_pred` with fewer than two classes.
+        absent: Where samples are left out regardless of their label, or `None`.
+        remedy: What to do about a wrong label, in a loss without `ignore_class`.
 
     Raises:
-        ValueError: If shapes do not match, if there are not two classes at least or,
-            in eager execution, if a label is not one of the classes.
+        ValueError: If shapes do not match, if there are fewer than two classes or, in
+            eager execution, if a label is not one of the classes.
     """
     y_pred = at_least_float32(y_pred)
     labels = _labels.without_class_axis(owner, y_true, y_pred.shape, axis)
@@ -105,10 +105,10 @@ def read_labels(
     remedy = remedy or _hint(ignore_class)
     _labels.check(owner, "y_true", labels, valid, num_classes, remedy)
     index = ops.cast(ops.where(valid & ~ignored, labels, 0), "int32")
-    # Of a KerasTensor, Keras takes a new last axis by this name only.
+    # For a KerasTensor, Keras accepts a new last axis only in this form.
     new_axis = -1 if axis == len(labels.shape) else axis
     return Classified(
-        # Here too, since a gradient passes through both branches of `settled`.
+        # Also here, since gradients flow through both branches of `settled`.
         y_pred=ops.where(ops.expand_dims(ignored, axis), 0.0, y_pred),
         targets=ops.one_hot(index, num_classes, axis=new_axis, dtype=y_pred.dtype),
         ignored=ignored,
@@ -127,7 +127,7 @@ def read_distributions(
     """Return targets of `y_pred`'s shape, one-hot or probabilities, as `Classified`.
 
     Raises:
-        ValueError: If the shapes differ or there are not two classes at least.
+        ValueError: If the shapes differ or there are fewer than two classes.
     """
     y_pred = at_least_float32(y_pred)
     targets = ops.cast(y_true, y_pred.dtype)
@@ -147,20 +147,20 @@ def read_distributions(
 
 
 def only_labels_are_ignored(ignore_class: int | None, sparse_y_true: bool) -> None:
-    """Raise `ValueError` if a class is to be ignored and targets are no labels."""
+    """Raise `ValueError` if a class is to be ignored but targets are not labels."""
     if ignore_class is not None and not sparse_y_true:
         raise ValueError(
             "`ignore_class` is an integer label, so it needs `sparse_y_true=True`. "
             f"Received: ignore_class={ignore_class!r}, sparse_y_true={sparse_y_true}. "
-            "Leave out samples with other targets by `sample_weight`."
+            "With other targets, leave out samples by a `sample_weight` of 0."
         )
 
 
 def log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Tensor:
-    """Return log probabilities: of logits exactly, of probabilities clipped.
+    """Return log probabilities: exact for logits, clipped for probabilities.
 
     Probabilities are divided by their sum and clipped to `keras.config.epsilon()`, as
-    Keras does. A row of zeros counts as probabilities of 0.
+    in Keras. A row of zeros counts as probabilities of 0.
     """
     if from_logits:
         return ops.log_softmax(y_pred, axis=axis)
@@ -181,4 +181,4 @@ def _num_classes(owner: str, size: int | None, hint: str) -> int:
 def _hint(ignore_class: int | None) -> str:
     if ignore_class is None:
         return "If it marks samples to leave out, pass it as `ignore_class`."
-    return f"Samples to leave out carry the label `ignore_class={ignore_class}`."
+    return f"Give samples to leave out the label `ignore_class={ignore_class}`."

@@ -1,4 +1,4 @@
-"""What a loss is: a function of targets and predictions, and a table of arguments."""
+"""Losses made of a function of targets and predictions, and checked arguments."""
 
 import functools
 import inspect
@@ -10,10 +10,10 @@ import keras
 from keras_ext._types import Config, Reduction, Tensor
 
 Check: TypeAlias = Callable[[str, Any], Any]
-"""Returns the argument of this name and value as it is used, or raises."""
+"""Returns the value to use for the argument of this name and value, or raises."""
 
 Rule: TypeAlias = Callable[..., None]
-"""Raises if the arguments that it names do not go together."""
+"""Raises if the arguments that it names are incompatible."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,13 +22,13 @@ R = TypeVar("R")
 def checked(
     *rules: Rule, **checks: Check
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that gives a function the table of its arguments' checks.
+    """Return a decorator that attaches checks of a function's arguments to it.
 
-    The function is called with what the checks return. `FunctionLoss` reads the same
-    table when a loss is made.
+    The function is called with the values that the checks return. `FunctionLoss` uses
+    the same checks when a loss is created.
 
     Args:
-        *rules: Checks of several arguments together, made last.
+        *rules: Checks of several arguments together, run last.
         **checks: A check for each argument that needs one.
     """
 
@@ -62,19 +62,19 @@ def checked(
 class FunctionLoss(keras.losses.Loss):
     """A loss that is a function of targets, predictions and some arguments.
 
-    The constructor of a subclass names the arguments, and hands them on. Each is
-    checked by the table of the function, and is then an attribute of the loss and an
-    entry of its configuration.
+    The constructor of a subclass names the arguments and passes them on. Each is
+    checked as the function checks it, and becomes an attribute of the loss and an entry
+    of its configuration.
 
     May be overridden: `call`, which works with `_unchecked`.
 
     Args:
-        function: What `call` returns, of `y_true`, `y_pred` and the arguments. It may
-            be decorated with `checked`.
+        function: Computes what `call` returns from `y_true`, `y_pred` and the
+            arguments. It may be decorated with `checked`.
         reduction: As in every `keras.losses.Loss`.
         name: Name of the loss.
         dtype: Dtype of the loss.
-        **arguments: Those of the function.
+        **arguments: Arguments of the function.
     """
 
     def __init__(
@@ -105,15 +105,15 @@ class FunctionLoss(keras.losses.Loss):
         return {name: getattr(self, name) for name in self._names}
 
     def _unchecked(self, *tensors: Tensor | None) -> Any:
-        """Return what the function makes of `tensors`, without checking again."""
+        """Return the function's result for `tensors`, without checking again."""
         return inspect.unwrap(self._function)(*tensors, **self._arguments())
 
 
 class Masked(keras.layers.Layer):
     """Attaches a mask to a tensor: `Masked()(values, mask=mask)` returns `values`.
 
-    A loss whose values carry a mask is averaged over the values that are kept. Keras
-    attaches masks in layers only, as far as its public API goes.
+    A loss whose values carry a mask is averaged over the values that are kept. In
+    Keras's public API, only layers attach masks.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -121,5 +121,5 @@ class Masked(keras.layers.Layer):
         self.supports_masking = True
 
     def call(self, values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Return `values`; Keras hands the mask on."""
+        """Return `values`; Keras passes the mask on."""
         return values

@@ -1,4 +1,4 @@
-"""Matrices with an entry for each pair of a batch: distances, and sums of rows."""
+"""Matrices with an entry for each pair of a batch: distances, and sums over rows."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -24,15 +24,15 @@ def distances(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Te
     """Return the distance of each row of `x`, `(batch, dim)`, from each other row.
 
     Its gradient is finite where a distance is 0. The squares come from a matrix
-    product, `|a - b|^2 = a.a - 2 a.b + b.b`: nothing is as large as
-    `(batch, batch, dim)`. What that leaves of rounding counts as 0. Squares may be
-    infinite where they are what is asked for.
+    product, `|a - b|^2 = a.a - 2 a.b + b.b`: no tensor of shape `(batch, batch, dim)`
+    is needed. Results within rounding error count as 0. Squared distances may be
+    infinite.
 
     Args:
         x: Embeddings.
-        distance: The name of one.
-        origin: What each row is taken relative to, since rows close to it keep their
-            digits. Distances are those of rows with the same origin. Default: the
+        distance: Name of the distance.
+        origin: Point subtracted from each row, since rows close to it keep their
+            precision. Distances are between rows with the same origin. Default: the
             first row.
     """
     if distance == "cosine":
@@ -42,7 +42,7 @@ def distances(x: Tensor, distance: Distance, origin: Tensor | None = None) -> Te
     size = scale(x, (0, 1)) if distance == "euclidean" else 1.0
     x = x / size
     products = ops.matmul(x, ops.transpose(x))
-    # From the same product: equal rows then have a distance of exactly 0.
+    # From the same product, so that equal rows have a distance of exactly 0.
     own = ops.diagonal(products)
     total = own[:, None] + own[None, :]
     square = total - 2.0 * products
@@ -62,18 +62,18 @@ def paired(x: Tensor, y: Tensor, distance: Distance) -> Tensor:
 
 
 def just_above(x: Tensor) -> Tensor:
-    """Return what is greater than `x` by no more than rounding errors."""
+    """Return values greater than `x` by no more than rounding errors."""
     return x + 2.0 * _epsilon(x) * ops.abs(x) + 1e-37
 
 
 def row_mean(values: Tensor, allowed: Tensor) -> Tensor:
-    """Return the mean of each row's allowed values; of none, 0."""
+    """Return the mean of each row's allowed values, or 0 if there are none."""
     number = ops.sum(ops.cast(allowed, values.dtype), axis=1)
     return ops.sum(ops.where(allowed, values, 0.0), axis=1) / ops.maximum(number, 1.0)
 
 
 def row_log_sum_exp(values: Tensor, allowed: Tensor) -> Tensor:
-    """Return `log(sum(exp(values)))` of each row's allowed values; of none, 0."""
+    """Return `log(sum(exp(values)))` of each row's allowed values, or 0 for none."""
     some = ops.any(allowed, axis=1)
     largest = highest(ops.where(allowed, values, -float("inf")), axis=1)
     largest = ops.stop_gradient(ops.where(some, largest, 0.0))
@@ -89,18 +89,18 @@ def row_crossentropy(logits: Tensor, allowed: Tensor, shares: Tensor) -> Tensor:
         logits: One row per sample.
         allowed: Which entries the softmax is over.
         shares: Targets, 0 where not allowed, which are divided by their sum. A row
-            without any has the value 0.
+            without targets has value 0.
     """
     surprise = row_log_sum_exp(logits, allowed)[:, None] - logits
     shares = ops.cast(shares, logits.dtype)
     total = ops.sum(shares, axis=1)
-    # Where nothing is shared, logits are of no account, be they infinite.
+    # Where a share is 0, the logit does not matter, even if it is infinite.
     weighted = ops.where(shares > 0, surprise, 0.0) * shares
     return ops.sum(weighted, axis=1) / ops.where(total > 0, total, 1.0)
 
 
 def _epsilon(x: Tensor) -> float:
-    """Return how far the next number is from 1."""
+    """Return the distance from 1 to the next larger number."""
     return _EPSILON[keras.backend.standardize_dtype(x.dtype)]
 
 

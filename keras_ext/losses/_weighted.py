@@ -1,4 +1,4 @@
-"""What the losses with a value for each sample share: which of them count."""
+"""What losses with a value for each sample share: which of them count."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +13,17 @@ from keras_ext.losses._function_loss import FunctionLoss
 
 
 class WeightedLoss(FunctionLoss):
-    """A loss whose values are `y_pred`, less the axis `axis`; refuses other weights.
+    """A loss with values shaped like `y_pred` without `axis`; rejects other weights.
 
-    Keras multiplies values and weights as far as they broadcast: weights `(batch,)`
-    beside values `(batch, time)` would be those of the time steps where there are as
-    many of them, and an error of the backend elsewhere.
+    Keras multiplies values and weights if they broadcast: weights `(batch,)` with
+    values `(batch, time)` would be taken for those of the time steps if the sizes
+    happen to agree, and raise an error of the backend otherwise.
 
-    What has the weight 0, or is masked, is absent: it may hold anything. Keras
-    multiplies its value by 0, and 0 * NaN is NaN. So it is given zeros before its value
-    is computed, which keeps the gradient finite, too.
+    Entries that are masked or have weight 0 are absent and may hold anything. Keras
+    multiplies their value by 0, and 0 * NaN is NaN. They are therefore replaced by
+    zeros before their value is computed, which also keeps the gradient finite.
 
-    May be overridden: `axis`, `_values_shape`, `_check_weights`. Not to be overridden:
+    May be overridden: `axis`, `_values_shape`, `_check_weights`. Do not override:
     `__call__`.
     """
 
@@ -53,12 +53,12 @@ class WeightedLoss(FunctionLoss):
         return super().__call__(y_true, y_pred, sample_weight)
 
     def _values_shape(self, y_pred_shape: Shape) -> Shape:
-        """Return the shape of the loss's values, of which each may have a weight."""
+        """Return the shape of the loss's values, each of which may have a weight."""
         axis = self.axis % max(len(y_pred_shape), 1)
         return (*y_pred_shape[:axis], *y_pred_shape[axis + 1 :])
 
     def _check_weights(self, weights: Shape, y_pred_shape: Shape) -> None:
-        """Raise `ValueError` unless the weights fit; called wherever there are any."""
+        """Raise `ValueError` unless the weights fit; called whenever there are any."""
         values = self._values_shape(y_pred_shape)
         is_one = all(size == 1 for size in weights)
         if values and not is_one and not _fit(weights, values):
@@ -71,7 +71,7 @@ class WeightedLoss(FunctionLoss):
 
 
 class Present(keras.layers.Layer):
-    """Puts zeros where values do not count. Keras shows masks to layers only."""
+    """Inserts zeros where values do not count. Only layers see Keras's masks."""
 
     def __init__(self, dtype: str) -> None:
         super().__init__(dtype=dtype, autocast=False)
@@ -92,7 +92,7 @@ class Present(keras.layers.Layer):
         Args:
             y_pred: Predictions.
             y_true: Targets.
-            absent: Where values have the weight 0, or `None`.
+            absent: Where values have weight 0, or `None`.
             rank: How many axes the values have.
             axis: The axis of `y_pred` that the values do not have.
             y_pred_mask: Which of the values count, or `None`; set by Keras.
@@ -109,21 +109,21 @@ class Present(keras.layers.Layer):
     def compute_mask(
         self, y_pred: Tensor, previous_mask: Tensor | None
     ) -> tuple[Tensor | None, None]:
-        """Return the mask of `y_pred`: the loss still has to leave out what it does."""
+        """Return the mask of `y_pred`: the loss still has to leave out these values."""
         return previous_mask, None
 
 
 def alike(
     owner: str, y_true: Tensor, y_pred: Tensor, names: str, least_rank: int = 2
 ) -> tuple[Tensor, Tensor]:
-    """Return both in `y_pred`'s dtype, but not below float32.
+    """Return both in `y_pred`'s dtype, but at least float32.
 
     Args:
-        owner: Who asks, for the message.
+        owner: Name of the caller, for the message.
         y_true: Targets; a last axis of size 1 may be missing.
         y_pred: Predictions.
-        names: The expected shape by the names of its axes, for the message.
-        least_rank: How many axes there must be.
+        names: The expected shape, as names of its axes, for the message.
+        least_rank: Minimum number of axes.
 
     Raises:
         ValueError: If the shapes differ, or have too few axes.
@@ -147,13 +147,13 @@ def alike(
 
 
 def _beside(x: Tensor, out: Tensor, rank: int, axis: int) -> Tensor:
-    """Return `out`, of values of rank `rank`, as what broadcasts to `x`.
+    """Return `out`, for values of rank `rank`, in a shape that broadcasts to `x`.
 
     Args:
         x: Predictions, or targets with or without the axis that the values lack.
-        out: One for each value, for each sample or for all, as Keras takes weights.
+        out: One for each value, for each sample or for all, like Keras's weights.
         rank: How many axes the values have.
-        axis: The axis that the values lack, if they lack one of `x` only.
+        axis: The axis that the values lack, if they lack just one of `x`.
     """
     if all(size == 1 for size in out.shape):
         return ops.reshape(out, ())
@@ -169,7 +169,7 @@ def _beside(x: Tensor, out: Tensor, rank: int, axis: int) -> Tensor:
 
 
 def _fit(weights: Shape, values: Shape) -> bool:
-    """Return whether Keras makes weights of the values' rank that then broadcast."""
+    """Return whether the weights broadcast once Keras gives them the values' rank."""
     shapes = [weights]
     if weights[-1:] == (1,):
         shapes.append(weights[:-1])

@@ -16,12 +16,12 @@ _NAME = "asymmetric"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Asymmetric(WeightedLoss):
-    """Crossentropy of many labels per sample in which absent labels count for less.
+    """Crossentropy for many labels per sample, in which absent labels count for less.
 
     For multi-label classification, where a sample has few of very many labels. Present
-    and absent labels are focused apart: easy absent labels fade by a higher power, and
-    those whose probability `p` is below `clip` do not count at all. That hides absent
-    labels that are present in truth but were missed in labeling. With
+    and absent labels are focused separately: easy absent labels are weighted down by a
+    higher power, and those whose probability `p` is below `clip` do not count at all.
+    This spares labels that are present but were missed in labeling. With
     `p_m = max(p - clip, 0)`, for each label:
 
     `loss = -y (1 - p)^gamma_positive log(p)` where a label is present, and
@@ -38,8 +38,8 @@ class Asymmetric(WeightedLoss):
     Args:
         gamma_negative: Float of at least 0. How fast the weight of an absent label
             falls as it gets easier. Default: 4.
-        gamma_positive: The same of a present label. Default: 1.
-        clip: Float in [0, 1). Probability below which an absent label is free.
+        gamma_positive: The same for a present label. Default: 1.
+        clip: Float in [0, 1). Probability below which an absent label costs nothing.
             Default: 0.05.
         from_logits: Whether predictions are logits. Otherwise they are probabilities.
             Default: `False`.
@@ -62,9 +62,9 @@ class Asymmetric(WeightedLoss):
         A scalar; with `reduction="none"`, `(batch, ...)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if the shapes differ
-            or, in eager execution, `y_true` holds a number outside of [0, 1]. Compiled
-            code cannot raise: there such a number makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if the shapes differ or, in
+            eager execution, `y_true` holds a number outside [0, 1]. Compiled code
+            cannot raise; there, such a number makes the loss and its gradient NaN.
 
     Example:
 
@@ -77,9 +77,9 @@ class Asymmetric(WeightedLoss):
     >>> float(loss(np.array([[0, 1, 1]]), y_pred))
     1.6025
 
-    With both `gamma` 0 and `clip` 0 it is the binary crossentropy. A mask on `y_pred`
-    is respected. Half precision is computed in float32. Probabilities are clipped to
-    `keras.config.epsilon()`, as Keras clips them; logits are not.
+    With both gammas and `clip` equal to 0, it is the binary crossentropy. A mask on
+    `y_pred` is respected. Half-precision inputs are computed in float32. Probabilities
+    are clipped to `keras.config.epsilon()`, as in Keras; logits are not.
     """
 
     def __init__(
@@ -119,18 +119,20 @@ def asymmetric(
 ) -> Tensor:
     """Return the asymmetric loss of every sample, the mean over its labels.
 
-    The function behind `Asymmetric`, which tells formula, reference and errors.
+    The function form of `Asymmetric`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: 1 for present labels, 0 for absent ones, `(batch, ..., labels)`.
         y_pred: Probabilities or logits, of the same shape.
         gamma_negative: Float of at least 0, the focus on hard absent labels.
         gamma_positive: Float of at least 0, the focus on hard present labels.
-        clip: Float in [0, 1), the probability below which an absent label is free.
+        clip: Float in [0, 1), the probability below which an absent label costs
+            nothing.
         from_logits: Whether `y_pred` holds logits.
 
     Returns:
-        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch, ...)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -164,7 +166,7 @@ def _both_ways(
 
 
 def _factor(y_true: Tensor) -> Tensor:
-    """Return 1 for what can be a label; raise if it cannot, or NaN in compiled code."""
+    """Return 1 for valid labels; for others, raise, or return NaN in compiled code."""
     valid = (y_true >= 0) & (y_true <= 1)
     label = _checks.first_offender(y_true, valid)
     if label is not None:

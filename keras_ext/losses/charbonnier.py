@@ -15,7 +15,7 @@ from keras_ext.losses._weighted import WeightedLoss, alike
 class Charbonnier(WeightedLoss):
     """Regression loss like the mean absolute error, but smooth where the error is 0.
 
-    Few large errors count for less than under the mean squared error; common for
+    A few large errors count for less than under the mean squared error; common for
     restoring images (super-resolution, denoising):
 
     `loss = mean(sqrt((y_true - y_pred)^2 + epsilon^2))`
@@ -47,7 +47,7 @@ class Charbonnier(WeightedLoss):
         A scalar; with `reduction="none"`, `(batch, ...)`.
 
     Raises:
-        ValueError: If `epsilon` is out of its range; on call, if the shapes differ.
+        ValueError: If `epsilon` is out of range; on call, if the shapes differ.
 
     Example:
 
@@ -59,7 +59,7 @@ class Charbonnier(WeightedLoss):
     >>> float(loss(np.array([[0.0]]), np.array([[0.0]])))
     3.0
 
-    A mask on `y_pred` is respected. Half precision is computed in float32.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32.
     """
 
     def __init__(
@@ -75,13 +75,14 @@ class Charbonnier(WeightedLoss):
 
 
 @checked(
-    # The square of much less is 0 in float32, and the slope at an error of 0 NaN.
+    # The square of a much smaller epsilon is 0 in float32, and the slope at 0 NaN.
     epsilon=partial(_checks.number, low=1e-12),
 )
 def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor:
     """Return the Charbonnier loss of every sample, the mean over the last axis.
 
-    The function behind `Charbonnier`, which tells formula, reference and errors.
+    The function form of `Charbonnier`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: Targets, `(batch, ..., outputs)`, or `(batch, ...)` for one output.
@@ -89,7 +90,7 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
         epsilon: Float of at least 1e-12, the width of the rounded tip.
 
     Returns:
-        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch, ...)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -101,7 +102,7 @@ def charbonnier(y_true: Tensor, y_pred: Tensor, epsilon: float = 1e-3) -> Tensor
     """
     y_true, y_pred = alike("charbonnier", y_true, y_pred, "(batch, ..., outputs)")
     error = y_true - y_pred
-    # Not the plain formula, in which the square of a large error is infinite.
+    # Not the plain formula, where the square of a large error is infinite.
     size = ops.stop_gradient(ops.maximum(ops.abs(error), epsilon))
     squares = ops.square(error / size) + ops.square(epsilon / size)
     return ops.mean(size * ops.sqrt(squares), axis=-1)

@@ -16,31 +16,32 @@ _NAME = "contrastive"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Contrastive(WeightedLoss):
-    """Loss of the distance between two embeddings that are similar, or are not.
+    """Loss of the distance between two embeddings that are similar or dissimilar.
 
     For a model that embeds two inputs and returns how far apart they are, as a Siamese
     network does. Similar pairs are drawn together; dissimilar ones are pushed apart
-    until they are `margin` apart. With `y` 1 for a similar pair and 0 for another, and
-    `d` the distance:
+    until they are `margin` apart. With `y` 1 for a similar pair and 0 for a dissimilar
+    one, and `d` the distance:
 
     `loss = y * d^2 + (1 - y) * max(margin - d, 0)^2`
 
-    and the mean over the last axis, if there is one besides the batch.
+    averaged over the last axis, if there is one other than the batch.
 
     Reference: R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality Reduction by Learning
-    an Invariant Mapping", 2006, https://doi.org/10.1109/CVPR.2006.100. The paper has
+    an Invariant Mapping", 2006, https://doi.org/10.1109/CVPR.2006.100. The paper uses
     half of this.
 
     Args:
-        margin: Float of at least 0. Distance from which on a dissimilar pair is far
-            enough apart. Default: 1.
+        margin: Float of at least 0. Distance at which a dissimilar pair is far enough
+            apart. Default: 1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: 1 for similar pairs, 0 for dissimilar ones; or how similar, in between.
-        y_pred: Distances of the pairs, not negative.
+        y_true: 1 for similar pairs, 0 for dissimilar ones; or a degree of similarity in
+            between.
+        y_pred: Nonnegative distances of the pairs.
         sample_weight: Weights of the pairs.
 
     Input shape:
@@ -52,9 +53,9 @@ class Contrastive(WeightedLoss):
         `(batch,)` for `(batch,)`.
 
     Raises:
-        ValueError: If `margin` is out of its range; on call, if shapes do not match
-            or, in eager execution, `y_true` is not in [0, 1]. Compiled code cannot
-            raise: there such a target makes loss and gradient NaN.
+        ValueError: If `margin` is out of range; on call, if shapes do not match or, in
+            eager execution, `y_true` is not in [0, 1]. Compiled code cannot raise;
+            there, such a target makes the loss and its gradient NaN.
 
     Example:
 
@@ -65,10 +66,10 @@ class Contrastive(WeightedLoss):
     >>> float(loss(np.array([1, 0, 0]), distances))  # (0.25 + 0.5625 + 0) / 3
     0.2708
 
-    A mask on `y_pred` is respected. Half precision is computed in float32. The loss
-    needs the distance, not its square: take the root with care, since its slope at 0
-    is infinite. The losses over pairs of a batch, such as
-    `keras_ext.losses.TripletHard`, need no pairs to be made, and no distances.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32. The
+    loss needs the distance, not its square: take the root with care, since its slope at
+    0 is infinite. Losses over all pairs of a batch, such as
+    `keras_ext.losses.TripletHard`, require neither pairs nor distances.
     """
 
     def __init__(
@@ -90,16 +91,17 @@ class Contrastive(WeightedLoss):
 def contrastive(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
     """Return the contrastive loss of every sample, the mean over the last axis.
 
-    The function behind `Contrastive`, which tells formula, reference and errors.
+    The function form of `Contrastive`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: 1 for similar pairs, 0 for dissimilar ones, of `y_pred`'s shape.
         y_pred: Distances, `(batch,)` or `(batch, ..., distances)`.
-        margin: Distance from which on a dissimilar pair costs nothing.
+        margin: Distance at which a dissimilar pair costs nothing.
 
     Returns:
-        Float tensor of `y_pred`'s shape without the last axis, or `(batch,)`, of
-        `y_pred`'s dtype but not below float32.
+        Float tensor of `y_pred`'s shape without the last axis, or `(batch,)`, in
+        `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -117,7 +119,7 @@ def contrastive(y_true: Tensor, y_pred: Tensor, margin: float = 1.0) -> Tensor:
 
 
 def _similarity(y_true: Tensor, distance: Tensor) -> Tensor:
-    """Return `y_true` in the shape of `distance`, NaN where it is none."""
+    """Return `y_true` in the shape of `distance`, NaN where it is not valid."""
     true, predicted = tuple(y_true.shape), tuple(distance.shape)
     if predicted[1:] in ((), (1,)) and true[1:] in ((), (1,)):
         y_true = ops.reshape(y_true, (-1, *predicted[1:]))

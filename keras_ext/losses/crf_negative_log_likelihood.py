@@ -12,11 +12,11 @@ _NAME = "crf_negative_log_likelihood"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class CRFNegativeLogLikelihood(WeightedLoss):
-    """Loss of a model that ends in `keras_ext.layers.CRF`.
+    """Loss for a model that ends in `keras_ext.layers.CRF`.
 
-    The model gives potentials; every sequence of tags has a score, the sum of the
-    potentials along it, and a probability, `exp(score) / Z`. The loss is how unlikely
-    the true tags `y` are:
+    The model returns potentials; every sequence of tags has a score, the sum of the
+    potentials along it, and a probability, `exp(score) / Z`. The loss measures how
+    unlikely the true tags `y` are:
 
     `loss = log Z - score(y)`, with `Z = sum over all sequences of exp(score)`
 
@@ -37,7 +37,7 @@ class CRFNegativeLogLikelihood(WeightedLoss):
         y_true: Integer tags, of any dtype. Those of masked steps are not read.
         y_pred: Potentials, as `keras_ext.layers.CRF` returns them.
         sample_weight: Weights of the sequences, `(batch,)` or `(batch, 1)`. Steps have
-            none; they are left out by the mask of `CRF`.
+            no weights; leave them out with the mask of `CRF`.
 
     Input shape:
         `y_pred`: `(batch, time, tags, tags)`. `y_true`: `(batch, time)` or
@@ -48,8 +48,8 @@ class CRFNegativeLogLikelihood(WeightedLoss):
 
     Raises:
         ValueError: On call, if shapes do not match or, in eager execution, the tag of
-            a step that is not masked is none. Compiled code cannot raise: there such a
-            tag makes loss and gradient NaN.
+            an unmasked step is not valid. Compiled code cannot raise; there, such a tag
+            makes the loss and its gradient NaN.
 
     Example:
 
@@ -65,9 +65,10 @@ class CRFNegativeLogLikelihood(WeightedLoss):
     2.8201
 
     Masked steps are recognized by their potentials, so nothing may come between the
-    layer and the loss. A sequence without a step has the loss 0, and counts in the
-    mean. Half precision is computed in float32. Differences from the true sequence are
-    summed up, not scores, so that a small loss of a long sequence keeps its digits.
+    layer and the loss. A sequence without any steps has loss 0, and counts in the mean.
+    Half-precision inputs are computed in float32. Differences from the true sequence
+    are summed instead of scores, so that a small loss of a long sequence keeps its
+    precision.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class CRFNegativeLogLikelihood(WeightedLoss):
             raise ValueError(
                 f"{self.name} expects one `sample_weight` for each sequence, of "
                 "shape (batch,) or (batch, 1). Received: "
-                f"sample_weight.shape={weights}. Steps are left out by a mask: "
+                f"sample_weight.shape={weights}. Mask the steps to leave out: "
                 "`CRF(...)(emissions, mask)`."
             )
 
@@ -96,15 +97,15 @@ class CRFNegativeLogLikelihood(WeightedLoss):
 def crf_negative_log_likelihood(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the negative log-likelihood of every sequence of tags.
 
-    The function behind `CRFNegativeLogLikelihood`, which tells formula, reference,
-    shapes and errors.
+    The function form of `CRFNegativeLogLikelihood`, which documents the formula,
+    reference, shapes and errors.
 
     Args:
         y_true: Integer tags, `(batch, time)` or `(batch, time, 1)`.
         y_pred: Potentials, `(batch, time, tags, tags)`.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -119,12 +120,12 @@ def crf_negative_log_likelihood(y_true: Tensor, y_pred: Tensor) -> Tensor:
     labels = _one_per_step(y_true, tuple(potentials.shape))
     masked = _linear_chain.is_masked(potentials)
     valid = _labels.in_range(_NAME, labels, num_tags) | masked
-    hint = "Steps without a tag are left out by a mask: `CRF(...)(emissions, mask)`."
+    hint = "Mask steps without a tag: `CRF(...)(emissions, mask)`."
     _labels.check(_NAME, "y_true", labels, valid, num_tags, hint)
     tags = ops.cast(ops.where(valid & ~masked, labels, 0), "int32")
 
     potentials -= _along_path(potentials, _carried_on(tags, masked))
-    # A factor, since behind a `where` the gradient of a wrong tag would be 0.
+    # A factor, since after a `where` the gradient of a wrong tag would be 0.
     factor = ops.where(ops.all(valid, axis=-1), 1.0, float("nan"))
     value = _linear_chain.log_sum_of_paths(potentials)
     return value * ops.cast(factor, value.dtype)

@@ -1,4 +1,4 @@
-"""Losses of bounding boxes: how far two boxes are from being one."""
+"""Losses of bounding boxes: how far two boxes are from coinciding."""
 
 import math
 from functools import partial
@@ -27,12 +27,13 @@ class IoU(WeightedLoss):
     The overlap of two boxes is measured by the area `I` they share, the area `U` they
     cover together, and the smallest box around both, of area `C` and diagonal `c`:
 
-    - `"iou"`: `I / U`, flat where the boxes do not meet;
+    - `"iou"`: `I / U`, flat where the boxes do not overlap;
     - `"giou"`: `I / U - (C - U) / C`, in (-1, 1];
     - `"diou"`: `I / U - (d / c)^2`, with `d` the distance of the centers;
     - `"ciou"`: `I / U - (d / c)^2 - alpha v`, with
       `v = 4 / pi^2 (atan(w / h) - atan(w' / h'))^2` for the widths and heights of both
-      boxes and `alpha = v / (1 - I / U + v)`, which has no gradient of its own.
+      boxes and `alpha = v / (1 - I / U + v)`, which is treated as a constant in the
+      gradient.
 
     `loss = 1 - overlap`
 
@@ -52,11 +53,11 @@ class IoU(WeightedLoss):
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: True boxes, in pixels or in shares of the image.
-        y_pred: Predicted boxes, in the same unit, each beside its true box.
-        sample_weight: Weights of the boxes, `(batch, ...)`; `(batch, 1)` beside
-            `(batch, boxes, 4)` gives all boxes of a sample its weight. Boxes that only
-            fill up a batch get 0.
+        y_true: True boxes, in pixels or as fractions of the image.
+        y_pred: Predicted boxes, in the same unit and order.
+        sample_weight: Weights of the boxes, `(batch, ...)`; `(batch, 1)` with
+            `(batch, boxes, 4)` gives all boxes of a sample its weight. Give boxes that
+            only pad a batch the weight 0.
 
     Input shape:
         `y_true` and `y_pred`: `(batch, ..., 4)`.
@@ -66,8 +67,8 @@ class IoU(WeightedLoss):
 
     Raises:
         ValueError: If an argument is not one of its choices; on call, if the shapes
-            differ or do not end in four coordinates, or if several boxes of an image
-            get one weight by its shape `(batch,)`.
+            differ or do not end in four coordinates, or if weights of shape `(batch,)`
+            are given for several boxes per image.
 
     Example:
 
@@ -80,12 +81,12 @@ class IoU(WeightedLoss):
     >>> float(IoU("iou")(true, far)), float(IoU("giou")(true, far))
     (1.0, 1.3333)
 
-    Shares of the width and height of an image that is not square are no lengths: the
-    distances and angles of `"diou"` and `"ciou"` are other ones than in pixels. A width
+    Fractions of the width and height of a non-square image are not lengths: the
+    distances and angles of `"diou"` and `"ciou"` differ from those in pixels. A width
     or height below 0 counts as 0, and the overlap of two boxes without area as 0;
-    values and gradients are finite for them too. Half precision is computed in float32,
-    but coordinates in pixels above 256 (bfloat16) or 2048 (float16) are rounded before
-    they get here. A mask on `y_pred` is respected.
+    values and gradients are finite in both cases. Half precision is computed in
+    float32, but coordinates in pixels above 256 (bfloat16) or 2048 (float16) are
+    rounded before they reach the loss. A mask on `y_pred` is respected.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ def iou(
 ) -> Tensor:
     """Return 1 minus the overlap of every pair of boxes.
 
-    The function behind `IoU`, which tells formulas, references and errors.
+    The function form of `IoU`, which documents the formulas, references and errors.
 
     Args:
         y_true: True boxes, `(batch, ..., 4)`.
@@ -128,7 +129,7 @@ def iou(
             `"center_yxhw"`.
 
     Returns:
-        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch, ...)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -174,7 +175,7 @@ def _distance(true: Tensor, predicted: Tensor) -> Tensor:
 
 
 def _shape_difference(true: Tensor, predicted: Tensor) -> Tensor:
-    """Return the squared difference of the boxes' angles of width to height."""
+    """Return the squared difference of the boxes' width-to-height angles."""
     return 4 / math.pi**2 * ops.square(_angle(true) - _angle(predicted))
 
 

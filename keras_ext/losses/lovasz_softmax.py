@@ -1,4 +1,4 @@
-"""Lovász-softmax loss: segmentation trained for its intersection over union."""
+"""Lovász-softmax loss: optimizes segmentation for intersection over union."""
 
 import math
 from functools import partial
@@ -21,18 +21,19 @@ _CLASSES = ("present", "all")
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class LovaszSoftmax(BatchwiseLoss):
-    """Loss of segmentation that stands for 1 - IoU, the intersection over union.
+    """Segmentation loss that is a surrogate for 1 - IoU, intersection over union.
 
     Crossentropy counts pixels; a small object or a rare class hardly matters to it.
-    This loss asks, for each class of an image, which share of the union of true and
-    predicted pixels is not in both. For certain predictions it is 1 minus the IoU, and
-    between them its convex continuation, the Lovász extension:
+    This loss measures, for each class of an image, what fraction of the union of true
+    and predicted pixels is not in both. For certain predictions it is 1 minus the IoU,
+    and in between its convex continuation, the Lovász extension:
 
     `loss = mean over classes c of sum over pixels i of m[i] (J[i] - J[i - 1])`
 
-    where the errors `m = |1[y = c] - p[c]|` of the pixels are in falling order, and
+    where the errors `m = |1[y = c] - p[c]|` of the pixels are in descending order, and
     `J[i]` is 1 minus the IoU of class `c` if the first `i` pixels of this order were
-    the wrong ones. Often it takes over from crossentropy, or is added to it.
+    the wrong ones. It often replaces crossentropy after some training, or is added to
+    it.
 
     Reference: M. Berman, A. Rannen Triki, M. B. Blaschko, "The Lovász-Softmax Loss: A
     Tractable Surrogate for the Optimization of the Intersection-over-Union Measure in
@@ -40,7 +41,7 @@ class LovaszSoftmax(BatchwiseLoss):
 
     Args:
         classes: `"present"` takes the mean over the classes that an image has true
-            pixels of, `"all"` over all classes; then one that is absent counts with the
+            pixels of, `"all"` over all classes; an absent class then counts with the
             largest of its probabilities. Default: `"present"`.
         from_logits: Whether predictions are logits. Otherwise they are probabilities,
             which sum to 1. Default: `False`.
@@ -54,20 +55,20 @@ class LovaszSoftmax(BatchwiseLoss):
     Call arguments:
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
-        sample_weight: Weights of the images, `(batch,)` or `(batch, 1)`. Pixels have
-            none; they are left out by `ignore_class`.
+        sample_weight: Weights of the images, `(batch,)` or `(batch, 1)`. Pixels have no
+            weights; leave them out with `ignore_class`.
 
     Input shape:
-        `y_pred`: `(batch, ..., classes)`, with one axis of pixels at least. `y_true`:
+        `y_pred`: `(batch, ..., classes)`, with at least one axis of pixels. `y_true`:
         `(batch, ...)` or `(batch, ..., 1)`.
 
     Output shape:
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not one of the classes. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -80,10 +81,10 @@ class LovaszSoftmax(BatchwiseLoss):
     >>> float(LovaszSoftmax()(y_true, np.full((1, 4, 2), 0.5)))
     0.5
 
-    The value is one of the whole image: images of a batch do not mix. An image without
-    any pixel that counts has the value 0 and is left out of the mean. Pixels that a
-    mask on `y_pred` leaves out do not count. Half precision is computed in float32. Of
-    equal errors, the gradient takes one to be the larger.
+    Each value is computed from one whole image; images of a batch do not mix. An image
+    without any pixel that counts has value 0 and is left out of the mean. Pixels that a
+    mask on `y_pred` leaves out do not count. Half-precision inputs are computed in
+    float32. Of equal errors, the gradient treats one as the larger.
     """
 
     def __init__(
@@ -116,8 +117,8 @@ def lovasz_softmax(
 ) -> Tensor:
     """Return the Lovász-softmax loss of every image.
 
-    The function behind `LovaszSoftmax`, which tells formula, reference, shapes and
-    errors.
+    The function form of `LovaszSoftmax`, which documents the formula, reference, shapes
+    and errors.
 
     Args:
         y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`.
@@ -127,7 +128,7 @@ def lovasz_softmax(
         ignore_class: Label of pixels that are left out.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -156,13 +157,13 @@ def _lovasz_softmax(
     shape = tuple(ops.convert_to_tensor(y_pred).shape)
     if len(shape) < 3:
         raise ValueError(
-            f"{_NAME} expects y_pred of shape (batch, ..., classes), with one axis of "
-            f"pixels at least. Received: y_pred.shape={shape}. If the samples are no "
-            "images, take a crossentropy."
+            f"{_NAME} expects y_pred of shape (batch, ..., classes), with at least one "
+            f"axis of pixels. Received: y_pred.shape={shape}. If the samples are not "
+            "images, use a crossentropy."
         )
     pixels = _classes.read_labels(_NAME, y_true, y_pred, ignore_class, absent=absent)
     values = _mean_extension(pixels, classes, from_logits)
-    # Not without those of weight 0, whose images every Keras loss counts.
+    # Including those of weight 0, whose images every Keras loss counts.
     labels = ops.reshape(y_true, ops.shape(pixels.ignored))
     return values, ~_labels.is_ignored(labels, ignore_class)
 
@@ -188,11 +189,11 @@ def _mean_extension(
 def _extension(errors: Tensor, own: Tensor, counted: Tensor) -> Tensor:
     """Return the Lovász extension of 1 - IoU, along the last axis.
 
-    What an error adds to 1 - IoU is written out: a difference of two values that are
-    nearly the same would have no digits left in a large image.
+    The contribution of an error to 1 - IoU is written out: the difference of two nearly
+    equal values would lose all precision in a large image.
     """
     least = ops.where(counted, -ops.stop_gradient(errors), float("inf"))
-    order = ops.argsort(least, axis=-1)  # pixels that do not count are the last
+    order = ops.argsort(least, axis=-1)  # pixels that do not count come last
     own, counted, errors = (
         ops.take_along_axis(x, order, axis=-1)
         for x in (own, counted & ops.ones_like(own), errors)
@@ -203,8 +204,8 @@ def _extension(errors: Tensor, own: Tensor, counted: Tensor) -> Tensor:
     both, union, before = (
         ops.cast(x, errors.dtype) for x in (true - missed, union, union - 1)
     )
-    # A pixel of the class leaves the intersection; another one joins the union, and is
-    # the first of all where there was none before.
+    # A pixel of the class leaves the intersection; any other joins the union, and is
+    # its first pixel if the union was empty.
     joins = ops.where(before > 0, ratio(both, union * before), 1.0)
     added = ops.where(own, ratio(1.0, union), joins)
     return ops.sum(ops.where(counted, added * errors, 0.0), axis=-1)
@@ -218,7 +219,7 @@ def _flat(x: Tensor, rest: int = 0) -> Tensor:
 
 
 class KeptPixels(Kept):
-    """Tells which pixels a mask keeps."""
+    """Finds the pixels that a mask keeps."""
 
     def call(self, y_pred: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return True for the pixels that are not masked."""

@@ -15,31 +15,32 @@ _NAME = "n_pairs"
 class NPairs(_batchwise.BatchwiseLoss):
     """Crossentropy of finding each anchor's class among the positives of the batch.
 
-    For embeddings in which samples of one class are to be more alike than samples of
-    different classes, from pairs: each sample is two inputs of one class, an anchor
-    and a positive, embedded alike. The positives of other classes in the batch are an
-    anchor's negatives. With the similarities `S[i, j] = anchor_i . positive_j`:
+    For embeddings in which samples of one class should be more alike than samples of
+    different classes, from pairs: each sample is two inputs of one class, an anchor and
+    a positive, embedded in the same way. The positives of other classes in the batch
+    are an anchor's negatives. With the similarities `S[i, j] = anchor_i . positive_j`:
 
     `loss = -sum over j of t[i, j] * log(softmax(S[i])[j])`
 
-    where `t[i, j]` is the same for all `j` of `i`'s class, `i` itself among them, 0
-    for others, and sums to 1.
+    where `t[i, j]` is the same for all `j` of `i`'s class, including `i` itself, 0 for
+    others, and sums to 1.
 
     Reference: K. Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss
     Objective", 2016, https://papers.nips.cc/paper/6200.
 
     Args:
         ignore_class: Integer label of samples that are left out: as anchors, positives
-            and negatives, and of the mean. Default: `None`, no such label.
+            and negatives, and from the mean. Default: `None`, no such label.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings of anchor and positive. They are not normalized.
+        y_true: Integer labels, of any dtype and size: only their equality matters.
+        y_pred: Embeddings of anchor and positive, which are not normalized.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
-            of a sample of weight 0 is also nobody's positive or negative.
+            of a sample of weight 0 also serves as no other sample's positive or
+            negative.
 
     Input shape:
         `y_pred`: `(batch, 2, dim)`: anchor, positive. `y_true`: `(batch,)` or
@@ -51,7 +52,7 @@ class NPairs(_batchwise.BatchwiseLoss):
     Raises:
         ValueError: If `ignore_class` is not an integer; on call, if shapes do not match
             or, in eager execution, a label is not a whole number. Compiled code cannot
-            raise: there such a label makes loss and gradient NaN.
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -65,10 +66,10 @@ class NPairs(_batchwise.BatchwiseLoss):
     >>> float(NPairs()(np.array([5, 5]), embeddings))
     1.1269
 
-    A sample that is alone in the batch has the value 0, and counts in the mean. A mask
-    on `y_pred` leaves samples out as `ignore_class` does. Half precision is computed
-    in float32. The paper also keeps embeddings short, by an L2 penalty; this is left
-    to an activity regularizer of the model. Samples with several labels:
+    A sample that is alone in the batch has value 0, and counts in the mean. A mask on
+    `y_pred` leaves samples out as `ignore_class` does. Half-precision inputs are
+    computed in float32. The paper also keeps embeddings short with an L2 penalty; use
+    an activity regularizer in the model for that. For samples with several labels, see
     `keras_ext.losses.NPairsMultilabel`.
     """
 
@@ -91,7 +92,7 @@ class NPairs(_batchwise.BatchwiseLoss):
 def n_pairs(y_true: Tensor, y_pred: Tensor, ignore_class: int | None = None) -> Tensor:
     """Return the N-pairs loss of every sample.
 
-    The function behind `NPairs`, which tells formula, reference and errors.
+    The function form of `NPairs`, which documents the formula, reference and errors.
 
     Args:
         y_true: Integer labels, `(batch,)` or `(batch, 1)`.
@@ -99,7 +100,7 @@ def n_pairs(y_true: Tensor, y_pred: Tensor, ignore_class: int | None = None) -> 
         ignore_class: Label of samples that are left out.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32; 0 for
         samples that are left out.
 
     Example:

@@ -16,7 +16,8 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
 
     `keras_ext.losses.NPairs` for samples with any number of labels, such as the tags
     of an image. Each sample is two inputs with the same labels, an anchor and a
-    positive, embedded alike. With the similarities `S[i, j] = anchor_i . positive_j`:
+    positive, embedded in the same way. With the similarities
+    `S[i, j] = anchor_i . positive_j`:
 
     `loss = -sum over j of t[i, j] * log(softmax(S[i])[j])`
 
@@ -24,8 +25,8 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
     sums to 1.
 
     Reference: K. Sohn, "Improved Deep Metric Learning with Multi-class N-pair Loss
-    Objective", 2016, https://papers.nips.cc/paper/6200. Shared labels as targets are
-    from TensorFlow's implementation.
+    Objective", 2016, https://papers.nips.cc/paper/6200. Using shared labels as targets
+    follows TensorFlow's implementation.
 
     Args:
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -34,9 +35,10 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
 
     Call arguments:
         y_true: 1 for the labels of a sample, 0 for the others.
-        y_pred: Embeddings of anchor and positive. They are not normalized.
+        y_pred: Embeddings of anchor and positive, which are not normalized.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. The positive
-            of a sample of weight 0 is also nobody's positive or negative.
+            of a sample of weight 0 also serves as no other sample's positive or
+            negative.
 
     Input shape:
         `y_pred`: `(batch, 2, dim)`: anchor, positive. `y_true`: `(batch, labels)`.
@@ -45,9 +47,9 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: On call, if shapes do not match or, in eager execution, `y_true` is
-            neither 0 nor 1. Compiled code cannot raise: there such an entry makes loss
-            and gradient NaN.
+        ValueError: On call, if shapes do not match or, in eager execution, an entry of
+            `y_true` is neither 0 nor 1. Compiled code cannot raise; there, such an
+            entry makes the loss and its gradient NaN.
 
     Example:
 
@@ -61,9 +63,9 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
     >>> [round(float(value), 4) for value in loss(labels, embeddings)]
     [0.7936, 1.1269]
 
-    A sample without any label has the value 0 and is left out of the mean, but is a
-    negative of all others. A sample that is alone in the batch has the value 0, and
-    counts. A mask on `y_pred` leaves samples out altogether. Half precision is computed
+    A sample without any label has value 0 and is left out of the mean, but is a
+    negative of all others. A sample that is alone in the batch has value 0, and counts.
+    A mask on `y_pred` leaves samples out altogether. Half-precision inputs are computed
     in float32.
     """
 
@@ -79,16 +81,17 @@ class NPairsMultilabel(_batchwise.BatchwiseLoss):
 
 
 def n_pairs_multilabel(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Return the N-pairs loss of every sample, of which each has several labels.
+    """Return the N-pairs loss of every sample, each of which has several labels.
 
-    The function behind `NPairsMultilabel`, which tells formula, reference and errors.
+    The function form of `NPairsMultilabel`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: 1 for the labels of a sample, 0 for the others, `(batch, labels)`.
         y_pred: Embeddings of anchor and positive, `(batch, 2, dim)`.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32; 0 for
         samples without a label.
 
     Example:
@@ -114,7 +117,7 @@ def _n_pairs_multilabel(
     _check_labels(labels, valid)
     has_label = ops.any(ops.equal(labels, 1), axis=1)
     factor = ops.where(ops.all(valid), 1.0, float("nan"))
-    # Of what is absent, labels may be anything: all but none is taken for some.
+    # Absent samples may hold any labels: whatever is not 0 counts as a label.
     some = ops.any(ops.not_equal(labels, 0), axis=1)
     samples = _batchwise.Batch(labels, ~absent, absent & some, factor)
     x, labels = samples.without_absent(x), samples.without_absent(labels)
@@ -130,8 +133,8 @@ def _check_shape(labels: Tensor, x: Tensor) -> None:
         raise ValueError(
             f"{_NAME} expects y_true of shape (batch, labels), 1 for the labels of a "
             f"sample and 0 for the others. Received: y_true.shape="
-            f"{tuple(labels.shape)}, y_pred.shape={tuple(x.shape)}. One integer label "
-            "for each sample goes with `keras_ext.losses.NPairs`."
+            f"{tuple(labels.shape)}, y_pred.shape={tuple(x.shape)}. For one integer "
+            "label per sample, use `keras_ext.losses.NPairs`."
         )
 
 
@@ -140,6 +143,6 @@ def _check_labels(labels: Tensor, valid: Tensor) -> None:
     if label is not None:
         raise ValueError(
             f"{_NAME} expects `y_true` to be 1 for the labels of a sample and 0 for "
-            f"the others. Received: y_true with an entry {label:.10g}. Integer labels "
-            "become such rows by `keras.ops.multi_hot`."
+            f"the others. Received: y_true with an entry {label:.10g}. Convert integer "
+            "labels with `keras.ops.multi_hot`."
         )

@@ -15,33 +15,33 @@ _NAME = "nt_xent"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class NTXent(_batchwise.BatchwiseLoss):
-    """Crossentropy of finding the other view of a sample among all of the batch.
+    """Crossentropy of finding the other view of a sample among all in the batch.
 
     For embeddings learned without labels, as in SimCLR: each sample comes as two
     views, different augmentations of one input, and all other samples of the batch are
     negatives. With `z` the embeddings divided by their norm, `p` the other view of `a`
-    and `k` over all embeddings of the batch but `a`:
+    and `k` over all embeddings of the batch except `a`:
 
     `loss = -log(exp(z_a.z_p / T) / sum_k exp(z_a.z_k / T))`
 
-    and the mean over the two views of a sample.
+    averaged over the two views of a sample.
 
     Reference: T. Chen, S. Kornblith, M. Norouzi, G. Hinton, "A Simple Framework for
     Contrastive Learning of Visual Representations", 2020,
     https://arxiv.org/abs/2002.05709.
 
     Args:
-        temperature: Float above 0, `T`. The lower, the more the nearest negatives
+        temperature: Float above 0, `T`. The lower it is, the more the nearest negatives
             count. Default: 0.1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Not read, and may be `None`.
-        y_pred: Embeddings of two views. They are normalized here.
+        y_true: Not used, may be `None`.
+        y_pred: Embeddings of two views. The loss normalizes them.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. A sample of
-            weight 0 is also nobody's negative.
+            weight 0 also serves as no other sample's negative.
 
     Input shape:
         `y_pred`: `(batch, 2, dim)`.
@@ -50,8 +50,7 @@ class NTXent(_batchwise.BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If `temperature` is out of its range; on call, if shapes do not
-            match.
+        ValueError: If `temperature` is out of range; on call, if shapes do not match.
 
     Example:
 
@@ -61,10 +60,10 @@ class NTXent(_batchwise.BatchwiseLoss):
     >>> float(NTXent(temperature=0.5)(None, views))  # log(1 + 2 * exp(-2))
     0.2395
 
-    `Model.fit(x)` without targets works. A sample that is alone in the batch has the
+    Works with `Model.fit(x)`, without targets. A sample that is alone in the batch has
     value 0, and counts in the mean. A mask on `y_pred` leaves samples out altogether.
-    Half precision is computed in float32. An embedding of zeros stays one, and has the
-    slope 0. With labels: `keras_ext.losses.SupervisedContrastive`.
+    Half-precision inputs are computed in float32. An embedding of zeros stays zero,
+    with gradient 0. With labels, use `keras_ext.losses.SupervisedContrastive`.
     """
 
     def __init__(
@@ -86,15 +85,15 @@ class NTXent(_batchwise.BatchwiseLoss):
 def nt_xent(y_true: Tensor, y_pred: Tensor, temperature: float = 0.1) -> Tensor:
     """Return the crossentropy of every sample's two views.
 
-    The function behind `NTXent`, which tells formula, reference and errors.
+    The function form of `NTXent`, which documents the formula, reference and errors.
 
     Args:
-        y_true: Not read, and may be `None`.
+        y_true: Not used, may be `None`.
         y_pred: Embeddings of two views, `(batch, 2, dim)`.
         temperature: Float above 0.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 

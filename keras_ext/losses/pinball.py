@@ -19,8 +19,8 @@ class Pinball(WeightedLoss):
 
     A model trained with `tau=0.9` predicts a value that the target stays below nine
     times out of ten; `tau=0.5` predicts the median and is half the mean absolute
-    error. With one `tau` per output, a model predicts several quantiles at once, such
-    as the ends and the middle of an interval:
+    error. With one `tau` per output, a model predicts several quantiles at the same
+    time, such as the ends and the middle of an interval:
 
     `loss = mean(max(tau * (y_true - y_pred), (tau - 1) * (y_true - y_pred)))`
 
@@ -44,13 +44,13 @@ class Pinball(WeightedLoss):
 
     Input shape:
         `y_pred`: `(batch, ..., outputs)`. `y_true`: the same; or `(batch, ..., 1)` or
-        `(batch, ...)`, one target which all outputs predict quantiles of.
+        `(batch, ...)`, one target, of which all outputs predict quantiles.
 
     Output shape:
         A scalar; with `reduction="none"`, `(batch, ...)`.
 
     Raises:
-        ValueError: If `tau` is out of its range; on call, if the shapes do not match.
+        ValueError: If `tau` is out of range; on call, if the shapes do not match.
 
     Example:
 
@@ -64,7 +64,7 @@ class Pinball(WeightedLoss):
     >>> float(interval(np.array([[2.0]]), np.array([[1.0, 2.0, 4.0]])))
     0.1
 
-    A mask on `y_pred` is respected. Half precision is computed in float32.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ def pinball(
 ) -> Tensor:
     """Return the pinball loss of every sample, the mean over the last axis.
 
-    The function behind `Pinball`, which tells formula, reference and errors.
+    The function form of `Pinball`, which documents the formula, reference and errors.
 
     Args:
         y_true: Targets, `(batch, ..., outputs)`, `(batch, ..., 1)` or `(batch, ...)`.
@@ -93,7 +93,7 @@ def pinball(
         tau: Quantile: a float in (0, 1), or one for each of the outputs.
 
     Returns:
-        Float tensor `(batch, ...)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch, ...)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Poly-1 loss: crossentropy with a say in how steep it is near the truth."""
+"""Poly-1 loss: crossentropy with adjustable steepness near the truth."""
 
 from functools import partial
 
@@ -21,8 +21,8 @@ class Poly(_classes.ClassLoss):
     """Crossentropy plus a multiple of the missing probability.
 
     Crossentropy is a sum of powers of `1 - p`, with `p` the probability of a sample's
-    own class `t`; this loss changes the factor of the first power. A positive
-    `epsilon` makes samples that are nearly right count for more, a negative one for
+    own class `t`; this loss changes the coefficient of the first power. With a positive
+    `epsilon`, samples that are nearly right count for more, with a negative one for
     less:
 
     `loss = -log(p[t]) + epsilon (1 - p[t])`
@@ -35,13 +35,13 @@ class Poly(_classes.ClassLoss):
     2022, https://arxiv.org/abs/2204.12511.
 
     Args:
-        epsilon: Float of at least -1. What is added to the factor of `1 - p`; 0 gives
-            the crossentropy. Default: 1.
+        epsilon: Float of at least -1. Added to the coefficient of `1 - p`; 0 gives the
+            crossentropy. Default: 1.
         from_logits: Whether predictions are logits. Otherwise they are probabilities,
-            which are divided by their sum first. Default: `False`.
+            which are first divided by their sum. Default: `False`.
         sparse_y_true: Whether targets are integer labels. Otherwise they are one-hot or
             probabilities. Default: `True`.
-        ignore_class: Integer label of samples that are left out, of the sum and of the
+        ignore_class: Integer label of samples that are left out of the sum and the
             mean, such as 255 or -1 for "void". Default: `None`, no such label.
         axis: Axis of `y_pred` that holds the classes. Default: -1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -53,9 +53,9 @@ class Poly(_classes.ClassLoss):
             targets or probabilities.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
-            with a 1 for each further axis, for whole samples. A weight does not
-            excuse a label that is out of range: use `ignore_class` for samples that
-            have none.
+            with a 1 for each further axis, for whole samples. Weights do not excuse
+            labels that are out of range: use `ignore_class` for samples without a
+            label.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:
@@ -66,10 +66,10 @@ class Poly(_classes.ClassLoss):
         A scalar; with `reduction="none"`, `y_pred`'s shape without the class axis.
 
     Raises:
-        ValueError: If an argument is out of its range, or `ignore_class` is given with
+        ValueError: If an argument is out of range, or `ignore_class` is given with
             `sparse_y_true=False`; on call, if shapes do not match or, in eager
-            execution, a label is not one of the classes. Compiled code cannot raise:
-            there such a label makes loss and gradient NaN.
+            execution, a label is not one of the classes. Compiled code cannot raise;
+            there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -82,9 +82,8 @@ class Poly(_classes.ClassLoss):
     >>> float(soft(np.array([[1.0, 0, 0], [0.0, 0.9, 0.1]], "float32"), y_pred))
     0.7348
 
-    A mask on `y_pred` is respected. Half precision is computed in float32.
-    Probabilities are clipped to `keras.config.epsilon()` as Keras clips them; logits
-    are not.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32.
+    Probabilities are clipped to `keras.config.epsilon()`, as in Keras; logits are not.
     """
 
     def __init__(
@@ -128,21 +127,22 @@ def poly(
 ) -> Tensor:
     """Return the Poly-1 loss of every sample.
 
-    The function behind `Poly`, which tells formula, reference, shapes and errors.
+    The function form of `Poly`, which documents the formula, reference, shapes and
+    errors.
 
     Args:
         y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`; or distributions,
             `(batch, ..., classes)`.
         y_pred: Probabilities or logits, `(batch, ..., classes)`.
-        epsilon: Float of at least -1, the change of the factor of `1 - p`.
+        epsilon: Float of at least -1, added to the coefficient of `1 - p`.
         from_logits: Whether `y_pred` holds logits.
         sparse_y_true: Whether `y_true` holds integer labels.
         ignore_class: Label of samples whose loss is 0.
         axis: Axis of `y_pred` that holds the classes.
 
     Returns:
-        Float tensor of `y_pred`'s shape without the class axis, of `y_pred`'s dtype
-        but not below float32.
+        Float tensor of `y_pred`'s shape without the class axis, in `y_pred`'s dtype,
+        but at least float32.
 
     Example:
 

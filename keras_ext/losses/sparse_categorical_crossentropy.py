@@ -23,8 +23,8 @@ class SparseCategoricalCrossentropy(_classes.ClassLoss):
     `keras.losses.SparseCategoricalCrossentropy` has no `label_smoothing`, and
     `keras.losses.CategoricalCrossentropy`, which has it, needs one-hot targets and has
     no `ignore_class`. Label smoothing takes a share `s` of the target of a sample's own
-    class `t` and spreads it over all classes, which keeps the predictions from growing
-    ever more certain:
+    class `t` and spreads it over all classes, which keeps predictions from becoming
+    overconfident:
 
     `loss = -(1 - s) log(p[t]) - s mean(log(p))`
 
@@ -36,8 +36,8 @@ class SparseCategoricalCrossentropy(_classes.ClassLoss):
         label_smoothing: Float in [0, 1]. Share of the target that is spread over all
             classes. Default: 0, the crossentropy of the labels.
         from_logits: Whether predictions are logits. Otherwise they are probabilities,
-            which are divided by their sum first. Default: `False`.
-        ignore_class: Integer label of samples that are left out, of the sum and of the
+            which are first divided by their sum. Default: `False`.
+        ignore_class: Integer label of samples that are left out of the sum and the
             mean, such as 255 or -1 for "void". Default: `None`, no such label.
         axis: Axis of `y_pred` that holds the classes. Default: -1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -48,9 +48,9 @@ class SparseCategoricalCrossentropy(_classes.ClassLoss):
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
-            with a 1 for each further axis, for whole samples. A weight does not
-            excuse a label that is out of range: use `ignore_class` for samples that
-            have none.
+            with a 1 for each further axis, for whole samples. Weights do not excuse
+            labels that are out of range: use `ignore_class` for samples without a
+            label.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:
@@ -60,9 +60,9 @@ class SparseCategoricalCrossentropy(_classes.ClassLoss):
         A scalar; with `reduction="none"`, `y_pred`'s shape without the class axis.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not one of the classes. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -75,9 +75,8 @@ class SparseCategoricalCrossentropy(_classes.ClassLoss):
     >>> float(loss(np.array([0, 1]), y_pred))
     0.5194
 
-    A mask on `y_pred` is respected. Half precision is computed in float32.
-    Probabilities are clipped to `keras.config.epsilon()` as Keras clips them; logits
-    are not.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32.
+    Probabilities are clipped to `keras.config.epsilon()`, as in Keras; logits are not.
     """
 
     def __init__(
@@ -117,8 +116,8 @@ def sparse_categorical_crossentropy(
 ) -> Tensor:
     """Return the crossentropy of every sample with its smoothed label.
 
-    The function behind `SparseCategoricalCrossentropy`, which tells formula, reference,
-    shapes and errors.
+    The function form of `SparseCategoricalCrossentropy`, which documents the formula,
+    reference, shapes and errors.
 
     Args:
         y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`.
@@ -129,8 +128,8 @@ def sparse_categorical_crossentropy(
         axis: Axis of `y_pred` that holds the classes.
 
     Returns:
-        Float tensor of `y_pred`'s shape without the class axis, of `y_pred`'s dtype
-        but not below float32.
+        Float tensor of `y_pred`'s shape without the class axis, in `y_pred`'s dtype,
+        but at least float32.
 
     Example:
 

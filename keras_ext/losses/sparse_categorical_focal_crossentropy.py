@@ -25,8 +25,8 @@ class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
 
     For classification with many easy samples and few hard ones, such as the
     background of dense detection and segmentation. Keras has
-    `CategoricalFocalCrossentropy` for one-hot targets; this one takes integer labels
-    and gives the same values, without one-hot targets to build. With `p` the
+    `CategoricalFocalCrossentropy` for one-hot targets; this loss takes integer labels
+    and gives the same values, without building one-hot targets. With `p` the
     probability of a sample's own class `t`:
 
     `loss = -alpha[t] * (1 - p)^gamma * log(p)`
@@ -40,8 +40,8 @@ class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
         gamma: Float of at least 0. How fast the weight of a sample falls as it gets
             easier; 0 gives the weighted crossentropy. Default: 2.
         from_logits: Whether predictions are logits. Otherwise they are probabilities,
-            which are divided by their sum first. Default: `False`.
-        ignore_class: Integer label of samples that are left out, of the sum and of the
+            which are first divided by their sum. Default: `False`.
+        ignore_class: Integer label of samples that are left out of the sum and the
             mean, such as 255 or -1 for "void". Default: `None`, no such label.
         axis: Axis of `y_pred` that holds the classes. Default: -1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -52,9 +52,9 @@ class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
-            with a 1 for each further axis, for whole samples. A weight does not
-            excuse a label that is out of range: use `ignore_class` for samples that
-            have none.
+            with a 1 for each further axis, for whole samples. Weights do not excuse
+            labels that are out of range: use `ignore_class` for samples without a
+            label.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:
@@ -64,9 +64,9 @@ class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
         A scalar; with `reduction="none"`, `y_pred`'s shape without the class axis.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not one of the classes. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -80,11 +80,11 @@ class SparseCategoricalFocalCrossentropy(_classes.ClassLoss):
     >>> float(void(np.array([255, 1]), y_pred))
     0.1733
 
-    A mask on `y_pred` is respected. Half precision is computed in float32.
-    Probabilities are clipped to `keras.config.epsilon()` as Keras clips them, so that
-    a sample's loss is at most `-alpha * log(epsilon)`; a row of zeros counts as
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32.
+    Probabilities are clipped to `keras.config.epsilon()` as in Keras, so that a
+    sample's loss is at most `-alpha * log(epsilon)`; a row of zeros counts as
     probability 0. Logits are not clipped: however wrong they are, the loss keeps its
-    slope, where Keras's one-hot loss goes flat.
+    slope, where Keras's one-hot loss becomes flat.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ def sparse_categorical_focal_crossentropy(
 ) -> Tensor:
     """Return the focal crossentropy of every sample.
 
-    The function behind `SparseCategoricalFocalCrossentropy`, which tells formula,
-    reference, shapes and errors.
+    The function form of `SparseCategoricalFocalCrossentropy`, which documents the
+    formula, reference, shapes and errors.
 
     Args:
         y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`.
@@ -141,8 +141,8 @@ def sparse_categorical_focal_crossentropy(
         axis: Axis of `y_pred` that holds the classes.
 
     Returns:
-        Float tensor of `y_pred`'s shape without the class axis, of `y_pred`'s dtype
-        but not below float32.
+        Float tensor of `y_pred`'s shape without the class axis, in `y_pred`'s dtype,
+        but at least float32.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Sparsemax loss: what crossentropy is to softmax, for sparsemax."""
+"""Sparsemax loss: the counterpart for sparsemax of softmax's crossentropy."""
 
 import keras
 from keras import ops
@@ -13,24 +13,24 @@ from keras_ext.losses._function_loss import checked
 _NAME = "sparsemax"
 
 
-# Keras finds the classes of a file by these names alone, and the layer is "Sparsemax".
+# Keras finds the classes of a file only by these names; "Sparsemax" is the layer.
 @keras.saving.register_keras_serializable(package="keras_ext", name="SparsemaxLoss")
 class Sparsemax(_classes.ClassLoss):
-    """Loss of logits whose probabilities are read by `keras_ext.layers.Sparsemax`.
+    """Loss of logits that `keras_ext.layers.Sparsemax` turns into probabilities.
 
     Crossentropy needs the logarithm of the probabilities, most of which are 0 after a
-    sparsemax. This loss is made for them, convex, and exactly 0 as soon as the logit of
+    sparsemax. This loss avoids it, is convex, and is exactly 0 as soon as the logit of
     a sample's own class `t` exceeds all others by 1. With `S` the classes of
     probability above 0, and `tau` what sparsemax subtracts from their logits `z`:
 
     `loss = -z[t] + sum over S of (z^2 - tau^2) / 2 + 1/2`
 
-    With targets `q` that are distributions, and `p` the sparsemax of `z`:
+    With distributions `q` as targets, and `p` the sparsemax of `z`:
 
     `loss = (sum((q - z)^2) - sum((p - z)^2)) / 2`
 
-    In both cases the gradient is `p - q`. A model is trained on its logits, and
-    predicts through the layer.
+    In both cases the gradient is `p - q`. Train a model on its logits, and predict
+    through the layer.
 
     Reference: A. F. T. Martins, R. F. Astudillo, "From Softmax to Sparsemax: A Sparse
     Model of Attention and Multi-Label Classification", 2016,
@@ -39,7 +39,7 @@ class Sparsemax(_classes.ClassLoss):
     Args:
         sparse_y_true: Whether targets are integer labels. Otherwise they are one-hot or
             probabilities. Default: `True`.
-        ignore_class: Integer label of samples that are left out, of the sum and of the
+        ignore_class: Integer label of samples that are left out of the sum and the
             mean, such as 255 or -1 for "void". Default: `None`, no such label.
         axis: Axis of `y_pred` that holds the classes. Default: -1.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -49,12 +49,12 @@ class Sparsemax(_classes.ClassLoss):
     Call arguments:
         y_true: Integer labels, of any dtype; with `sparse_y_true=False`, one-hot
             targets or probabilities, which sum to 1.
-        y_pred: Logits, not what the layer makes of them. A class of logit `-inf` is
-            left out.
+        y_pred: Logits, not the output of the layer. A class with logit `-inf` is left
+            out.
         sample_weight: Weights of the loss's values, `(batch, ...)`; `(batch, 1, ...)`,
-            with a 1 for each further axis, for whole samples. A weight does not
-            excuse a label that is out of range: use `ignore_class` for samples that
-            have none.
+            with a 1 for each further axis, for whole samples. Weights do not excuse
+            labels that are out of range: use `ignore_class` for samples without a
+            label.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, or with the classes at `axis`. `y_true`:
@@ -65,10 +65,10 @@ class Sparsemax(_classes.ClassLoss):
         A scalar; with `reduction="none"`, `y_pred`'s shape without the class axis.
 
     Raises:
-        ValueError: If an argument is out of its range, or `ignore_class` is given with
+        ValueError: If an argument is out of range, or `ignore_class` is given with
             `sparse_y_true=False`; on call, if shapes do not match or, in eager
-            execution, a label is not one of the classes. Compiled code cannot raise:
-            there such a label makes loss and gradient NaN.
+            execution, a label is not one of the classes. Compiled code cannot raise;
+            there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -81,8 +81,9 @@ class Sparsemax(_classes.ClassLoss):
     >>> float(soft(np.array([[0.75, 0.25, 0.0]]), logits[1:]))
     0.0
 
-    A mask on `y_pred` is respected. Half precision is computed in float32. The loss is
-    registered as `keras_ext>SparsemaxLoss`, since `keras_ext>Sparsemax` is the layer.
+    A mask on `y_pred` is respected. Half-precision inputs are computed in float32. The
+    loss is registered as `keras_ext>SparsemaxLoss`, since `keras_ext>Sparsemax` is the
+    layer.
     """
 
     def __init__(
@@ -119,7 +120,8 @@ def sparsemax(
 ) -> Tensor:
     """Return the sparsemax loss of every sample.
 
-    The function behind `Sparsemax`, which tells formula, reference, shapes and errors.
+    The function form of `Sparsemax`, which documents the formula, reference, shapes and
+    errors.
 
     Args:
         y_true: Integer labels, `(batch, ...)` or `(batch, ..., 1)`; or distributions,
@@ -130,8 +132,8 @@ def sparsemax(
         axis: Axis of `y_pred` that holds the classes.
 
     Returns:
-        Float tensor of `y_pred`'s shape without the class axis, of `y_pred`'s dtype
-        but not below float32.
+        Float tensor of `y_pred`'s shape without the class axis, in `y_pred`'s dtype,
+        but at least float32.
 
     Example:
 
@@ -146,7 +148,7 @@ def sparsemax(
     else:
         samples = _classes.read_distributions(_NAME, y_true, y_pred, axis)
     axis, q = samples.axis, samples.targets
-    # Nothing changes, but large logits keep their digits.
+    # The result is the same, but large logits keep their precision.
     z = samples.y_pred
     z -= ops.stop_gradient(highest(z, axis, keepdims=True))
     p = probabilities(z, axis)

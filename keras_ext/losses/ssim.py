@@ -21,7 +21,7 @@ class SSIM(WeightedLoss):
     """Loss of images: 1 minus their structural similarity to the true ones.
 
     For restoring and generating images. A window moves over both images, `x` and `y`;
-    where it lies, the means, variances and the covariance under a Gaussian weight are
+    at each position, the Gaussian-weighted means, variances and covariance are
     compared. With `c1 = (k1 max_value)^2` and `c2 = (k2 max_value)^2`:
 
     `luminance = (2 mean_x mean_y + c1) / (mean_x^2 + mean_y^2 + c1)`,
@@ -31,21 +31,21 @@ class SSIM(WeightedLoss):
     `ssim = luminance * structure`,
 
     `loss = 1 - mean(ssim)`, the mean over all windows that lie within the image, and
-    all channels. It is 0 for equal images, and at most 2.
+    all channels. It is 0 for identical images, and at most 2.
 
     Reference: Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, "Image Quality
     Assessment: From Error Visibility to Structural Similarity", 2004,
     https://doi.org/10.1109/TIP.2003.819861.
 
     Args:
-        max_value: Float above 0. Difference of the highest and the lowest value that a
-            pixel can have: 1, or 255. Default: 1.
+        max_value: Float above 0. Difference between the highest and the lowest value
+            that a pixel can have: 1, or 255. Default: 1.
         filter_size: Positive integer, pixels. Height and width of the window.
             Default: 11.
         sigma: Float above 0, pixels. Standard deviation of the window's weights.
             Default: 1.5.
-        k1: Float above 0. Steadies the comparison of dark places. Default: 0.01.
-        k2: Float above 0. Steadies the comparison of flat places. Default: 0.03.
+        k1: Float above 0. Stabilizes the comparison of dark regions. Default: 0.01.
+        k2: Float above 0. Stabilizes the comparison of flat regions. Default: 0.03.
         data_format: `"channels_last"` or `"channels_first"`. Default: `None`, which
             means `keras.config.image_data_format()`.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
@@ -65,8 +65,8 @@ class SSIM(WeightedLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if the shapes differ,
-            are none of images, or the images are smaller than the window.
+        ValueError: If an argument is out of range; on call, if the shapes differ or are
+            not those of images, or if the images are smaller than the window.
 
     Example:
 
@@ -79,8 +79,8 @@ class SSIM(WeightedLoss):
     >>> float(loss(image, 0.5 * image))
     0.3586
 
-    Moments are those of a population, as in the paper and in `tf.image.ssim`. Half
-    precision is computed in float32.
+    Moments are those of a population, as in the paper and in `tf.image.ssim`.
+    Half-precision inputs are computed in float32.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ def ssim(
 ) -> Tensor:
     """Return 1 minus the mean structural similarity of every image.
 
-    The function behind `SSIM`, which tells formula, reference and errors.
+    The function form of `SSIM`, which documents the formula, reference and errors.
 
     Args:
         y_true: True images, `(batch, height, width, channels)`.
@@ -140,13 +140,13 @@ def ssim(
         max_value: Float above 0, the range of the pixels.
         filter_size: Positive integer, height and width of the window.
         sigma: Float above 0, the standard deviation of the window's weights.
-        k1: Float above 0, for dark places.
-        k2: Float above 0, for flat places.
+        k1: Float above 0, for dark regions.
+        k2: Float above 0, for flat regions.
         data_format: `"channels_last"`, `"channels_first"`, or `None` for
             `keras.config.image_data_format()`.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -160,7 +160,7 @@ def ssim(
     weights = _window(filter_size, sigma)
     x, y = _channels_last(y_true, y_pred, data_format, filter_size)
 
-    # Variances do not change with the brightness, but lose digits by it.
+    # Variances do not depend on the brightness, but lose precision with it.
     level = ops.stop_gradient(ops.mean(x + y, axis=(1, 2), keepdims=True) / 2)
     x, y = x - level, y - level
     moments = ops.concatenate(
@@ -174,7 +174,8 @@ def ssim(
     variance_of_difference = ops.maximum(of_difference - gap, 0)
     mean_squares = ops.square(mean_x + level) + ops.square(mean_y + level)
 
-    # 1 - the two factors of the formula: small for alike images, without cancellation.
+    # 1 minus each factor of the formula: small for similar images, without
+    # cancellation.
     luminance = gap / (mean_squares + c1)
     structure = variance_of_difference / (ops.maximum(variances, 0) + c2)
     values = luminance + structure - luminance * structure
@@ -206,7 +207,7 @@ def _channels_last(
 
 
 def _window(filter_size: int, sigma: float) -> list[float]:
-    """Return Gaussian weights of one axis, with the sum 1."""
+    """Return Gaussian weights of one axis, which sum to 1."""
     offsets = (np.arange(filter_size) - (filter_size - 1) / 2) / sigma
     weights = np.exp(-0.5 * np.square(offsets))
     return (weights / weights.sum()).tolist()

@@ -1,4 +1,4 @@
-"""Supervised contrastive loss: every sample of the class among all of the batch."""
+"""Supervised contrastive loss: samples of the class among all in the batch."""
 
 from functools import partial
 
@@ -14,36 +14,36 @@ _NAME = "supervised_contrastive"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class SupervisedContrastive(_batchwise.BatchwiseLoss):
-    """Crossentropy of finding the samples of one's class among all of the batch.
+    """Crossentropy of finding the samples of the same class among all in the batch.
 
-    For embeddings in which samples of one class are to be more alike than samples of
-    different classes; a classifier is then trained on the fixed embeddings. Each
-    sample may come as several views, such as different augmentations of one image,
-    which are positives of each other. With `z` the embeddings divided by their norm,
-    `P` the positives of `a`, and `k` over all embeddings of the batch but `a`:
+    For embeddings in which samples of one class should be more alike than samples of
+    different classes; a classifier is then trained on the fixed embeddings. Each sample
+    may come as several views, such as different augmentations of one image, which are
+    positives of each other. With `z` the embeddings divided by their norm, `P` the
+    positives of `a`, and `k` over all embeddings of the batch except `a`:
 
     `loss = -1/|P| * sum over p in P of log(exp(z_a.z_p / T) / sum_k exp(z_a.z_k / T))`
 
-    and the mean over the views of a sample.
+    averaged over the views of a sample.
 
     Reference: P. Khosla, P. Teterwak, C. Wang, A. Sarna, Y. Tian, P. Isola,
     A. Maschinot, C. Liu, D. Krishnan, "Supervised Contrastive Learning", 2020,
     https://arxiv.org/abs/2004.11362, the loss called `L_out`.
 
     Args:
-        temperature: Float above 0, `T`. The lower, the more the nearest negatives
+        temperature: Float above 0, `T`. The lower it is, the more the nearest negatives
             count. Default: 0.1.
         ignore_class: Integer label of samples that are left out: as anchors, positives
-            and negatives, and of the mean. Default: `None`, no such label.
+            and negatives, and from the mean. Default: `None`, no such label.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings. They are normalized here.
+        y_true: Integer labels, of any dtype and size: only their equality matters.
+        y_pred: Embeddings. The loss normalizes them.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
-            weight 0 is also nobody's positive or negative.
+            weight 0 also serves as no other sample's positive or negative.
 
     Input shape:
         `y_pred`: `(batch, dim)` or `(batch, views, dim)`. `y_true`: `(batch,)` or
@@ -53,9 +53,9 @@ class SupervisedContrastive(_batchwise.BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not match
-            or, in eager execution, a label is not a whole number. Compiled code cannot
-            raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not a whole number. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -69,10 +69,10 @@ class SupervisedContrastive(_batchwise.BatchwiseLoss):
     >>> float(loss(np.array([0, 1]), views))
     0.2395
 
-    A sample without a positive has the value 0 and is left out of the mean; a batch
-    without a pair has the loss 0. A mask on `y_pred` leaves samples out as
-    `ignore_class` does. Half precision is computed in float32. An embedding of zeros
-    stays one, and has the slope 0. Without labels: `keras_ext.losses.NTXent`.
+    A sample without a positive has value 0 and is left out of the mean; a batch without
+    a pair has loss 0. A mask on `y_pred` leaves samples out as `ignore_class` does.
+    Half-precision inputs are computed in float32. An embedding of zeros stays zero,
+    with gradient 0. Without labels, use `keras_ext.losses.NTXent`.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ def supervised_contrastive(
 ) -> Tensor:
     """Return the supervised contrastive loss of every sample.
 
-    The function behind `SupervisedContrastive`, which tells formula, reference and
-    errors.
+    The function form of `SupervisedContrastive`, which documents the formula, reference
+    and errors.
 
     Args:
         y_true: Integer labels, `(batch,)` or `(batch, 1)`.
@@ -111,7 +111,7 @@ def supervised_contrastive(
         ignore_class: Label of samples that are left out.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32; 0 for
         samples without a positive.
 
     Example:

@@ -16,17 +16,17 @@ _NAME = "triplet_hard"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class TripletHard(_batchwise.BatchwiseLoss):
-    """Triplet loss with the furthest positive and the nearest negative of each sample.
+    """Triplet loss with the farthest positive and the nearest negative of each sample.
 
-    For embeddings in which samples of one class are to lie closer together than
-    samples of different classes. A triplet is an anchor, a positive of the same class
-    and a negative of another one. Of all triplets in the batch, each sample `a` as an
-    anchor takes the hardest, with `D` the distance, `p` over its positives and `n`
-    over its negatives:
+    For embeddings in which samples of one class should lie closer together than samples
+    of different classes. A triplet is an anchor, a positive of the same class and a
+    negative of another one. Of all triplets in the batch, each sample `a` as an anchor
+    takes the hardest, with `D` the distance, `p` over its positives and `n` over its
+    negatives:
 
     `loss = max(0, margin + max_p D(a, p) - min_n D(a, n))`
 
-    or, with `soft_margin=True`, which never lets go of a triplet altogether:
+    or, with `soft_margin=True`, which never ignores a triplet entirely:
 
     `loss = log(1 + exp(max_p D(a, p) - min_n D(a, n)))`
 
@@ -36,23 +36,23 @@ class TripletHard(_batchwise.BatchwiseLoss):
     Person Re-Identification", 2017, https://arxiv.org/abs/1703.07737.
 
     Args:
-        margin: Float of at least 0. By how much a negative must be further away than
-            a positive. Default: 1.
+        margin: Float of at least 0. How much farther away a negative must be than a
+            positive. Default: 1.
         distance: `"euclidean"`, `"squared_euclidean"`, or `"cosine"`: 1 - cosine
             similarity. Default: `"euclidean"`.
         soft_margin: Whether to use the soft form, which has no margin; `margin` must
             then be left at its default. Default: `False`.
         ignore_class: Integer label of samples that are left out: as anchors, positives
-            and negatives, and of the mean. Default: `None`, no such label.
+            and negatives, and from the mean. Default: `None`, no such label.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Integer labels, of any dtype and size: only which are equal counts.
+        y_true: Integer labels, of any dtype and size: only their equality matters.
         y_pred: Embeddings. They are not normalized.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
-            weight 0 is also nobody's positive or negative.
+            weight 0 also serves as no other sample's positive or negative.
 
     Input shape:
         `y_pred`: `(batch, dim)`. `y_true`: `(batch,)` or `(batch, 1)`.
@@ -61,9 +61,9 @@ class TripletHard(_batchwise.BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not match
-            or, in eager execution, a label is not a whole number. Compiled code cannot
-            raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not a whole number. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -75,10 +75,10 @@ class TripletHard(_batchwise.BatchwiseLoss):
     >>> [float(value) for value in loss(labels, embeddings)]
     [0.5, 1.5, 3.0, 0.5]
 
-    An anchor without a positive or without a negative has the value 0 and is left out
-    of the mean; a batch without a triplet has the loss 0. A mask on `y_pred` leaves
-    samples out as `ignore_class` does. Half precision is computed in float32.
-    Embeddings that are equal have the distance 0, and its slope is taken as 0.
+    An anchor without a positive or without a negative has value 0 and is left out of
+    the mean; a batch without a triplet has loss 0. A mask on `y_pred` leaves samples
+    out as `ignore_class` does. Half-precision inputs are computed in float32. Identical
+    embeddings have distance 0, and its slope is taken as 0.
     """
 
     def __init__(
@@ -113,19 +113,20 @@ def triplet_hard(
 ) -> Tensor:
     """Return the loss of every sample's hardest triplet in the batch.
 
-    The function behind `TripletHard`, which tells formula, reference and errors.
+    The function form of `TripletHard`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: Integer labels, `(batch,)` or `(batch, 1)`.
         y_pred: Embeddings, `(batch, dim)`.
-        margin: By how much a negative must be further away than a positive.
+        margin: How much farther away a negative must be than a positive.
         distance: `"euclidean"`, `"squared_euclidean"` or `"cosine"`.
         soft_margin: Whether to use the soft form, which has no margin.
         ignore_class: Label of samples that are left out.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
-        samples that are no anchor.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32; 0 for
+        samples that are not anchors.
 
     Example:
 
@@ -167,8 +168,9 @@ def _triplet_hard(
     samples = _batchwise.labelled(_NAME, y_true, x, ignore_class, absent)
     x = samples.without_absent(x)
     _, positive, negative = samples.pairs()
-    # Only to choose by: distances that count are computed from the chosen embeddings,
-    # since those of very close ones lose their digits in a product of all with all.
+    # Only to choose by: the distances that count are computed from the chosen
+    # embeddings, since those of very close ones lose precision in the product of all
+    # pairs.
     distances = ops.stop_gradient(_pairwise.distances(x, distance))
     furthest = _highest_of(ops.where(positive, distances, -float("inf")))
     nearest = _highest_of(ops.where(negative, -distances, -float("inf")))
@@ -180,8 +182,8 @@ def _triplet_hard(
 
 
 def _highest_of(scores: Tensor) -> Tensor:
-    """Return the index of each row's maximum, of an empty batch too."""
-    # An empty row has no maximum, which is an error; one that is too long has.
+    """Return the index of each row's maximum, also for an empty batch."""
+    # An empty row has no maximum, which is an error; a longer row has one.
     return ops.argmax(
         ops.pad(scores, ((0, 0), (0, 1)), constant_values=-float("inf")), axis=1
     )

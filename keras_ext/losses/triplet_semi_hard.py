@@ -1,4 +1,4 @@
-"""Triplet loss of the negatives that are just further away than the positive."""
+"""Triplet loss of the negatives that are just farther away than the positive."""
 
 from functools import partial
 
@@ -18,12 +18,12 @@ _NAME = "triplet_semi_hard"
 class TripletSemiHard(_batchwise.BatchwiseLoss):
     """Triplet loss with a semi-hard negative for each pair of a class.
 
-    For embeddings in which samples of one class are to lie closer together than
-    samples of different classes. The hardest negatives of a batch can be too hard:
-    wrong labels, or early in training a way into a model that maps everything to one
-    point. Here each anchor `a` with each of its positives `p` takes the semi-hard
-    negative `n`: the nearest of those that are further away than the positive, or, if
-    none is, the furthest of all. With `D` the distance:
+    For embeddings in which samples of one class should lie closer together than samples
+    of different classes. The hardest negatives of a batch can be too hard: they may be
+    mislabeled, or early in training make a model collapse to a single point. Here each
+    anchor `a` with each of its positives `p` takes the semi-hard negative `n`: the
+    nearest of those that are farther away than the positive, or, if there is none, the
+    farthest of all. With `D` the distance:
 
     `loss = mean over p of max(0, margin + D(a, p) - D(a, n))`
 
@@ -33,21 +33,21 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
     for Face Recognition and Clustering", 2015, https://arxiv.org/abs/1503.03832.
 
     Args:
-        margin: Float of at least 0. By how much a negative must be further away than
-            a positive. Default: 1.
+        margin: Float of at least 0. How much farther away a negative must be than a
+            positive. Default: 1.
         distance: `"euclidean"`, `"squared_euclidean"`, or `"cosine"`: 1 - cosine
             similarity. Default: `"squared_euclidean"`, as in the paper.
         ignore_class: Integer label of samples that are left out: as anchors, positives
-            and negatives, and of the mean. Default: `None`, no such label.
+            and negatives, and from the mean. Default: `None`, no such label.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Integer labels, of any dtype and size: only which are equal counts.
-        y_pred: Embeddings. They are not normalized; the paper's are.
+        y_true: Integer labels, of any dtype and size: only their equality matters.
+        y_pred: Embeddings. They are not normalized, unlike in the paper.
         sample_weight: Weights of the anchors, `(batch,)` or `(batch, 1)`. A sample of
-            weight 0 is also nobody's positive or negative.
+            weight 0 also serves as no other sample's positive or negative.
 
     Input shape:
         `y_pred`: `(batch, dim)`. `y_true`: `(batch,)` or `(batch, 1)`.
@@ -56,9 +56,9 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not match
-            or, in eager execution, a label is not a whole number. Compiled code cannot
-            raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not a whole number. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -71,11 +71,12 @@ class TripletSemiHard(_batchwise.BatchwiseLoss):
     [0.4375, 1.75, 1.3125, 0.0]
 
     The value of an anchor is the mean over its own positives, so every anchor counts
-    alike; the mean over all pairs of the batch is the same if all classes have as many
-    samples. An anchor without a positive or without a negative has the value 0 and is
-    left out of the mean; a batch without a triplet has the loss 0. A mask on `y_pred`
-    leaves samples out as `ignore_class` does. Half precision is computed in float32.
-    Time is of the order of `batch^2 log(batch)`, memory of `batch^2`.
+    equally; the mean over all pairs of the batch is the same if all classes have
+    equally many samples. An anchor without a positive or without a negative has value 0
+    and is left out of the mean; a batch without a triplet has loss 0. A mask on
+    `y_pred` leaves samples out as `ignore_class` does. Half-precision inputs are
+    computed in float32. Time is of the order of `batch^2 log(batch)`, memory of
+    `batch^2`.
     """
 
     def __init__(
@@ -107,18 +108,19 @@ def triplet_semi_hard(
 ) -> Tensor:
     """Return the mean loss of every sample's semi-hard triplets in the batch.
 
-    The function behind `TripletSemiHard`, which tells formula, reference and errors.
+    The function form of `TripletSemiHard`, which documents the formula, reference and
+    errors.
 
     Args:
         y_true: Integer labels, `(batch,)` or `(batch, 1)`.
         y_pred: Embeddings, `(batch, dim)`.
-        margin: By how much a negative must be further away than a positive.
+        margin: How much farther away a negative must be than a positive.
         distance: `"euclidean"`, `"squared_euclidean"` or `"cosine"`.
         ignore_class: Label of samples that are left out.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32; 0 for
-        samples that are no anchor.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32; 0 for
+        samples that are not anchors.
 
     Example:
 
@@ -161,7 +163,7 @@ def _semi_hard(
     distances: Tensor, positive: Tensor, negative: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return the columns of each row by distance, and the negatives that they take."""
-    # Positives come after negatives as far away as they, which are not semi-hard.
+    # Positives come after equally distant negatives, which are not semi-hard.
     keys = ops.where(positive, _pairwise.just_above(distances), distances)
     order = ops.argsort(keys, axis=1)
     number = ops.cast(negative, "int32")
@@ -172,7 +174,7 @@ def _semi_hard(
 
 
 def _along_rows(matrix: Tensor, columns: Tensor) -> Tensor:
-    """Return `matrix[i, columns[i, j]]`, of an empty batch too."""
+    """Return `matrix[i, columns[i, j]]`, also for an empty batch."""
     size = ops.shape(matrix)[0]
     first = size * ops.arange(size, dtype="int32")[:, None]
     flat = ops.take(ops.reshape(matrix, (-1,)), ops.cast(columns, "int32") + first)

@@ -1,4 +1,4 @@
-"""Weighted kappa as a loss: ordered classes, and errors that cost by their size."""
+"""Weighted kappa as a loss: for ordered classes, errors cost by their size."""
 
 from functools import partial
 from typing import Literal, TypeAlias
@@ -17,7 +17,7 @@ from keras_ext.losses._function_loss import checked
 Weights: TypeAlias = Literal["linear", "quadratic"]
 _NAME = "weighted_kappa"
 _WEIGHTS = ("linear", "quadratic")
-_REMEDY = "Samples without a label are left out by a `sample_weight` of 0."
+_REMEDY = "Give samples without a label a `sample_weight` of 0."
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -25,16 +25,16 @@ class WeightedKappa(BatchwiseLoss):
     """Loss for ordered classes: 1 minus Cohen's weighted kappa of soft predictions.
 
     For grades and other classes with an order, where a prediction costs more the
-    further it is off: `w[i, j] = (i - j)^2`, or `|i - j|`. The cost of the predictions
-    `p` for the labels `t` of a batch is compared with what it would be if predictions
+    farther off it is: `w[i, j] = (i - j)^2`, or `|i - j|`. The cost of the predictions
+    `p` for the labels `t` of a batch is compared with the expected cost if predictions
     and labels were shuffled among the samples:
 
     `loss_i = sum_j w[t_i, j] p[i, j] / E`,
     `E = mean over all i and k of sum_j w[t_i, j] p[k, j]`
 
     The mean over the batch is `1 - kappa`: 0 for predictions that are right and
-    certain, 1 for chance, more for worse. The authors minimize its logarithm, which has
-    the same minimum.
+    certain, 1 for chance, more for worse predictions. The authors minimize its
+    logarithm, which has the same minimum.
 
     Reference: J. de la Torre, D. Puig, A. Valls, "Weighted kappa loss function for
     multi-class classification of ordinal data in deep learning", 2018,
@@ -42,10 +42,10 @@ class WeightedKappa(BatchwiseLoss):
 
     Args:
         num_classes: Integer of at least 2. Number of classes, in their order.
-        weights: `"quadratic"` or `"linear"`. Cost of an error by how many classes it is
-            off. Default: `"quadratic"`.
+        weights: `"quadratic"` or `"linear"`. Cost of an error as a function of how many
+            classes it is off. Default: `"quadratic"`.
         from_logits: Whether predictions are logits. Otherwise they are probabilities,
-            which are divided by their sum first. Default: `False`.
+            which are first divided by their sum. Default: `False`.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
@@ -54,8 +54,8 @@ class WeightedKappa(BatchwiseLoss):
         y_true: Integer labels, of any dtype.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the samples, `(batch,)` or `(batch, 1)`. A sample of
-            weight 0 is absent: it is not read, and has no part in `E`. Other weights
-            multiply a sample's value, and leave `E` as it is.
+            weight 0 is absent: it is not read, and does not contribute to `E`. Other
+            weights multiply a sample's value, and leave `E` unchanged.
 
     Input shape:
         `y_pred`: `(batch, num_classes)`. `y_true`: `(batch,)` or `(batch, 1)`.
@@ -64,9 +64,9 @@ class WeightedKappa(BatchwiseLoss):
         A scalar; with `reduction="none"`, `(batch,)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes loss and gradient NaN.
+        ValueError: If an argument is out of range; on call, if shapes do not match or,
+            in eager execution, a label is not one of the classes. Compiled code cannot
+            raise; there, such a label makes the loss and its gradient NaN.
 
     Example:
 
@@ -81,10 +81,10 @@ class WeightedKappa(BatchwiseLoss):
     >>> float(loss(np.array([0, 1, 0]), certain))
     1.0
 
-    The loss is about a batch: the larger it is, the better is `E` known. Where `E` is
-    0, as for a batch of one class that is predicted with certainty, all values are 0;
-    for any other batch of one class their mean is 1, with the slope 0.
-    A mask on `y_pred` leaves out samples, too. Half precision is computed in float32.
+    The loss is one of a batch: the larger the batch, the better the estimate of `E`.
+    Where `E` is 0, as for a batch of one class that is predicted with certainty, all
+    values are 0; for any other batch of one class their mean is 1, with slope 0. A mask
+    on `y_pred` also leaves out samples. Half-precision inputs are computed in float32.
     `keras_ext.metrics.CohenKappa` measures the kappa of the decisions.
     """
 
@@ -115,10 +115,10 @@ def weighted_kappa(
     weights: Weights = "quadratic",
     from_logits: bool = False,
 ) -> Tensor:
-    """Return the cost of every sample, in units of what chance costs in this batch.
+    """Return the cost of every sample, relative to the cost of chance in this batch.
 
-    The function behind `WeightedKappa`, which tells formula, reference, shapes and
-    errors.
+    The function form of `WeightedKappa`, which documents the formula, reference, shapes
+    and errors.
 
     Args:
         y_true: Integer labels, `(batch,)` or `(batch, 1)`.
@@ -128,7 +128,7 @@ def weighted_kappa(
         from_logits: Whether `y_pred` holds logits.
 
     Returns:
-        Float tensor `(batch,)`, of `y_pred`'s dtype but not below float32.
+        Float tensor `(batch,)`, in `y_pred`'s dtype, but at least float32.
 
     Example:
 
@@ -160,7 +160,7 @@ def _weighted_kappa(
             f"{num_classes}. Received: y_pred.shape={tuple(samples.y_pred.shape)}"
         )
     p = _probabilities(samples.y_pred, from_logits)
-    # NaN for a wrong label here, since it has its part in the values of all.
+    # NaN for a wrong label here already, since it affects the values of all samples.
     present = ops.where(samples.ignored, 0.0, samples.factor)[:, None]
     own = ops.argmax(samples.targets, axis=-1)
     distances = ops.convert_to_tensor(_costs(num_classes, weights), p.dtype)
@@ -176,7 +176,7 @@ def _costs(num_classes: int, weights: Weights) -> list[list[float]]:
     grades = np.arange(num_classes, dtype="float64")
     steps = np.abs(grades[:, None] - grades[None, :])
     distances = steps if weights == "linear" else np.square(steps)
-    # Between 0 and 1. Only ratios of costs count.
+    # Between 0 and 1. Only ratios of costs matter.
     return (distances / distances.max()).tolist()
 
 

@@ -1,4 +1,4 @@
-"""Boxes with labels, as rows of numbers: read and checked."""
+"""Boxes with labels as rows of numbers: parsing and checks."""
 
 from typing import Literal, NamedTuple
 
@@ -15,7 +15,7 @@ _COLUMNS = {
 
 
 class BoxRows(NamedTuple):
-    """A batch of boxes, of which some count."""
+    """A batch of boxes, some of which count."""
 
     corners: Tensor
     """Left, top, right and bottom, `(batch, rows, 4)`."""
@@ -30,11 +30,11 @@ class BoxRows(NamedTuple):
     """Whether a row is a box that counts, `(batch, rows)`."""
 
     sound: Tensor
-    """Whether all rows are what they should be, a scalar."""
+    """Whether all rows are valid, a scalar."""
 
 
 def check_shapes(owner: str, y_true: Tensor, y_pred: Tensor) -> None:
-    """Raise `ValueError` unless both have rows of boxes, for as many images."""
+    """Raise `ValueError` unless both have rows of boxes for equally many images."""
     for name, rows, sizes in (("y_true", y_true, (5, 6)), ("y_pred", y_pred, (6,))):
         shape = tuple(rows.shape)
         if len(shape) != 3 or shape[-1] not in sizes:
@@ -46,8 +46,8 @@ def check_shapes(owner: str, y_true: Tensor, y_pred: Tensor) -> None:
     true, found = tuple(y_true.shape), tuple(y_pred.shape)
     if not _checks.shapes_agree(true[:1], found[:1]):
         raise ValueError(
-            f"{owner} expects as many images in `y_true` as in `y_pred`. "
-            f"Received: y_true.shape={true}, y_pred.shape={found}"
+            f"{owner} expects equally many images in `y_true` and `y_pred`. Received: "
+            f"y_true.shape={true}, y_pred.shape={found}"
         )
 
 
@@ -81,20 +81,20 @@ def read(
     num_classes: int,
     bounding_box_format: str,
 ) -> BoxRows:
-    """Return what the rows of a batch say, in the dtype of `weights`.
+    """Return the boxes in the rows of a batch, in the dtype of `weights`.
 
     Args:
-        owner: Who asks, for the messages.
+        owner: Name of the caller, for the messages.
         name: What the rows are: `"y_true"` or `"y_pred"`.
-        rows: Four coordinates, a label and perhaps one number more,
-            `(batch, rows, 5)` or `(batch, rows, 6)`; -1 as a label is padding.
+        rows: Four coordinates, a label and perhaps one more number, `(batch, rows, 5)`
+            or `(batch, rows, 6)`; -1 as a label is padding.
         weights: Weights of the images, `(batch,)`. Those of weight 0 are absent.
         num_classes: Number of classes.
         bounding_box_format: Which four numbers a box is.
 
     Raises:
-        ValueError: In eager execution, if a row of an image that is there, and that
-            is no padding, is not what it should be, unless it holds a NaN in `y_pred`.
+        ValueError: In eager execution, if a row of a present image that is not padding
+            is not valid, unless it holds a NaN in `y_pred`.
     """
     valid = _labels.in_range(owner, rows[..., 4], num_classes)
     rows = ops.stop_gradient(ops.cast(rows, weights.dtype))
@@ -118,7 +118,7 @@ def read(
 def numbers_of_classes(
     boxes: BoxRows, which: Tensor, weights: Tensor, num_classes: int
 ) -> Tensor:
-    """Return how many boxes of each class there are, of those that `which` says."""
+    """Return the number of boxes of each class, among those selected by `which`."""
     counts = ops.cast(which, weights.dtype) * ops.expand_dims(weights, axis=-1)
     sums = ops.segment_sum(
         ops.reshape(counts, (-1,)),

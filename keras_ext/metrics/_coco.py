@@ -11,10 +11,10 @@ from keras_ext._types import Tensor
 from keras_ext.metrics._box_rows import BoxRows
 
 RIGHT, IGNORED, WRONG = 1, 0, -1
-"""What may become of a detection."""
+"""The possible outcomes of a detection."""
 
 _NEARLY_1 = 1 - 1e-6
-"""The largest threshold asked for, since rounding may keep equal boxes from 1."""
+"""The largest threshold used, since rounding may keep equal boxes from reaching 1."""
 
 _POINTS = 101
 _BEYOND = (np.linspace(0, 1, _POINTS) > np.arange(_POINTS) / 100).astype("int32")
@@ -22,9 +22,9 @@ _BEYOND = (np.linspace(0, 1, _POINTS) > np.arange(_POINTS) / 100).astype("int32"
 
 
 def by_class_and_confidence(labels: Tensor, confidence: Tensor) -> Tensor:
-    """Return the order of rows by class and, in a class, by falling confidence.
+    """Return the order of rows by class and, within a class, by descending confidence.
 
-    Of equals the earlier comes first, since `argsort` is stable on all backends.
+    Among equals, the earlier comes first, since `argsort` is stable on all backends.
 
     Args:
         labels: Tensor `(..., rows)`.
@@ -37,10 +37,10 @@ def by_class_and_confidence(labels: Tensor, confidence: Tensor) -> Tensor:
 
 
 def most_confident(detections: BoxRows, max_detections: int) -> BoxRows:
-    """Return the detections by class and confidence, so many of each that count."""
+    """Return detections by class and confidence, up to a maximum of each that count."""
     order = by_class_and_confidence(detections.labels, detections.last)
     labels = ops.take_along_axis(detections.labels, order, axis=-1)
-    # One too many has another of its class as many places before it.
+    # A surplus one has another of its class that many places before it.
     padded = ops.pad(labels, ((0, 0), (max_detections, 0)), constant_values=-1)
     before = padded[:, : ops.shape(labels)[1]]
     counted = ops.take_along_axis(detections.counted, order, axis=-1)
@@ -61,13 +61,13 @@ def match(
     iou_thresholds: Sequence[float],
     area_range: tuple[float, float],
 ) -> tuple[Tensor, Tensor]:
-    """Return what becomes of the detections, and which boxes are to be found.
+    """Return the outcomes of the detections, and which boxes are to be found.
 
     Args:
         detections: In order of confidence within each class.
-        truths: The boxes to be found, and those that need not be: crowds, and boxes
-            outside the range.
-        iou_thresholds: The least overlap to take a box.
+        truths: The boxes to be found, and those that need not be found: crowds, and
+            boxes outside the range.
+        iou_thresholds: The least overlap needed to take a box.
         area_range: The smallest and the largest area to be found.
 
     Returns:
@@ -94,9 +94,9 @@ def _verdicts(
 ) -> Tensor:
     """Return whether each detection is right, ignored or wrong at each threshold.
 
-    The detections choose in order. Each takes the truth that it overlaps most of those
-    wanted and still free; if it reaches none, of the others. A crowd stays free. Of
-    equal overlaps the later truth is taken, as in pycocotools.
+    The detections choose in order. Each takes the truth that it overlaps most among
+    those wanted and still free or, if it reaches none of these, among the others. A
+    crowd stays free. Of equal overlaps, the later truth is taken, as in pycocotools.
     """
     least = [[min(threshold, _NEARLY_1)] for threshold in iou_thresholds]
     thresholds = ops.convert_to_tensor(least, detections.corners.dtype)
@@ -113,18 +113,19 @@ def _verdicts(
             IGNORED,
         ),
     )
-    if detections.labels.shape[1] == 0:  # JAX traces a turn even if there is none
+    if detections.labels.shape[1] == 0:  # JAX traces an iteration even if there is none
         return start.verdicts
-    # Padding is last in the order, and needs no turn.
+    # Padding is last in the order, and needs no iteration.
     places = ops.arange(ops.shape(detections.labels)[1], dtype="int32")
     turns = ops.where(ops.any(detections.counted, axis=0), places + 1, 0)
     return ops.fori_loop(0, ops.max(turns, initial=0), _choose, start).verdicts
 
 
 def _overlaps(detections: BoxRows, truths: BoxRows) -> Tensor:
-    """Return the overlap `(batch, detections, truths)`, -1 for those of two classes.
+    """Return the overlap `(batch, detections, truths)`, -1 if the classes differ.
 
-    It is the intersection over the union; over the detection if the truth is a crowd.
+    It is the intersection over the union, or over the detection if the truth is a
+    crowd.
     """
     found = ops.expand_dims(detections.corners, axis=2)
     true = ops.expand_dims(truths.corners, axis=1)
@@ -155,8 +156,8 @@ class _Choices(NamedTuple):
 
 
 def _choose(place: Tensor, choices: _Choices) -> _Choices:
-    """Let the detections at this place in the order choose."""
-    # All it reads is in `choices`: JAX compiles a closure anew in each eager call.
+    """Let the detections at this position in the order choose."""
+    # Everything it reads is in `choices`: JAX recompiles a closure in each eager call.
     overlaps, thresholds, wanted, crowd, taken, verdicts = choices
     overlap = ops.expand_dims(ops.take(overlaps, place, axis=1), axis=1)
     reached = (overlap >= thresholds) & ~taken
@@ -173,7 +174,7 @@ def _choose(place: Tensor, choices: _Choices) -> _Choices:
 
 
 def _largest(where: Tensor, values: Tensor) -> Tensor:
-    """Return the largest of the non-negative values along the last axis, or -1."""
+    """Return the largest of the nonnegative values along the last axis, or -1."""
     values = ops.where(where, values, -1)
     return ops.max(values, axis=-1, keepdims=True, initial=-1)
 
@@ -187,21 +188,22 @@ def average_precisions(
 ) -> Tensor:
     """Return the average precision of every class, `(thresholds, num_classes)`.
 
-    It is the mean of the precision at 101 recalls, of the ranked detections.
+    It is the mean of the precision of the ranked detections at 101 recalls.
 
     Args:
         labels: Classes of the detections, `(detections,)`.
-        confidence: Their confidence, `(detections,)`.
+        confidence: Confidence of the detections, `(detections,)`.
         verdicts: 1 right, -1 wrong, 0 ignored, `(thresholds, detections)`.
         weights: How often each counts, `(detections,)`.
-        wanted: Integers, how many there are to be found, `(num_classes,)`.
+        wanted: Integers, the number of boxes to be found, `(num_classes,)`.
 
     Returns:
-        Tensor of the dtype of `confidence`; 0 for classes without any to be found.
+        Tensor of the dtype of `confidence`; 0 for classes without boxes to be found.
     """
     num_classes = wanted.shape[0]
-    # One class more, for the rows that are not filled. Clipped, since the sum of the
-    # buffers of several replicas, which is no result, must not be an index too large.
+    # One more class, for the rows that are not filled. Clipped, since the sum of
+    # several replicas' buffers, which is not a valid result, must not be an index out
+    # of range.
     labels = ops.where(ops.equal(weights, 0), num_classes, ops.cast(labels, "int32"))
     labels = ops.clip(labels, 0, num_classes)
     order = by_class_and_confidence(labels, confidence)
@@ -217,9 +219,9 @@ def average_precisions(
 
 
 def _running_count(counts: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Return the sums `(thresholds, detections)` of what is so far in the same class.
+    """Return the sums `(thresholds, detections)` so far within the same class.
 
-    The rows are in the order of the classes, so that a class has one start.
+    The rows are ordered by class, so that each class has one start.
     """
     sizes = ops.segment_sum(ops.ones_like(labels), labels, num_segments=num_classes)
     starts = ops.cumsum(sizes) - sizes
@@ -229,9 +231,9 @@ def _running_count(counts: Tensor, labels: Tensor, num_classes: int) -> Tensor:
 
 
 def _points_reached(right: Tensor, wanted: Tensor) -> Tensor:
-    """Return the last of the recalls 0, 1, .. 100 percent that is reached.
+    """Return the highest of the recalls 0, 1, .. 100 percent that is reached.
 
-    In integers, which say what pycocotools says in float64.
+    In integers, which reproduce what pycocotools computes in float64.
     """
     wanted = ops.maximum(wanted, 1)
     percent = ops.clip(100 * right // wanted, 0, _POINTS - 1)
@@ -256,7 +258,7 @@ def _envelope(
     )
     shape = (thresholds, num_classes + 1, _POINTS)
     largest = ops.maximum(ops.reshape(largest, shape)[:, :-1], 0)
-    # `ops.associative_scan` of an odd number does not compile with XLA on TensorFlow.
+    # `ops.associative_scan` of odd length does not compile with XLA on TensorFlow.
     for step in (1, 2, 4, 8, 16, 32, 64):
         beyond = ops.pad(largest[:, :, step:], ((0, 0), (0, 0), (0, step)))
         largest = ops.maximum(largest, beyond)

@@ -1,4 +1,4 @@
-"""What the metrics of classes share: the confusion matrix that they are read from."""
+"""What metrics of classes share: the confusion matrix that they are computed from."""
 
 import keras
 from keras import ops
@@ -10,7 +10,7 @@ from keras_ext.metrics._inputs import are_classes, are_numbers
 
 
 class ConfusionMetric(keras.metrics.Metric):
-    """Base of the metrics that are a function of the confusion matrix.
+    """Base of metrics that are a function of the confusion matrix.
 
     A subclass documents the arguments and implements `result`, from `matrix()`.
 
@@ -76,7 +76,7 @@ class ConfusionMetric(keras.metrics.Metric):
     def matrix(self) -> Tensor:
         """Return the summed weights since the last reset: rows are true classes.
 
-        All is NaN after a wrong label or a NaN, whose cell is not known.
+        All entries are NaN after a wrong label or a NaN, whose cell is not known.
         """
         matrix = self.total + self.rest
         return ops.where(ops.isnan(ops.sum(matrix)), float("nan"), matrix)
@@ -94,9 +94,9 @@ class ConfusionMetric(keras.metrics.Metric):
     def _classes(
         self, name: str, values: Tensor, sparse: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Return the class labels that `values` holds or scores.
+        """Return the class labels that `values` holds, or those with the highest score.
 
-        And, of those that come from scores, for which no score was NaN.
+        Also return, for labels from scores, where no score was NaN.
         """
         values = ops.convert_to_tensor(values)
         rank, size = len(values.shape), values.shape[-1] if values.shape else None
@@ -121,7 +121,7 @@ class ConfusionMetric(keras.metrics.Metric):
 
 
 def _check_no_scores(owner: str, true: Tensor, predicted: Tensor) -> None:
-    """Raise `ValueError` if predictions that should be labels have an axis more."""
+    """Raise `ValueError` if predictions that should be labels have an extra axis."""
     if len(predicted.shape) > len(true.shape):
         raise ValueError(
             f"{owner} with `sparse_y_pred=True` expects labels in `y_pred`, one for "
@@ -144,8 +144,8 @@ def confusion_matrix(
         num_classes: Number of classes.
 
     Returns:
-        Tensor `(num_classes, num_classes)`, with a NaN if a pair with a weight is not
-        valid.
+        Tensor `(num_classes, num_classes)`, with a NaN if a pair of nonzero weight is
+        not valid.
     """
     absent = ops.equal(weights, 0)
     cell = ops.cast(y_true, "int32") * num_classes + ops.cast(y_pred, "int32")

@@ -1,7 +1,7 @@
-"""Targets, predictions and values as metrics read them: which of them are valid.
+"""Targets, predictions and values of metrics: which of them are valid.
 
-What is not valid is an error in eager execution. Compiled code cannot raise: there it
-makes the result NaN.
+Invalid entries are an error in eager execution. Compiled code cannot raise; there, they
+make the result NaN.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ _NO_CLASSES = {
 }
 
 _TOLERANCE = 0.01
-"""How far probabilities may be off, as those of a softmax in bfloat16 are."""
+"""Tolerance for probabilities, such as those of a softmax in bfloat16."""
 
 _KINDS = {"y_pred": "prediction", "y_true": "target"}
 _NO_PROBABILITIES = {
@@ -34,13 +34,13 @@ _NO_PROBABILITIES = {
 def are_numbers(values: Tensor, *, axis: int | None = None) -> Tensor:
     """Return for each value whether it is a number, not NaN.
 
-    A NaN prediction says that a model has diverged, not that a metric is used in the
-    wrong way. So it makes the result NaN, in eager execution too, where targets that
-    are not valid are an error.
+    A NaN prediction means that the model has diverged, not that the metric is used
+    incorrectly. It therefore makes the result NaN even in eager execution, where
+    invalid targets are an error.
 
     Args:
         values: Predictions.
-        axis: An axis along which all must be numbers. Default: `None`, each by itself.
+        axis: An axis along which all must be numbers. Default: `None`, each separately.
     """
     if keras.backend.is_float_dtype(values.dtype):
         numbers = ~ops.isnan(values)
@@ -74,15 +74,15 @@ def are_classes(
     """Return for each label whether it is one of the classes.
 
     Args:
-        owner: Who asks, for the message.
+        owner: Name of the caller, for the message.
         labels: Class labels.
-        absent: Where a label may be anything, as it does not count.
+        absent: Where a label may be anything, since it does not count.
         num_classes: Number of classes.
         name: What the labels are, for the message.
 
     Raises:
-        ValueError: In eager execution, if a label that counts is no class, unless it is
-            a NaN in `y_pred`.
+        ValueError: In eager execution, if a label that counts is not a class, unless it
+            is a NaN in `y_pred`.
     """
     valid = _labels.in_range(owner, labels, num_classes)
     passed = valid | absent
@@ -97,16 +97,16 @@ def are_probabilities(
 ) -> Tensor:
     """Return for each sample whether its values are probabilities.
 
-    They are if their sum is 1 and that of the negative ones 0, both within 0.01.
+    They are if their sum is 1 and that of the negative values 0, both within 0.01.
 
     Args:
-        owner: Who asks, for the message.
+        owner: Name of the caller, for the message.
         values: `(..., classes)`.
-        absent: `(...)`, where values may be anything, as they do not count.
+        absent: `(...)`, where values may be anything, since they do not count.
         name: What the values are, for the message.
 
     Raises:
-        ValueError: In eager execution, if values that count are no probabilities,
+        ValueError: In eager execution, if values that count are not probabilities,
             unless they hold a NaN in `y_pred`.
     """
     total = ops.sum(values, axis=-1)
@@ -128,7 +128,7 @@ def are_probabilities(
 
 
 class WeightedValues(NamedTuple):
-    """Values of a batch, their weights, and which of them do not count or are wrong."""
+    """Values of a batch, their weights, and which of them are absent or invalid."""
 
     values: Tensor
     weights: Tensor
@@ -163,7 +163,7 @@ def weighted_values(
 def check_labels_axis(
     owner: str, y_pred: Tensor, num_labels: int | None = None
 ) -> None:
-    """Raise `ValueError` unless the last of several axes has the labels."""
+    """Raise `ValueError` unless the last of several axes holds the labels."""
     size = "labels" if num_labels is None else num_labels
     shape = tuple(y_pred.shape)
     agree = num_labels is None or _checks.shapes_agree(shape[-1:], (num_labels,))
@@ -175,7 +175,7 @@ def check_labels_axis(
 
 
 def is_positive(y_pred: Tensor, threshold: float) -> Tensor:
-    """Return where a prediction, in float32 at least, is above the threshold."""
+    """Return where a prediction, at least in float32, is above the threshold."""
     dtype = keras.backend.standardize_dtype(y_pred.dtype)
     return ops.cast(y_pred, sum_dtype(dtype)) > threshold
 
@@ -183,13 +183,13 @@ def is_positive(y_pred: Tensor, threshold: float) -> Tensor:
 def binary_targets(
     owner: str, y_true: Tensor, absent: Tensor, y_pred: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return where a target is 1, and where it is valid, and not predicted as NaN.
+    """Return where a target is 1, and where it is valid and its prediction not NaN.
 
     Args:
-        owner: Who asks, for the message.
+        owner: Name of the caller, for the message.
         y_true: The targets, 0 or 1.
-        absent: Where a target may be anything, as it does not count.
-        y_pred: The predictions. Default: `None`, they are looked at elsewhere.
+        absent: Where a target may be anything, since it does not count.
+        y_pred: The predictions. Default: `None`, they are checked elsewhere.
 
     Raises:
         ValueError: In eager execution, if a target that counts is neither 0 nor 1.
@@ -201,8 +201,8 @@ def binary_targets(
     if target is not None:
         raise ValueError(
             f"{owner} expects `y_true` to hold 0 or 1 for every label. "
-            f"Received: y_true with a target {target:.10g}. Give samples or "
-            "labels that nobody knows a `sample_weight` of 0."
+            f"Received: y_true with a target {target:.10g}. Give unknown samples or "
+            "labels a `sample_weight` of 0."
         )
     if y_pred is not None:
         known = known & are_numbers(y_pred)
@@ -212,9 +212,9 @@ def binary_targets(
 def are_spoiled(
     weights: Tensor, known: Tensor, axis: tuple[int, ...] | None = None
 ) -> Tensor:
-    """Return whether sums over `axis` are NaN: of a weight, or of what is not known.
+    """Return whether sums over `axis` are NaN, due to a weight or an unknown entry.
 
-    Weights are asked, not what came of them: XLA takes NaN * 0 for 0, where the factor
+    Weights are tested, not products with them: XLA evaluates NaN * 0 as 0 if the factor
     0 is a boolean.
     """
     return ops.isnan(ops.sum(weights, axis=axis)) | ops.any(~known, axis=axis)

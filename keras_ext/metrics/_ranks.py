@@ -1,4 +1,4 @@
-"""What metrics of ranks share: their samples, and values that are tied."""
+"""What rank metrics share: their samples, and tied values."""
 
 import keras
 import numpy as np
@@ -28,10 +28,10 @@ def flat_pairs(
 
 
 def stable_argsort(values: Tensor) -> Tensor:
-    """Return the order of a vector of floats; equal ones keep theirs.
+    """Return the stable order of a vector of floats.
 
-    XLA on TensorFlow keeps the order of equal integers only. The bits of a float,
-    read as an integer, are in the order of the floats, but for the sign.
+    XLA on TensorFlow keeps only the order of equal integers. The bits of floats, read
+    as integers, are ordered like the floats, except for the sign.
     """
     dtype = keras.backend.standardize_dtype(values.dtype).replace("float", "int")
     bits = ops.view(ops.where(ops.equal(values, 0), 0.0, values), dtype)  # 0 for -0
@@ -40,9 +40,9 @@ def stable_argsort(values: Tensor) -> Tensor:
 
 
 def tie_groups(*keys: Tensor) -> Tensor:
-    """Number the groups of equal keys, in rows `(rows, n)` that are sorted.
+    """Number the groups of equal keys in sorted rows `(rows, n)`.
 
-    The groups of row `r` have the numbers from `r * n` on, in the order of the row.
+    The groups of row `r` are numbered from `r * n`, in the order of the row.
     """
     rows, size = keys[0].shape
     is_new = keys[0][:, 1:] != keys[0][:, :-1]
@@ -54,7 +54,7 @@ def tie_groups(*keys: Tensor) -> Tensor:
 
 
 def sums_of_groups(weights: Tensor, groups: Tensor) -> Tensor:
-    """Return `(rows, n)`: the weight of each group, in the place of its number."""
+    """Return `(rows, n)`: the weight of each group, at the position of its number."""
     rows, size = groups.shape
     sums = ops.segment_sum(
         ops.reshape(weights, (-1,)),

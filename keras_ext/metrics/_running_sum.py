@@ -1,4 +1,4 @@
-"""Sums, and means of them, that stay exact over more batches than float32 counts."""
+"""Sums and means that stay exact over more batches than float32 can count."""
 
 import keras
 from keras import ops
@@ -12,15 +12,15 @@ def sum_dtype(dtype: str) -> str:
 
 
 def add(total: Tensor, rest: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the new total, and what rounding has cut off it so far.
+    """Return the new total, and what rounding has removed from it so far.
 
-    A float32 counts to 2**24 and then stands still, since adding 1 is rounded away.
-    What is rounded away is itself a float32 ("two-sum", D. E. Knuth, The Art of
-    Computer Programming, volume 2, section 4.2.2); kept in `rest` and added with the
-    next values ("compensated summation", W. Kahan, Further Remarks on Reducing
-    Truncation Errors, 1965, https://doi.org/10.1145/363707.363723), it lets the pair
-    count to 2**48. Other sums lose what `values + rest` is rounded by, which is what
-    `values`, the sum of a batch, has been rounded by before.
+    A float32 counts to 2**24 and then stops, since adding 1 is rounded away. The
+    rounding error is itself a float32 ("two-sum", D. E. Knuth, The Art of Computer
+    Programming, volume 2, section 4.2.2); kept in `rest` and added with the next values
+    ("compensated summation", W. Kahan, Further Remarks on Reducing Truncation Errors,
+    1965, https://doi.org/10.1145/363707.363723), it lets the pair count to 2**48. Other
+    sums lose the rounding error of `values + rest`, which is of the size of that
+    already in `values`, the sum of a batch.
     """
     values = values + rest
     new_total = total + values
@@ -48,7 +48,7 @@ def accumulate(total: keras.Variable, rest: keras.Variable, values: Tensor) -> N
 
 
 class WeightedMean(keras.metrics.Metric):
-    """Base of the metrics that are the weighted mean of something, or a share.
+    """Base of metrics that are a weighted mean or a share.
 
     A subclass calls `add` in `update_state`.
 
@@ -62,28 +62,28 @@ class WeightedMean(keras.metrics.Metric):
         self.total, self.rest = add_variables(self, (2,))
 
     def add(self, values: Tensor, weights: Tensor, valid: Tensor | None = None) -> None:
-        """Add the values of a batch, or where something was so, and their weights.
+        """Add the values of a batch, or booleans, and their weights.
 
         If any is not `valid`, the mean becomes NaN. Default: `None`, all are.
         """
         weighted = ops.sum(weights * ops.cast(values, weights.dtype))
         if valid is not None:
-            # Of the sum alone: to choose among all values takes longer than the rest.
+            # Only the sum: selecting among all values would take longer than the rest.
             weighted = ops.where(ops.all(valid), weighted, float("nan"))
         batch = ops.stack([weighted, ops.sum(weights)])
         accumulate(self.total, self.rest, batch)
 
     def result(self) -> Tensor:
-        """Return the mean since the last reset; 0 if there was nothing."""
+        """Return the mean since the last reset; 0 if there were no values."""
         weighted, of_all = ops.unstack(self.total + self.rest, 2)
         return ops.cast(ops.divide_no_nan(weighted, of_all), self.dtype)
 
 
 class ExponentialOfMean(WeightedMean):
-    """Base of the metrics that are the exponential of a weighted mean."""
+    """Base of metrics that are the exponential of a weighted mean."""
 
     def result(self) -> Tensor:
-        """Return the exponential of the mean since the last reset; 0 of nothing."""
+        """Return the exponential of the mean since the last reset; 0 without values."""
         weighted, of_all = ops.unstack(self.total + self.rest, 2)
         return ops.cast(exponential_of_mean(weighted, of_all), self.dtype)
 

@@ -1,4 +1,4 @@
-"""Samples kept between resets, for metrics that no sums can stand in for."""
+"""Samples kept between resets, for metrics that sums cannot represent."""
 
 import warnings
 
@@ -10,20 +10,20 @@ from keras_ext._types import Tensor
 from keras_ext.metrics import _running_sum
 
 _MOST_COUNTED = 2**30
-"""Where counting stops, so that no batch can carry an int32 beyond its end."""
+"""Where counting stops, so that no batch can overflow an int32."""
 
 
 class SampleBuffer:
-    """The samples of a metric since its last reset, as long as `capacity` holds them.
+    """The samples of a metric since its last reset, up to `capacity` of them.
 
     A sample is a row of numbers and its weight. Those of weight 0 are not kept, and
-    rows not filled yet, which are the first, have weight 0, so that what is computed
-    from the rows needs no mask. Compiled code cannot raise when there are more samples
-    than rows: there they are counted, the result is NaN, and the next reset warns.
+    rows not yet filled, which come first, have weight 0, so that computations on the
+    rows need no mask. Compiled code cannot raise when there are more samples than rows;
+    there, they are counted, the result is NaN, and the next reset warns.
 
     Args:
         metric: The metric, which gets the variables.
-        columns: How many numbers a sample has, without its weight.
+        columns: Number of values per sample, without its weight.
         capacity: Number of samples.
         what: What a sample is, for the messages. Default: `"samples"`.
     """
@@ -37,7 +37,7 @@ class SampleBuffer:
     ) -> None:
         self._owner, self._what = type(metric).__name__, what
         self._capacity, self._width = capacity, columns + 1
-        # A vector, since TensorFlow joins and cuts vectors ten times as fast as rows.
+        # A vector, since TensorFlow joins and slices vectors ten times as fast as rows.
         self._rows = metric.add_variable(
             (capacity * self._width,),
             "zeros",
@@ -59,7 +59,7 @@ class SampleBuffer:
         Args:
             samples: The samples.
             weights: Their weights.
-            has_zeros: Whether a weight may be 0. Not to look for them is faster.
+            has_zeros: Whether a weight may be 0. Not looking for them is faster.
 
         Raises:
             ValueError: In eager execution, if there are more than `capacity`.
@@ -69,7 +69,7 @@ class SampleBuffer:
         if has_zeros:
             absent = ops.cast(ops.equal(weights, 0), "int32")
             number = number - ops.sum(absent)
-            # Those absent last: a sort keeps the order of equal integers.
+            # Absent samples last: sorting keeps the order of equal integers.
             rows = ops.take(rows, ops.argsort(absent), axis=0)
         seen = ops.minimum(self._count.value + number, _MOST_COUNTED)
         self._check(seen)
@@ -85,10 +85,10 @@ class SampleBuffer:
         return columns[:-1], columns[-1]
 
     def checked(self, result: Tensor) -> Tensor:
-        """Return `result`, or NaN if it is not that of all samples.
+        """Return `result`, or NaN if samples are missing from it.
 
-        Samples are missing if there were more than `capacity`; or if the buffers of
-        several replicas were added up. A sample with a NaN makes it NaN too.
+        Samples are missing if there were more than `capacity`, or if the buffers of
+        several replicas were summed. A sample with a NaN also makes it NaN.
         """
         rows = self._matrix()
         kept = ops.sum(ops.cast(ops.not_equal(rows[:, -1], 0), "int32"))
@@ -96,7 +96,7 @@ class SampleBuffer:
         return ops.where(sound, result, float("nan"))
 
     def warn_of_lost_samples(self) -> None:
-        """Warn if there were more than `capacity`; called before they are forgotten."""
+        """Warn if there were more than `capacity`; called before they are discarded."""
         # A sum, since NumPy cannot read a variable of several replicas.
         count = ops.add(self._count.value, 0)
         seen = _checks.first_offender(count, count <= self._capacity)

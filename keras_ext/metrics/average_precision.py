@@ -13,37 +13,36 @@ from keras_ext.metrics._sample_buffer import SampleBuffer
 _NAME = "AveragePrecision"
 
 Average: TypeAlias = Literal["macro", "micro", "weighted"] | None
-"""How the values of several labels make one; `None` means that they do not."""
+"""How the values of several labels are combined; `None` means that they are not."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class AveragePrecision(keras.metrics.Metric):
-    """Mean precision over all that is found, as scores fall.
+    """Mean precision over all positives found, in order of descending scores.
 
-    For retrieval, detection and classes with few positives, where accuracy and the
-    area under the ROC flatter: of a classifier that scores at random it is the share
-    of positives. With `P[k]` and `R[k]` the precision and the recall of the samples
-    whose score is one of the `k` highest:
+    For retrieval, detection and classes with few positives, where accuracy and the area
+    under the ROC curve look too good: for a classifier that scores at random, it is the
+    share of positives. With `P[k]` and `R[k]` the precision and the recall of the
+    samples whose score is one of the `k` highest:
 
     `AP = sum over k of (R[k] - R[k - 1]) * P[k]`
 
     Equal scores are one threshold. Unlike `keras.metrics.AUC(curve="PR")`, it uses
-    every score as a threshold, not a grid of them, and interpolates nothing.
+    every score as a threshold instead of a grid, and does not interpolate.
 
     Reference: C. D. Manning, P. Raghavan, H. Schütze, "Introduction to Information
     Retrieval", 2008, section 8.4,
     https://nlp.stanford.edu/IR-book/html/htmledition/evaluation-of-ranked-retrieval-results-1.html.
 
     Args:
-        num_labels: Positive integer. Number of labels, each a question of yes or no.
-            Default: 1.
-        average: How several labels make one number. `"macro"`: the mean of their
-            values; `"weighted"`: weighted by their positives; `"micro"`: all pairs of
-            a sample and a label as samples of one label; `None`: a value for each.
-            Default: `"macro"`.
+        num_labels: Positive integer. Number of labels, each of them binary. Default: 1.
+        average: How the values of several labels are combined. `"macro"`: their mean;
+            `"weighted"`: weighted by their positives; `"micro"`: all pairs of a sample
+            and a label as samples of one label; `None`: a value for each. Default:
+            `"macro"`.
         capacity: Positive integer. How many samples are kept, since the order of
-            scores needs all of them; those of weight 0 do not count. The cost of a
-            step grows with it: the best is the number of samples of the data set.
+            scores needs all of them; those of weight 0 do not count. The cost of a step
+            grows with it; ideally it is the number of samples in the dataset.
             Default: 8192.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
@@ -53,7 +52,7 @@ class AveragePrecision(keras.metrics.Metric):
         y_true: Targets, 0 or 1.
         y_pred: Scores: probabilities or logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, num_labels)`; for one label also `(batch,)`.
@@ -63,11 +62,10 @@ class AveragePrecision(keras.metrics.Metric):
         A scalar, from 0 to 1; with `average=None`, `(num_labels,)`.
 
     Raises:
-        ValueError: If an argument is none of the above; on update, if shapes do not
-            match or, in eager execution, a target is neither 0 nor 1, or there are
-            more samples than `capacity`. Compiled code cannot raise: there the result
-            is NaN, and after too many samples the next `reset_state` warns and names
-            their number.
+        ValueError: If an argument is not valid; on update, if shapes do not match or,
+            in eager execution, a target is neither 0 nor 1, or there are more samples
+            than `capacity`. Compiled code cannot raise; there, the result is NaN, and
+            after too many samples the next `reset_state` warns and states their number.
 
     Example:
 
@@ -78,18 +76,18 @@ class AveragePrecision(keras.metrics.Metric):
     >>> float(metric(np.array([1, 0, 1, 0]), scores))  # 1/2 * 1/1 + 1/2 * 2/3
     0.8333
 
-    A label without positives has the value 0, as in scikit-learn. A NaN among the
-    scores makes the result NaN.
+    A label without positives has value 0, as in scikit-learn. A NaN among the scores
+    makes the result NaN.
 
-    With `average=None` the result is no scalar: the progress bar of Keras shows its
+    With `average=None` the result is not a scalar: the progress bar of Keras shows its
     mean, or in Keras 3.12 raises an error, as `keras.callbacks.TensorBoard` does in all
-    versions. There, use one metric for each label.
+    versions. In these cases, use one metric for each label.
 
-    Masks are not used: pass them as `sample_weight`. Samples are kept in float32,
-    under half precision too. `result`, which Keras's `fit` calls in every step, sorts
-    the scores of each label: on a CPU some 1 ms for one label with the default
-    capacity, where the step of a small network takes 0.4 ms. On several replicas of
-    `tf.distribute`, each keeps the samples of its own; their common result is NaN.
+    Masks are not used; pass them as `sample_weight`. Samples are kept in float32, even
+    under half precision. `result`, which Keras's `fit` calls in every step, sorts the
+    scores of each label: on a CPU about 1 ms for one label with the default capacity,
+    where the step of a small network takes 0.4 ms. On several replicas of
+    `tf.distribute`, each keeps its own samples, and the combined result is NaN.
     """
 
     def __init__(
@@ -116,7 +114,7 @@ class AveragePrecision(keras.metrics.Metric):
         y_true, y_pred = self._rows("y_true", y_true), self._rows("y_pred", y_pred)
         if not _checks.shapes_agree(y_true.shape, y_pred.shape):
             raise ValueError(
-                f"{_NAME} expects as many targets as predictions. Received: "
+                f"{_NAME} expects equally many targets and predictions. Received: "
                 f"{y_true.shape[0]} samples in y_true, {y_pred.shape[0]} in y_pred"
             )
         weights = _labels.weights_like(
@@ -145,7 +143,7 @@ class AveragePrecision(keras.metrics.Metric):
         return ops.cast(self._buffer.checked(values), self.dtype)
 
     def reset_state(self) -> None:
-        """Forget all samples; warn if there were more than `capacity`."""
+        """Discard all samples; warn if there were more than `capacity`."""
         self._buffer.warn_of_lost_samples()
         super().reset_state()
 

@@ -9,17 +9,17 @@ from keras_ext.metrics._confusion_metric import ConfusionMetric
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class BalancedAccuracy(ConfusionMetric):
-    """Mean of the accuracies on every class, for classes of unequal frequency.
+    """Mean of the accuracies on each class, for classes of unequal frequency.
 
-    A rare class counts for as much as a frequent one. A model that always predicts one
-    class, or that guesses, is right in `1 / K` of `K` classes, and `adjusted` puts that
-    at 0. With `C[i, j]` the samples of class `i` predicted as `j`:
+    A rare class counts as much as a frequent one. A model that always predicts one
+    class, or that guesses, has `1 / K` for `K` classes, which `adjusted` maps to 0.
+    With `C[i, j]` the samples of class `i` predicted as `j`:
 
     `accuracy = mean over classes i of C[i, i] / sum_j C[i, j]`
 
     `adjusted = (accuracy - 1 / K) / (1 - 1 / K)`
 
-    where the classes, and `K`, are those that the targets hold.
+    where the classes, and their number `K`, are those in the targets.
 
     Reference: K. H. Brodersen, C. S. Ong, K. E. Stephan, J. M. Buhmann, "The Balanced
     Accuracy and Its Posterior Distribution", 2010,
@@ -27,11 +27,11 @@ class BalancedAccuracy(ConfusionMetric):
 
     Args:
         num_classes: Integer of at least 2. Number of classes.
-        adjusted: Whether 0 stands for chance instead of `1 / K`. Default: `False`.
+        adjusted: Whether chance has value 0 instead of `1 / K`. Default: `False`.
         sparse_y_true: Whether targets are class labels. Otherwise they are one-hot.
             Default: `True`.
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
-            of the classes, as a model returns them, and the class of the largest is
+            of the classes, as a model returns them, and the class with the largest is
             predicted. Default: `False`.
         ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
             `None`.
@@ -44,7 +44,7 @@ class BalancedAccuracy(ConfusionMetric):
         y_pred: Probabilities or logits of the classes, or class labels. A single
             column for two classes holds probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
@@ -57,9 +57,9 @@ class BalancedAccuracy(ConfusionMetric):
         A scalar, from 0 to 1; with `adjusted`, from `-1 / (K - 1)` to 1.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes the result NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a label is not one of the classes. Compiled code
+            cannot raise; there, such a label makes the result NaN.
 
     Example:
 
@@ -73,12 +73,12 @@ class BalancedAccuracy(ConfusionMetric):
     >>> float(metric(y_true, y_pred))
     0.0
 
-    With no samples, the result is 0; with `adjusted`, also where the targets hold one
-    class only, which chance always gets right.
+    With no samples, the result is 0; with `adjusted`, also if the targets hold only one
+    class, which chance always gets right.
 
-    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
-    float32, under half precision too, and are exact up to 2**48, where no single
-    batch counts more than 2**24.
+    Masks are not used; pass them as `sample_weight`. Counts are kept as pairs of
+    float32, even under half precision, and are exact up to 2**48 if no single batch
+    counts more than 2**24.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ def balanced_accuracy(matrix: Tensor, adjusted: bool = False) -> Tensor:
 
     Args:
         matrix: Float tensor `(num_classes, num_classes)`; rows are true classes.
-        adjusted: Whether 0 stands for chance.
+        adjusted: Whether chance has value 0.
 
     Returns:
-        A scalar, 0 where it is 0 / 0; NaN if `matrix` has a NaN.
+        A scalar, 0 if it is 0 / 0; NaN if `matrix` has a NaN.
     """
     samples = ops.sum(matrix, axis=1)
     recalls = ops.sum(ops.divide_no_nan(ops.diagonal(matrix), samples))

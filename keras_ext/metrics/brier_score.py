@@ -15,14 +15,14 @@ _NAME = "BrierScore"
 class BrierScore(WeightedMean):
     """Mean squared error of predicted probabilities.
 
-    For classifiers whose probabilities are used, not only their decisions. It is
+    For classifiers whose probabilities are used, not only their decisions. The score is
     proper: no prediction has a better expected score than the true probabilities. A
     sample whose class is `y` and whose predicted probabilities are `p` has
 
     `score = sum over classes c of (p[c] - 1[y = c])^2`
 
-    from 0 to 2. Of two classes predicted by a single output, the probability `p` of
-    class 1, it is half of that, `(p - y)^2`, as usual for two classes.
+    from 0 to 2. For two classes predicted by a single output, the probability `p` of
+    class 1, it is half of that, `(p - y)^2`, as is usual for two classes.
 
     Reference: G. W. Brier, "Verification of Forecasts Expressed in Terms of
     Probability", 1950,
@@ -33,8 +33,8 @@ class BrierScore(WeightedMean):
             Default: `False`.
         sparse_y_true: Whether targets are class labels. Otherwise they are one-hot, or
             probabilities. Default: `True`.
-        ignore_class: Integer, the label of samples to leave out; for class labels
-            only. Default: `None`.
+        ignore_class: Integer, the label of samples to leave out; only for class labels.
+            Default: `None`.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
@@ -43,7 +43,7 @@ class BrierScore(WeightedMean):
         y_true: Class labels, or probabilities with `sparse_y_true=False`.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`; for two classes also `(batch, ..., 1)` or
@@ -57,9 +57,8 @@ class BrierScore(WeightedMean):
     Raises:
         ValueError: If `ignore_class` is given for targets that are not labels; on
             update, if shapes do not match or, in eager execution, a label is not one
-            of the classes, or what should be probabilities has another sum than 1 or
-            negative values, by more than 0.01 in all. Compiled code cannot raise: there
-            the result is NaN.
+            of the classes, or probabilities do not sum to 1 or are negative, by more
+            than 0.01 in total. Compiled code cannot raise; there, the result is NaN.
 
     Example:
 
@@ -73,9 +72,8 @@ class BrierScore(WeightedMean):
     >>> float(metric(np.array([1, 0]), np.array([0.8, 0.4])))  # (0.04 + 0.16) / 2
     0.1
 
-    With no samples, the result is 0. Masks are not used: pass them as
-    `sample_weight`. Scores are computed in float32 at least, and summed as pairs of
-    float32.
+    With no samples, the result is 0. Masks are not used; pass them as `sample_weight`.
+    Scores are computed at least in float32, and summed as pairs of float32.
     """
 
     def __init__(
@@ -93,9 +91,9 @@ class BrierScore(WeightedMean):
         self.ignore_class = _checks.optional_int("ignore_class", ignore_class)
         if ignore_class is not None and not sparse_y_true:
             raise ValueError(
-                "`ignore_class` is a class label, and with `sparse_y_true=False` there "
-                f"are none. Received: ignore_class={ignore_class}. Give samples to "
-                "leave out a `sample_weight` of 0."
+                "`ignore_class` is a class label, and there are none with "
+                f"`sparse_y_true=False`. Received: ignore_class={ignore_class}. Give "
+                "samples to leave out a `sample_weight` of 0."
             )
 
     def update_state(
@@ -135,7 +133,7 @@ class BrierScore(WeightedMean):
             y_true = ops.expand_dims(y_true, axis=-1)
         if not _checks.shapes_agree(y_true.shape, y_pred.shape):
             raise ValueError(
-                f"{_NAME} expects `y_true` of the shape of `y_pred`, "
+                f"{_NAME} expects `y_true` of the same shape as `y_pred`, "
                 f"{tuple(y_pred.shape)}, a probability for each class. Received: "
                 f"y_true.shape={received}. If these are class labels, pass "
                 "`sparse_y_true=True`."
@@ -145,7 +143,7 @@ class BrierScore(WeightedMean):
     def _distributions(
         self, target: Tensor, size: int, absent: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return targets as probabilities, and which of them are."""
+        """Return targets as probabilities, and which of them are valid."""
         if not self.sparse_y_true:
             rows = _two_classes(target)
             return target, are_probabilities(_NAME, rows, absent, "y_true")
@@ -156,7 +154,7 @@ class BrierScore(WeightedMean):
         return one_hot if size == classes else one_hot[..., -size:], valid
 
     def _probabilities(self, y_pred: Tensor, absent: Tensor) -> tuple[Tensor, Tensor]:
-        """Return predictions as probabilities, and which of them are."""
+        """Return predictions as probabilities, and which of them are valid."""
         if not self.from_logits:
             return y_pred, are_probabilities(_NAME, _two_classes(y_pred), absent)
         single = y_pred.shape[-1] == 1
@@ -168,8 +166,8 @@ def brier_scores(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the score of every sample.
 
     Args:
-        y_true: Probabilities of the classes, `(..., classes)`. A single column is
-            that of class 1.
+        y_true: Probabilities of the classes, `(..., classes)`. A single column holds
+            those of class 1.
         y_pred: Predicted probabilities, of the same shape.
 
     Returns:
@@ -179,7 +177,7 @@ def brier_scores(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def _two_classes(probabilities: Tensor) -> Tensor:
-    """Return probabilities of both classes for those of class 1 alone."""
+    """Return probabilities of both classes, given those of class 1."""
     if probabilities.shape[-1] != 1:
         return probabilities
     return ops.concatenate([1 - probabilities, probabilities], axis=-1)

@@ -1,4 +1,4 @@
-"""Cohen's kappa: agreement of two raters, beyond what chance would give them."""
+"""Cohen's kappa: agreement of two raters beyond chance."""
 
 from typing import Literal, TypeAlias
 
@@ -15,14 +15,14 @@ Weights: TypeAlias = Literal["linear", "quadratic"] | None
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class CohenKappa(ConfusionMetric):
-    """Agreement of predicted and true classes, beyond what chance would give them.
+    """Agreement of predicted and true classes beyond chance.
 
-    For classes of unequal frequency, where accuracy flatters: a model that always
-    predicts the most frequent class has kappa 0. Perfect agreement is 1; less
-    agreement than chance is negative. With `weights`, for classes that have an order,
-    such as grades, a prediction costs more the further it is off. With
-    `observed[i, j]` the share of samples of class `i` predicted as `j`, and
-    `expected[i, j]` that share if the predictions were dealt out at random:
+    For classes of unequal frequency, where accuracy looks too good: a model that always
+    predicts the most frequent class has kappa 0. Perfect agreement is 1; less agreement
+    than chance is negative. With `weights`, for classes that have an order, such as
+    grades, a prediction costs more the farther off it is. With `observed[i, j]` the
+    share of samples of class `i` predicted as `j`, and `expected[i, j]` the share if
+    the predictions were assigned at random:
 
     `kappa = 1 - sum(cost * observed) / sum(cost * expected)`
 
@@ -39,7 +39,7 @@ class CohenKappa(ConfusionMetric):
         sparse_y_true: Whether targets are class labels. Otherwise they are one-hot.
             Default: `True`.
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
-            of the classes, as a model returns them, and the class of the largest is
+            of the classes, as a model returns them, and the class with the largest is
             predicted. Default: `False`.
         ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
             `None`.
@@ -52,7 +52,7 @@ class CohenKappa(ConfusionMetric):
         y_pred: Probabilities or logits of the classes, or class labels. A single
             column for two classes holds probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
@@ -65,9 +65,9 @@ class CohenKappa(ConfusionMetric):
         A scalar.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes the result NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a label is not one of the classes. Compiled code
+            cannot raise; there, such a label makes the result NaN.
 
     Example:
 
@@ -81,13 +81,13 @@ class CohenKappa(ConfusionMetric):
     >>> float(grades(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])))
     0.8
 
-    Where targets and predictions know the same one class only, or nothing was seen
+    If targets and predictions contain only the same one class, or nothing has been seen
     yet, kappa is 0 / 0. The result is then 0: no agreement beyond chance was shown.
-    (scikit-learn returns NaN, which is kept for wrong labels here.)
+    (scikit-learn returns NaN, which here is reserved for wrong labels.)
 
-    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
-    float32, under half precision too, and are exact up to 2**48, where no single
-    batch counts more than 2**24.
+    Masks are not used; pass them as `sample_weight`. Counts are kept as pairs of
+    float32, even under half precision, and are exact up to 2**48 if no single batch
+    counts more than 2**24.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class CohenKappa(ConfusionMetric):
 
 
 def cohen_kappa(matrix: Tensor, weights: Weights = None) -> Tensor:
-    """Return the kappa of a confusion matrix; 0 where kappa is 0 / 0.
+    """Return the kappa of a confusion matrix; 0 if kappa is 0 / 0.
 
     Args:
         matrix: Float tensor `(num_classes, num_classes)`; rows are true classes.
@@ -141,7 +141,7 @@ def cohen_kappa(matrix: Tensor, weights: Weights = None) -> Tensor:
 
 
 def _cost(num_classes: int, weights: Weights, dtype: str) -> Tensor:
-    """Return what it costs to take a class (row) for another (column)."""
+    """Return the cost of mistaking a class (row) for another (column)."""
     classes = ops.arange(num_classes, dtype=dtype)
     distance = ops.absolute(ops.expand_dims(classes, 1) - classes)
     if weights is None:

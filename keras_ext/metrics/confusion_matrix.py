@@ -1,4 +1,4 @@
-"""Confusion matrix: which class was taken for which, how often."""
+"""Confusion matrix: how often each class was predicted as which."""
 
 from typing import Literal, TypeAlias
 
@@ -15,15 +15,15 @@ Normalize: TypeAlias = Literal["true", "pred", "all"] | None
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ConfusionMatrix(ConfusionMetric):
-    """Which class was taken for which, how often.
+    """How often each class was predicted as which.
 
-    For a look at the errors behind an accuracy. With `C[i, j]` the summed weights of
-    the samples of class `i` that were predicted as `j`, the result is `C`, or with
+    For a closer look at the errors of a classifier. With `C[i, j]` the summed weights
+    of the samples of class `i` that were predicted as `j`, the result is `C`, or with
     `normalize`
 
-    `C[i, j] / sum_j C[i, j]` (`"true"`), of class `i`, what share was taken for `j`;
-    `C[i, j] / sum_i C[i, j]` (`"pred"`), of what was taken for `j`, what share is `i`;
-    `C[i, j] / sum_ij C[i, j]` (`"all"`), of all samples, what share.
+    `C[i, j] / sum_j C[i, j]` (`"true"`), the share of class `i` predicted as `j`;
+    `C[i, j] / sum_i C[i, j]` (`"pred"`), the share of predictions `j` that are `i`;
+    `C[i, j] / sum_ij C[i, j]` (`"all"`), the share of all samples.
 
     Reference: S. V. Stehman, "Selecting and Interpreting Measures of Thematic
     Classification Accuracy", 1997, https://doi.org/10.1016/S0034-4257(97)00083-7.
@@ -35,7 +35,7 @@ class ConfusionMatrix(ConfusionMetric):
         sparse_y_true: Whether targets are class labels. Otherwise they are one-hot.
             Default: `True`.
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
-            of the classes, as a model returns them, and the class of the largest is
+            of the classes, as a model returns them, and the class with the largest is
             predicted. Default: `False`.
         ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
             `None`.
@@ -49,7 +49,7 @@ class ConfusionMatrix(ConfusionMetric):
         y_pred: Probabilities or logits of the classes, or class labels. A single
             column for two classes holds probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
@@ -62,9 +62,9 @@ class ConfusionMatrix(ConfusionMetric):
         `(num_classes, num_classes)`. Rows are true classes, columns predicted ones.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes the whole result NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a label is not one of the classes. Compiled code
+            cannot raise; there, such a label makes the whole result NaN.
 
     Example:
 
@@ -82,11 +82,11 @@ class ConfusionMatrix(ConfusionMetric):
 
     A row, column or matrix without samples is normalized to zeros.
 
-    The result is no scalar. `fit` and `evaluate` of Keras and of `keras_ext.Trainer`
+    The result is not a scalar. `fit` and `evaluate` of Keras and of `keras_ext.Trainer`
     return it as a NumPy array, and the `CSVLogger`s write it. The progress bar of
-    `keras_ext` leaves it out; that of Keras shows its mean, which says nothing, or in
+    `keras_ext` leaves it out; that of Keras shows its mean, which is meaningless, or in
     Keras 3.12 raises an error (`verbose=0` avoids it), as `keras.callbacks.TensorBoard`
-    does in all versions. There, evaluate it in a callback:
+    does in all versions. In these cases, evaluate it in a callback:
 
     >>> import keras
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
@@ -103,9 +103,9 @@ class ConfusionMatrix(ConfusionMetric):
     ... )
     2.0
 
-    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
-    float32, under half precision too, and are exact up to 2**48, where no single
-    batch counts more than 2**24; the result is exact up to 2**24.
+    Masks are not used; pass them as `sample_weight`. Counts are kept as pairs of
+    float32, even under half precision, and are exact up to 2**48 if no single batch
+    counts more than 2**24; the result is exact up to 2**24.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Exact match: the share of samples of which everything is predicted right."""
+"""Exact match: the share of samples with entirely correct predictions."""
 
 import keras
 from keras import ops
@@ -13,13 +13,13 @@ _NAME = "ExactMatch"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ExactMatch(WeightedMean):
-    """Share of samples of which everything is predicted right.
+    """Share of samples with entirely correct predictions.
 
-    For samples that have any number of labels each, also called subset accuracy: a
-    label is predicted where the prediction is above `threshold`, and a sample is right
-    if all its labels are. With `threshold=None`, for sequences: a sample is right if
-    its labels, whole numbers such as tokens, are those of the target throughout. With
-    `w` the weights of the samples:
+    For samples that may have any number of labels, also called subset accuracy: a label
+    is predicted where the prediction is above `threshold`, and a sample is correct if
+    all its labels are. With `threshold=None`, for sequences: a sample is correct if its
+    labels, whole numbers such as tokens, all equal those of the target. With `w` the
+    weights of the samples:
 
     `exact match = sum(w * all labels right) / sum(w)`
 
@@ -27,20 +27,20 @@ class ExactMatch(WeightedMean):
     Classification", 2004, https://doi.org/10.1007/978-3-540-24775-3_5.
 
     Args:
-        threshold: Number that a prediction is above if the label is predicted; 0 for
-            logits. `None`: predictions are compared with the targets as they are.
-            Default: 0.5.
+        threshold: A label is predicted if its prediction is above this number; 0 for
+            logits. `None`: predictions are compared directly with the targets. Default:
+            0.5.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
 
     Call arguments:
-        y_true: 1 for each label that the sample has, 0 for the others; with
-            `threshold=None`, whole numbers.
+        y_true: 1 for each label of the sample, 0 for the others; with `threshold=None`,
+            whole numbers.
         y_pred: Probabilities of the labels, or with `threshold=0` logits; with
             `threshold=None`, whole numbers.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., labels)`. `sample_weight`: `(batch, ...)` or
@@ -52,7 +52,7 @@ class ExactMatch(WeightedMean):
     Raises:
         ValueError: If `threshold` is neither a number nor `None`; on update, if shapes
             do not match or, in eager execution, a target is neither 0 nor 1 (unless
-            `threshold=None`). Compiled code cannot raise: there such a target makes
+            `threshold=None`). Compiled code cannot raise; there, such a target makes
             the result NaN.
 
     Example:
@@ -69,9 +69,9 @@ class ExactMatch(WeightedMean):
     0.5
 
     Padding of sequences must be the same in targets and predictions. With no samples,
-    the result is 0. Masks are not used. Sums are kept as pairs of float32, under half
-    precision too, so that counts are exact up to 2**48, where no single batch counts
-    more than 2**24.
+    the result is 0. Masks are not used. Sums are kept as pairs of float32, even under
+    half precision, so that counts are exact up to 2**48 if no single batch counts more
+    than 2**24.
     """
 
     def __init__(

@@ -14,17 +14,17 @@ from keras_ext.metrics._sample_buffer import SampleBuffer
 _NAME = "ExpectedCalibrationError"
 
 Norm: TypeAlias = Literal["l1", "l2", "max"]
-"""How the gaps of the bins make one number."""
+"""How the gaps of the bins are combined."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class ExpectedCalibrationError(keras.metrics.Metric):
     """Distance between a classifier's confidence and its accuracy.
 
-    Of the samples that a calibrated model is 80% sure of, it gets 80% right. The
+    A calibrated model is right on 80% of the samples that it is 80% sure of. The
     confidence of a sample is its largest probability; samples are put into bins of
-    equal width by confidence, and the gaps of the bins are averaged, weighted by
-    the bins' samples:
+    equal width by confidence, and the gaps of the bins are averaged, weighted by the
+    bins' samples:
 
     `error = sum over bins of (samples in bin / samples) * |accuracy - confidence|`
 
@@ -32,11 +32,11 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     the true one, and its confidence the mean of its samples' confidences. Bin `m` of
     `M` holds the confidences in `((m - 1) / M, m / M]`.
 
-    With `norm="l2"` it is the root of the mean of the squared gaps, with `norm="max"`
-    the largest gap, the maximum calibration error. With `binning="equal_mass"` every
-    bin gets as many samples (by weight), in order of confidence: bin `m` those of
-    which the middle of their share is in `((m - 1) / M, m / M]`. Of a confident model,
-    equal widths leave most bins almost empty.
+    With `norm="l2"` it is the root of the mean squared gap, with `norm="max"` the
+    largest gap, the maximum calibration error. With `binning="equal_mass"` all bins get
+    equally many samples (by weight), in order of confidence: bin `m` gets those whose
+    cumulative share, at its middle, is in `((m - 1) / M, m / M]`. For a confident
+    model, equal widths leave most bins almost empty.
 
     Reference: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern
     Neural Networks", 2017, https://arxiv.org/abs/1706.04599; for `"l2"`, A. Kumar,
@@ -51,8 +51,8 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         norm: `"l1"`, `"l2"` or `"max"`. Default: `"l1"`.
         capacity: Positive integer. How many samples are kept for bins of equal mass,
             which need all of them; those of weight 0 do not count. The cost of a step
-            grows with it: the best is the number of samples of the data set. Must be
-            given for `"equal_mass"`, and for it only. Default: `None`.
+            grows with it; ideally it is the number of samples in the dataset. Required
+            for `"equal_mass"`, and allowed only for it. Default: `None`.
         ignore_class: Integer, the label of samples to leave out. Default: `None`.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
@@ -62,7 +62,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         y_true: Class labels.
         y_pred: Probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`; for two classes also `(batch, ..., 1)` or
@@ -73,12 +73,12 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         A scalar, from 0 (calibrated) to 1.
 
     Raises:
-        ValueError: If an argument is none of the above; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes or
-            `y_pred` does not hold probabilities: a sum over the classes other than 1,
-            or negative values, by more than 0.01 in all; or if there are more samples
-            than `capacity`. Compiled code cannot raise: there the result is NaN, and
-            after too many samples the next `reset_state` warns.
+        ValueError: If an argument is not valid; on update, if shapes do not match or,
+            in eager execution, a label is not one of the classes or `y_pred` does not
+            hold probabilities: the sum over the classes is not 1, or values are
+            negative, by more than 0.01 in total; or if there are more samples than
+            `capacity`. Compiled code cannot raise; there, the result is NaN, and after
+            too many samples the next `reset_state` warns.
 
     Example:
 
@@ -92,14 +92,13 @@ class ExpectedCalibrationError(keras.metrics.Metric):
     >>> float(worst(np.array([0, 1, 1, 1]), y_pred))
     0.45
 
-    With no samples, the result is 0. Masks are not used: pass them as
-    `sample_weight`. Sums are kept as pairs of float32, under half precision too, so
-    that counts are exact up to 2**48, where no single batch counts more than 2**24.
-    With bins of equal mass, `result`, which Keras's `fit` calls in every step, sorts
-    the samples: on a CPU some 1 ms with a capacity of 8192, where the step of a small
-    network takes 0.4 ms. Of equal confidences the earlier sample comes first. On
-    several replicas of `tf.distribute`, each keeps the samples of its own; their common
-    result is NaN.
+    With no samples, the result is 0. Masks are not used; pass them as `sample_weight`.
+    Sums are kept as pairs of float32, even under half precision, so that counts are
+    exact up to 2**48 if no single batch counts more than 2**24. With bins of equal
+    mass, `result`, which Keras's `fit` calls in every step, sorts the samples: on a CPU
+    about 1 ms with a capacity of 8192, where the step of a small network takes 0.4 ms.
+    Among equal confidences, the earlier sample comes first. On several replicas of
+    `tf.distribute`, each keeps its own samples, and the combined result is NaN.
     """
 
     def __init__(
@@ -125,7 +124,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
             return
         if self.capacity is not None:
             raise ValueError(
-                '`capacity` is for `binning="equal_mass"` only: bins of equal width '
+                '`capacity` is only for `binning="equal_mass"`: bins of equal width '
                 f"keep no samples. Received: capacity={capacity}"
             )
         self.total, self.rest = _running_sum.add_variables(self, (self.num_bins, 3))
@@ -161,7 +160,7 @@ class ExpectedCalibrationError(keras.metrics.Metric):
         return ops.cast(error, self.dtype)
 
     def reset_state(self) -> None:
-        """Forget all samples; warn if there were more than `capacity`."""
+        """Discard all samples; warn if there were more than `capacity`."""
         if self._buffer is not None:
             self._buffer.warn_of_lost_samples()
         super().reset_state()
@@ -184,7 +183,7 @@ def confidence_and_correctness(
     sample_weight: Tensor | None = None,
     ignore_class: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return samples `(n, 2)`, how sure and whether right, and weights `(n,)`.
+    """Return samples `(n, 2)`, confidence and correctness, and weights `(n,)`.
 
     Args:
         labels: Class labels, `(batch, ...)`.
@@ -194,10 +193,10 @@ def confidence_and_correctness(
 
     Returns:
         Two tensors of the dtype of `probabilities`. The weight is NaN where a label or
-        a probability is none.
+        probability is not valid.
 
     Raises:
-        ValueError: In eager execution, if a label or a probability is none.
+        ValueError: In eager execution, if a label or probability is not valid.
     """
     weights = _labels.weights_like(
         _NAME, sample_weight, labels, probabilities.dtype, ignore_class
@@ -206,7 +205,7 @@ def confidence_and_correctness(
     valid = are_classes(_NAME, labels, absent, probabilities.shape[-1])
     valid = valid & are_probabilities(_NAME, probabilities, absent)
     weights = ops.where(valid | absent, weights, float("nan"))
-    # Keras's maximum and argmax are ten operations on TensorFlow.
+    # Keras's maximum and argmax take ten operations on TensorFlow.
     largest, predicted = (part[..., 0] for part in ops.top_k(probabilities, 1))
     confidence = ops.where(valid, largest, 0.0)
     correct = ops.equal(ops.cast(predicted, "float32"), ops.cast(labels, "float32"))
@@ -238,7 +237,7 @@ def equal_mass_bins(samples: Tensor, weights: Tensor, num_bins: int) -> Tensor:
     order = _ranks.stable_argsort(samples[:, 0])
     samples, weights = ops.take(samples, order, axis=0), ops.take(weights, order)
     middle = ops.cumsum(weights) - 0.5 * weights
-    # The division last, so that whole numbers come out whole.
+    # Divided last, so that whole numbers stay whole.
     bins = ops.ceil(ops.divide_no_nan(middle * num_bins, ops.sum(weights))) - 1
     bins = ops.cast(ops.clip(bins, 0, num_bins - 1), "int32")
     return _sums_of_bins(samples, weights, bins, num_bins)
@@ -254,15 +253,15 @@ def expected_calibration_error(bins: Tensor, norm: Norm = "l1") -> Tensor:
     each = ops.divide_no_nan(gaps, weight)
     if norm == "l2":
         return ops.sqrt(ops.divide_no_nan(ops.sum(gaps * each), total))
-    # Not every backend's maximum keeps a NaN.
+    # Not every backend's maximum propagates NaN.
     return ops.where(ops.isnan(total), float("nan"), ops.max(each))
 
 
 def _given(capacity: int | None) -> int:
     if capacity is None:
         raise ValueError(
-            '`capacity` must be given with `binning="equal_mass"`: how many samples to '
-            "keep, at best as many as the data set has. Received: capacity=None"
+            '`capacity` must be given with `binning="equal_mass"`: the number of '
+            "samples to keep, ideally that of the dataset. Received: capacity=None"
         )
     return capacity
 

@@ -15,31 +15,31 @@ _NAME = "HammingLoss"
 class HammingLoss(WeightedMean):
     """Share of labels that are predicted wrongly.
 
-    For samples that have any number of labels each. A label is predicted where the
+    For samples that may have any number of labels. A label is predicted where the
     prediction is above `threshold`. With `w` the weights:
 
     `loss = sum(w * (predicted != true)) / sum(w)`
 
-    over all labels of all samples. The loss flatters where labels are many and rare:
-    a model that predicts none is then nearly always right. `ExactMatch` is the other
-    extreme, and asks for all labels of a sample to be right.
+    over all labels of all samples. The loss looks too good where labels are many and
+    rare: a model that predicts none is then nearly always right. `ExactMatch` is the
+    other extreme, and requires all labels of a sample to be right.
 
     Reference: R. E. Schapire, Y. Singer, "Improved Boosting Algorithms Using
     Confidence-rated Predictions", 1999, https://doi.org/10.1023/A:1007614523901.
 
     Args:
-        threshold: Number that a prediction is above if the label is predicted; 0 for
+        threshold: A label is predicted if its prediction is above this number; 0 for
             logits. Default: 0.5.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
 
     Call arguments:
-        y_true: 1 for each label that the sample has, 0 for the others.
+        y_true: 1 for each label of the sample, 0 for the others.
         y_pred: Probabilities of the labels, or with `threshold=0` logits.
         sample_weight: Weights of the samples or of their labels, finite and at least 0.
-            What has weight 0 counts as absent; anything else that is predicted as NaN
-            makes the result NaN.
+            Entries of weight 0 count as absent; any other with a NaN prediction makes
+            the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., labels)`. `sample_weight`: `(batch,)`,
@@ -51,7 +51,7 @@ class HammingLoss(WeightedMean):
     Raises:
         ValueError: If `threshold` is not a number; on update, if shapes do not match
             or, in eager execution, a target is neither 0 nor 1. Compiled code cannot
-            raise: there such a target makes the result NaN.
+            raise; there, such a target makes the result NaN.
 
     Example:
 
@@ -63,9 +63,9 @@ class HammingLoss(WeightedMean):
     >>> float(metric(y_true, y_pred))  # 1 of 8
     0.125
 
-    With no samples, the result is 0. Masks are not used: pass them as
-    `sample_weight`. Sums are kept as pairs of float32, under half precision too, so
-    that counts are exact up to 2**48, where no single batch counts more than 2**24.
+    With no samples, the result is 0. Masks are not used; pass them as `sample_weight`.
+    Sums are kept as pairs of float32, even under half precision, so that counts are
+    exact up to 2**48 if no single batch counts more than 2**24.
     """
 
     def __init__(

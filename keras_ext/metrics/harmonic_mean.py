@@ -14,10 +14,10 @@ _NAME = "HarmonicMean"
 class HarmonicMean(keras.metrics.Metric):
     """Weighted harmonic mean of values.
 
-    For rates over equal amounts, such as the speed over stretches of equal length,
-    and for averages that small values should pull down, as in the F1 score: the
-    reciprocal of this mean is the mean of the reciprocals. As `keras.metrics.Mean`,
-    it takes values, not targets and predictions. With values `v` and weights `w`:
+    For rates over equal amounts, such as speed over stretches of equal length, and for
+    averages that small values should pull down, as in the F1 score: the reciprocal of
+    this mean is the mean of the reciprocals. Like `keras.metrics.Mean`, it takes
+    values, not targets and predictions. With values `v` and weights `w`:
 
     `mean = sum(w) / sum(w / v)`
 
@@ -32,7 +32,7 @@ class HarmonicMean(keras.metrics.Metric):
     Call arguments:
         values: Finite numbers of at least 0.
         sample_weight: Weights of the values, finite and at least 0. A value of weight 0
-            counts as absent; any other that is NaN makes the result NaN.
+            counts as absent; any other NaN makes the result NaN.
 
     Input shape:
         `values`: any; each element is a value. `sample_weight`: the same, or
@@ -43,7 +43,7 @@ class HarmonicMean(keras.metrics.Metric):
 
     Raises:
         ValueError: On update, if shapes do not match or, in eager execution, a value
-            or a weight is negative or infinite. Compiled code cannot raise: there such
+            or a weight is negative or infinite. Compiled code cannot raise; there, such
             a value makes the result NaN.
 
     Example:
@@ -57,12 +57,12 @@ class HarmonicMean(keras.metrics.Metric):
     >>> float(metric(np.array([1.0, 4.0]), sample_weight=np.array([1.0, 2.0])))
     2.0
 
-    A value of 0 makes the result 0. So does having seen none. `compile` has no place
-    for metrics of values, since it feeds targets and predictions: a model, a layer or a
-    loop updates them.
+    A value of 0 makes the result 0. Without values, the result is also 0. Metrics of
+    values cannot be passed to `compile`, which feeds targets and predictions: update
+    them in a model, a layer or a loop.
 
-    Masks are not used: pass them as `sample_weight`. Reciprocals are summed as pairs
-    of float32, under half precision too.
+    Masks are not used; pass them as `sample_weight`. Reciprocals are summed as pairs of
+    float32, even under half precision.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class HarmonicMean(keras.metrics.Metric):
 
 
 def sums_of_weights(values: Tensor, weights: Tensor) -> Tensor:
-    """Return three sums of weights: over value, of all, of zeros.
+    """Return three sums: of weights divided by values, of weights, of weights of zeros.
 
     Args:
-        values: Finite numbers of at least 0; anything where the weight is 0.
+        values: Finite numbers of at least 0; arbitrary where the weight is 0.
         weights: Their weights, of the same shape and dtype.
 
     Returns:
@@ -103,8 +103,8 @@ def sums_of_weights(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def harmonic_mean(sums: Tensor) -> Tensor:
-    """Return the mean from three sums of weights: over value, of all, of zeros."""
+    """Return the mean from the sums that `sums_of_weights` returns."""
     reciprocals, weight, of_zeros = ops.unstack(sums, 3)
-    # A sum with a NaN, of a value that is none, is not above 0.
+    # A sum with a NaN, from an invalid value, is not above 0.
     mean = ops.divide_no_nan(weight, reciprocals)
     return ops.where(of_zeros > 0, 0.0, mean)

@@ -1,4 +1,4 @@
-"""Kendall's tau: of all pairs of samples, how many are ordered alike."""
+"""Kendall's tau: how many of all pairs of samples are ordered alike."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from keras_ext.metrics._sample_buffer import SampleBuffer
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class KendallTau(keras.metrics.Metric):
-    """Share of the pairs of samples that targets and predictions order alike.
+    """Agreement of targets and predictions on the order of pairs of samples.
 
     For regression and ranking where the order of the samples matters and the scale
     of the predictions does not: 1 if predictions order every pair as the targets do,
@@ -26,10 +26,10 @@ class KendallTau(keras.metrics.Metric):
 
     `tau_c = 2 * (P - Q) / (n^2 * (m - 1) / m)`
 
-    with `n` samples and `m` the lesser number of distinct values in `y_true` and in
-    `y_pred`. Both correct for equal values; `tau_c` is for tables whose sides differ,
-    such as predicted scores against a few grades. Weights are frequencies: a sample
-    of weight 2 counts as two samples.
+    with `n` samples and `m` the smaller number of distinct values in `y_true` and in
+    `y_pred`. Both correct for equal values; `tau_c` is for different numbers of
+    distinct values, such as predicted scores against a few grades. Weights are
+    frequencies: a sample of weight 2 counts as two samples.
 
     Reference: M. G. Kendall, "The Treatment of Ties in Ranking Problems", 1945,
     https://doi.org/10.1093/biomet/33.3.239; for `tau_c`, A. Stuart, "The Estimation
@@ -39,8 +39,8 @@ class KendallTau(keras.metrics.Metric):
     Args:
         variant: `"b"` or `"c"`. Default: `"b"`.
         capacity: Positive integer. How many samples are kept, since pairs need all of
-            them; those of weight 0 do not count. The cost of a step grows with it:
-            the best is the number of samples of the data set. Default: 8192.
+            them; those of weight 0 do not count. The cost of a step grows with it;
+            ideally it is the number of samples in the dataset. Default: 8192.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
@@ -49,7 +49,7 @@ class KendallTau(keras.metrics.Metric):
         y_true: Targets.
         y_pred: Predictions.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ...)`, the same; each element is a sample.
@@ -60,10 +60,10 @@ class KendallTau(keras.metrics.Metric):
         A scalar, from -1 to 1.
 
     Raises:
-        ValueError: If an argument is none of the above; on update, if shapes do not
-            match or, in eager execution, there are more samples than `capacity`.
-            Compiled code cannot raise: there the result is NaN, and the next
-            `reset_state` warns and names the number of samples.
+        ValueError: If an argument is not valid; on update, if shapes do not match or,
+            in eager execution, there are more samples than `capacity`. Compiled code
+            cannot raise; there, the result is NaN, and the next `reset_state` warns and
+            states the number of samples.
 
     Example:
 
@@ -74,15 +74,15 @@ class KendallTau(keras.metrics.Metric):
     >>> float(metric(y_true, np.array([0.1, 0.3, 0.2, 0.4])))  # 5 pairs of 6
     0.6667
 
-    Where targets or predictions are all equal, or nothing was seen yet, tau is 0 / 0.
+    If targets or predictions are all equal, or nothing has been seen yet, tau is 0 / 0.
     The result is then 0. A NaN among them makes it NaN.
 
-    Masks are not used: pass them as `sample_weight`. Samples are kept in float32,
-    under half precision too. `result`, which Keras's `fit` calls in every step, counts
-    the pairs in `O(n log n)`: on a CPU some 3 ms (with XLA) or 7 ms with the default
-    capacity, a sixth of it with 1024, where the step of a small network takes 0.4 ms.
-    On several replicas of `tf.distribute`, each keeps the samples of its own; their
-    common result is NaN.
+    Masks are not used; pass them as `sample_weight`. Samples are kept in float32, even
+    under half precision. `result`, which Keras's `fit` calls in every step, counts the
+    pairs in `O(n log n)`: on a CPU about 3 ms (with XLA) or 7 ms with the default
+    capacity, a sixth of that with 1024, where the step of a small network takes 0.4 ms.
+    On several replicas of `tf.distribute`, each keeps its own samples, and the combined
+    result is NaN.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class KendallTau(keras.metrics.Metric):
         return ops.cast(self._buffer.checked(tau), self.dtype)
 
     def reset_state(self) -> None:
-        """Forget all samples; warn if there were more than `capacity`."""
+        """Discard all samples; warn if there were more than `capacity`."""
         self._buffer.warn_of_lost_samples()
         super().reset_state()
 
@@ -131,7 +131,7 @@ class KendallTau(keras.metrics.Metric):
 def kendall_tau(
     x: Tensor, y: Tensor, weights: Tensor, variant: Literal["b", "c"] = "b"
 ) -> Tensor:
-    """Return Kendall's tau of two vectors; 0 where it is 0 / 0.
+    """Return Kendall's tau of two vectors; 0 if it is 0 / 0.
 
     Args:
         x: Float tensor `(n,)`.
@@ -142,20 +142,20 @@ def kendall_tau(
     Returns:
         A scalar.
     """
-    weights = weights / scale(weights, 0)  # whose products may overflow, or vanish
+    weights = weights / scale(weights, 0)  # their products might overflow or vanish
     x, y, weights = (_padded_to_power_of_two(values) for values in (x, y, weights))
     by_y = _ranks.stable_argsort(y)
-    # By x, and by y where x is equal.
+    # By x, then by y where x is equal.
     by_x = ops.take(by_y, _ranks.stable_argsort(ops.take(x, by_y)))
     x, y, weights = (ops.take(values, by_x) for values in (x, y, weights))
-    order = _ranks.stable_argsort(y)  # by y, and by x where y is equal
+    order = _ranks.stable_argsort(y)  # by y, then by x where y is equal
     sorted_x, sorted_y, sorted_weights = (
         ops.take(values, order) for values in (x, y, weights)
     )
     smaller_x, distinct_x = _smaller(weights, x)
     smaller_y, distinct_y = _smaller(sorted_weights, sorted_y)
     smaller_or_before, _ = _smaller(sorted_weights, sorted_y, sorted_x)
-    # Terms are never negative, so that no sum loses digits to another.
+    # Terms are never negative, so that no precision is lost by cancellation.
     unequal_x = ops.sum(weights * smaller_x)
     unequal_y = ops.sum(sorted_weights * smaller_y)
     tied = smaller_or_before - smaller_y  # equal y, smaller x
@@ -176,9 +176,9 @@ def _padded_to_power_of_two(values: Tensor) -> Tensor:
 
 
 def _smaller(weights: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weight of all smaller keys for each, and how many keys there are.
+    """Return the weight of all smaller keys for each, and the number of keys.
 
-    The keys are sorted; a key is one of each of `keys`.
+    The keys are sorted; a key consists of one entry of each of `keys`.
     """
     groups = _ranks.tie_groups(*(ops.expand_dims(key, 0) for key in keys))
     sums = _ranks.sums_of_groups(weights, groups)
@@ -189,9 +189,9 @@ def _smaller(weights: Tensor, *keys: Tensor) -> tuple[Tensor, Tensor]:
 def _inversions(order: Tensor, weights: Tensor) -> Tensor:
     """Return the weight of the pairs that a permutation puts in opposite order.
 
-    Halves the numbers from the highest bit down, and with them the permutation: two
-    numbers are together until a bit tells them apart, and are counted there if the
-    greater one stands before.
+    Splits the numbers by their bits from the highest down, and with them the
+    permutation: two numbers stay together until a bit separates them, and are counted
+    there if the greater one comes first.
 
     Args:
         order: The numbers from 0 to `n - 1`, where `n` is a power of two.
@@ -204,13 +204,13 @@ def _inversions(order: Tensor, weights: Tensor) -> Tensor:
 def _halve(
     level: Tensor, state: tuple[Tensor, Tensor, Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Tell numbers apart by one bit more; add the weight of the pairs so found."""
+    """Separate numbers by one more bit; add the weight of the pairs found by it."""
     order, weights, total = state
     half = ops.right_shift(order.shape[0] // 2, level)
     is_greater = ops.not_equal(ops.bitwise_and(order, half), 0)
     ones = ops.cast(is_greater, weights.dtype)
     weight = ops.take(weights, order)
-    # Sums over the numbers before, as far as they share all higher bits.
+    # Sums over the preceding numbers that share all higher bits.
     index = ops.arange(order.shape[0], dtype="int32")
     start = ops.bitwise_and(index, -2 * half)
     values = ops.stack([ones, ones * weight])

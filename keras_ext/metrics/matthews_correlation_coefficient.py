@@ -12,8 +12,8 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
     """Correlation of predicted and true classes, for classes of unequal frequency.
 
     High only if a model does well on every class: one that always predicts the most
-    frequent class has 0, as has one that guesses. A perfect model has 1, and for two
-    classes one that is always wrong has -1. For two classes it is Pearson's
+    frequent class scores 0, and so does one that guesses. A perfect model scores 1, and
+    for two classes one that is always wrong scores -1. For two classes it is Pearson's
     correlation of true and predicted class,
 
     `(tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))`
@@ -35,7 +35,7 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
         sparse_y_true: Whether targets are class labels. Otherwise they are one-hot.
             Default: `True`.
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
-            of the classes, as a model returns them, and the class of the largest is
+            of the classes, as a model returns them, and the class with the largest is
             predicted. Default: `False`.
         ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
             `None`.
@@ -48,7 +48,7 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
         y_pred: Probabilities or logits of the classes, or class labels. A single
             column for two classes holds probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
@@ -58,12 +58,12 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
         `(batch, ..., num_classes)`. `sample_weight`: `(batch, ...)` or `(batch,)`.
 
     Output shape:
-        A scalar, at most 1; at least -1, which only two classes reach.
+        A scalar, at most 1; at least -1, which is reached only with two classes.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes. Compiled
-            code cannot raise: there such a label makes the result NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a label is not one of the classes. Compiled code
+            cannot raise; there, such a label makes the result NaN.
 
     Example:
 
@@ -75,12 +75,12 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
     >>> round(float(result), 4)  # (2 * 1 - 1 * 0) / sqrt(3 * 2 * 2 * 1)
     0.5774
 
-    Where targets or predictions know one class only, or nothing was seen yet, the
+    If targets or predictions contain only one class, or nothing has been seen yet, the
     coefficient is 0 / 0. The result is then 0.
 
-    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
-    float32, under half precision too, and are exact up to 2**48, where no single
-    batch counts more than 2**24.
+    Masks are not used; pass them as `sample_weight`. Counts are kept as pairs of
+    float32, even under half precision, and are exact up to 2**48 if no single batch
+    counts more than 2**24.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class MatthewsCorrelationCoefficient(ConfusionMetric):
 
 
 def matthews_correlation_coefficient(matrix: Tensor) -> Tensor:
-    """Return the coefficient of a confusion matrix; 0 where it is 0 / 0.
+    """Return the coefficient of a confusion matrix; 0 if it is 0 / 0.
 
     Args:
         matrix: Float tensor `(num_classes, num_classes)`; rows are true classes.
@@ -118,8 +118,8 @@ def matthews_correlation_coefficient(matrix: Tensor) -> Tensor:
     """
     shares = ops.divide_no_nan(matrix, ops.sum(matrix))
     true, predicted = ops.sum(shares, axis=1), ops.sum(shares, axis=0)
-    # Written as sums over pairs of different classes. A difference from 1, for classes
-    # of which one has nearly all samples, would be lost in rounding.
+    # Written as sums over pairs of different classes. If one class has nearly all
+    # samples, a difference from 1 would be lost in rounding.
     different = 1 - ops.eye(matrix.shape[0], dtype=matrix.dtype)
 
     def pairs(first: Tensor, second: Tensor) -> Tensor:

@@ -29,11 +29,11 @@ _AREA_RANGES = {
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class MeanAveragePrecision(keras.metrics.Metric):
-    """How well a detector finds boxes: AP of the COCO benchmark.
+    """Measures how well a detector finds boxes: AP of the COCO benchmark.
 
     The detections of an image choose in order of confidence: of the boxes of its class
     that are still free, each takes the one that it overlaps most, if their intersection
-    over union reaches a threshold. It is right then, and wrong otherwise. With the
+    over union reaches a threshold. It is then right, and otherwise wrong. With the
     detections of all images ranked by confidence, the precision after each is the share
     of right ones so far, and the recall the share of boxes found so far:
 
@@ -54,16 +54,16 @@ class MeanAveragePrecision(keras.metrics.Metric):
         iou_thresholds: A number in (0, 1], or a list of them. The least intersection
             over union of a right detection. Default: `None`, which means 0.5, 0.55,
             .. 0.95. `0.5` alone gives AP50, the metric of PASCAL VOC.
-        max_detections: Positive integer. How many detections of each image and class
-            count: the most confident ones. Default: 100.
+        max_detections: Positive integer. Maximum number of detections that count for
+            each image and class: the most confident ones. Default: 100.
         area_range: `None`, `"small"` (up to 32**2), `"medium"`, `"large"` (from 96**2)
-            or a pair of areas. Boxes outside the range are not to be found, and to
-            find them is not wrong. Areas are in the square of the unit of the boxes.
+            or a pair of areas. Boxes outside the range need not be found, and finding
+            them is not wrong. Areas are in squared units of the boxes.
             Default: `None`, all boxes are to be found.
-        capacity: Positive integer. How many detections are kept, since they are ranked
-            all together; those that do not count, by `max_detections`, their label or
-            their image, are not kept. The cost of a step grows with it. Default: 32768,
-            which is 100 for each of 327 images.
+        capacity: Positive integer. How many detections are kept, since all of them are
+            ranked together; those that do not count, due to `max_detections`, their
+            label or their image, are not kept. The cost of a step grows with it.
+            Default: 32768, which is 100 for each of 327 images.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
@@ -84,13 +84,12 @@ class MeanAveragePrecision(keras.metrics.Metric):
         A scalar, from 0 to 1.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a label is not one of the classes, a number
-            in a row that counts is not finite, a weight is not a whole number, or
-            there are more detections than `capacity`. Compiled code cannot raise:
-            there the result is NaN, and after too many detections the next
-            `reset_state` warns and names their number. A NaN in `y_pred` raises
-            nowhere: the result is NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a label is not one of the classes, a number in a row
+            that counts is not finite, a weight is not a whole number, or there are more
+            detections than `capacity`. Compiled code cannot raise; there, the result is
+            NaN, and after too many detections the next `reset_state` warns and states
+            their number. A NaN in `y_pred` never raises: the result is NaN.
 
     Example:
 
@@ -102,35 +101,35 @@ class MeanAveragePrecision(keras.metrics.Metric):
     >>> float(metric(y_true, y_pred))  # 0.9 at thresholds up to 0.9, and 1
     0.95
 
-    Boxes, labels and confidence in a dictionary, as from KerasHub's detectors, are put
-    together so; a model does it in its last layer, with `keras.ops`:
+    Boxes, labels and confidence in a dictionary, as from KerasHub's detectors, are
+    joined as follows; a model does so in its last layer, with `keras.ops`:
 
     >>> found = {"boxes": y_pred[..., :4], "labels": y_pred[..., 4]}
     >>> found["confidence"] = y_pred[..., 5]
     >>> rest = np.stack([found["labels"], found["confidence"]], axis=-1)
     >>> metric.update_state(y_true, np.concatenate([found["boxes"], rest], axis=-1))
 
-    Nobody need find a crowd. Any number of detections may take it, if no other box is
-    left for them, and are ignored then; their overlap with it is the intersection over
-    their own area. A box outside the range of areas may be taken in the same way, but
-    once. Detections outside the range that take nothing are ignored, too. pycocotools
-    compares the range with the area that the annotations say, which may be that of a
-    mask; here it is that of the box.
+    Crowds need not be found. Any number of detections may take a crowd if no other box
+    is left for them, and are then ignored; their overlap with it is the intersection
+    over their own area. A box outside the range of areas may be taken in the same way,
+    but only once. Detections outside the range that take nothing are also ignored.
+    pycocotools compares the range with the area given in the annotations, which may be
+    that of a mask; here it is that of the box.
 
-    Of equal confidences the earlier image and the earlier row come first; of equal
-    overlaps the later box is taken. Recalls are compared as pycocotools rounds them,
-    where 7 of 10 boxes do not reach the recall 0.7. If nothing is to be found in any
-    class, the result is 0 (pycocotools says -1). There is one result: for another range
-    of areas, or one threshold, take another metric.
+    Among equal confidences, the earlier image and the earlier row come first; among
+    equal overlaps, the later box is taken. Recalls are compared as pycocotools rounds
+    them, where 7 of 10 boxes do not reach the recall 0.7. If nothing is to be found in
+    any class, the result is 0 (pycocotools returns -1). There is one result: for
+    another range of areas, or a single threshold, use another metric.
 
     Masks are not used: give masked rows the label -1, and absent images the weight 0.
-    Boxes need float32: half precision moves their edges, and holds only small labels.
-    Detections are kept in float32 at least, and counted as integers.
+    Boxes need float32: half precision moves their edges and holds only small labels.
+    Detections are kept at least in float32, and counted as integers.
 
-    `result`, which Keras's `fit` calls in every step, sorts all `capacity` rows: some
-    15 ms for the default on two CPU cores. Outside of `compile`, it is computed when
-    it is asked for. On several replicas of `tf.distribute`, each keeps the detections
-    of its own; their common result is NaN.
+    `result`, which Keras's `fit` calls in every step, sorts all `capacity` rows: about
+    15 ms for the default on two CPU cores. Outside `compile`, it is computed only when
+    called. On several replicas of `tf.distribute`, each keeps its own detections, and
+    the combined result is NaN.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
     def update_state(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
-        """Match the detections of a batch, and keep what became of them."""
+        """Match the detections of a batch, and keep their outcomes."""
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         _box_rows.check_shapes(_NAME, y_true, y_pred)
         weights, sound = _box_rows.frequencies(
@@ -206,7 +205,7 @@ class MeanAveragePrecision(keras.metrics.Metric):
         return ops.cast(result, self.dtype)
 
     def reset_state(self) -> None:
-        """Forget all images; warn if there were more detections than `capacity`."""
+        """Discard all images; warn if there were more detections than `capacity`."""
         self._detections.warn_of_lost_samples()
         super().reset_state()
 

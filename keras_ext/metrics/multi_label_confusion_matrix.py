@@ -1,4 +1,4 @@
-"""Confusion matrices of several labels, each of which a sample has or has not."""
+"""Confusion matrices of several labels, each of which a sample may have."""
 
 import keras
 from keras import ops
@@ -12,9 +12,9 @@ _NAME = "MultiLabelConfusionMatrix"
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class MultiLabelConfusionMatrix(keras.metrics.Metric):
-    """For every label, how often it was found, missed and seen where it was not.
+    """Counts for every label how often it was found, missed and wrongly predicted.
 
-    For samples that have any number of labels each. A label is predicted where the
+    For samples that may have any number of labels. A label is predicted where the
     prediction is above `threshold`. The matrix of a label is
 
     `[[tn, fp], [fn, tp]]`
@@ -29,18 +29,18 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
 
     Args:
         num_labels: Positive integer. Number of labels.
-        threshold: Number that a prediction is above if the label is predicted; 0 for
+        threshold: A label is predicted if its prediction is above this number; 0 for
             logits. Default: 0.5.
         name: Name of the metric.
         dtype: Dtype of the result, at least float32, since half precision cannot
             count. Default: `None`, which means `keras.config.floatx()`.
 
     Call arguments:
-        y_true: 1 for each label that the sample has, 0 for the others.
+        y_true: 1 for each label of the sample, 0 for the others.
         y_pred: Probabilities of the labels, or with `threshold=0` logits.
         sample_weight: Weights of the samples or of their labels, finite and at least 0.
-            What has weight 0 counts as absent; anything else that is predicted as NaN
-            makes the result NaN.
+            Entries of weight 0 count as absent; any other with a NaN prediction makes
+            the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ..., num_labels)`. `sample_weight`: `(batch,)`,
@@ -50,9 +50,9 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
         `(num_labels, 2, 2)`.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match or, in eager execution, a target is neither 0 nor 1. Compiled code
-            cannot raise: there such a target makes the matrix of its label NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match
+            or, in eager execution, a target is neither 0 nor 1. Compiled code cannot
+            raise; there, such a target makes the matrix of its label NaN.
 
     Example:
 
@@ -68,16 +68,16 @@ class MultiLabelConfusionMatrix(keras.metrics.Metric):
      [[0. 1.]
       [0. 2.]]]
 
-    The result is no scalar. `fit` and `evaluate` of Keras and of `keras_ext.Trainer`
+    The result is not a scalar. `fit` and `evaluate` of Keras and of `keras_ext.Trainer`
     return it as a NumPy array, and the `CSVLogger`s write it. The progress bar of
-    `keras_ext` leaves it out; that of Keras shows its mean, which says nothing, or in
+    `keras_ext` leaves it out; that of Keras shows its mean, which is meaningless, or in
     Keras 3.12 raises an error (`verbose=0` avoids it), as `keras.callbacks.TensorBoard`
-    does in all versions. There, evaluate it in a callback, as `ConfusionMatrix`
-    shows.
+    does in all versions. In these cases, evaluate it in a callback, as shown for
+    `ConfusionMatrix`.
 
-    Masks are not used: pass them as `sample_weight`. Counts are kept as pairs of
-    float32, under half precision too, and are exact up to 2**48, where no single
-    batch counts more than 2**24; the result is exact up to 2**24.
+    Masks are not used; pass them as `sample_weight`. Counts are kept as pairs of
+    float32, even under half precision, and are exact up to 2**48 if no single batch
+    counts more than 2**24; the result is exact up to 2**24.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ def multi_label_confusion_matrix(
 
     Returns:
         Tensor `(labels, 2, 2)`, of the dtype of the weights; NaN for a label with a
-        sample of which they are not known, or whose weight is NaN.
+        sample for which they are not known, or whose weight is NaN.
     """
     samples = tuple(range(len(weights.shape) - 1))
     of_true = weights * ops.cast(true, weights.dtype)

@@ -1,4 +1,4 @@
-"""Perplexity: among how many words a language model hesitates."""
+"""Perplexity: the effective number of words a language model chooses among."""
 
 import keras
 from keras import ops
@@ -14,7 +14,7 @@ _HINT = (
     "`sample_weight` of 0."
 )
 _MOST = 1e30
-"""Instead of an infinite crossentropy, since pairs of floats cannot sum infinities."""
+"""Replaces an infinite crossentropy, since pairs of floats cannot sum infinities."""
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -28,7 +28,7 @@ class Perplexity(ExponentialOfMean):
     `perplexity = exp(sum(w * -log(p)) / sum(w))`
 
     This is not the mean of the batches' perplexities, nor the exponential of the
-    `loss` in the logs if batches differ in the number of their samples (tokens).
+    `loss` in the logs if batches differ in their number of samples (tokens).
 
     Reference: F. Jelinek, R. L. Mercer, L. R. Bahl, J. K. Baker, "Perplexity, a
     Measure of the Difficulty of Speech Recognition Tasks", 1977,
@@ -47,7 +47,7 @@ class Perplexity(ExponentialOfMean):
         y_true: Class labels.
         y_pred: Probabilities, or logits with `from_logits=True`.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., classes)`, such as `(batch, time, words)`. `y_true`:
@@ -55,13 +55,13 @@ class Perplexity(ExponentialOfMean):
         `(batch,)`.
 
     Output shape:
-        A scalar of at least 1, or 0 if nothing was seen yet.
+        A scalar of at least 1, or 0 if nothing has been seen yet.
 
     Raises:
-        ValueError: On update, if shapes do not match or there are not two classes or,
-            in eager execution, a label is not one of the classes, or what should be
-            probabilities has another sum than 1 or negative values, by more than 0.01
-            in all. Compiled code cannot raise: there the result is NaN.
+        ValueError: On update, if shapes do not match or there are fewer than two
+            classes or, in eager execution, a label is not one of the classes, or
+            probabilities do not sum to 1 or are negative, by more than 0.01 in total.
+            Compiled code cannot raise; there, the result is NaN.
 
     Example:
 
@@ -72,11 +72,10 @@ class Perplexity(ExponentialOfMean):
     >>> float(metric(np.array([[0, 2]]), y_pred))  # the root of 2 * 8
     4.0
 
-    Probabilities are clipped to `keras.config.epsilon()` as Keras clips them; logits
-    are not. Masks are not used: pass them as `sample_weight`, or give padding a label
-    of its own as `ignore_class`. Crossentropies are computed in float32 at least, and
-    summed as pairs of float32. Where the result is more than its dtype can hold, it is
-    infinite.
+    Probabilities are clipped to `keras.config.epsilon()`, as in Keras; logits are not.
+    Masks are not used: pass them as `sample_weight`, or give padding its own label as
+    `ignore_class`. Crossentropies are computed at least in float32, and summed as pairs
+    of float32. If the result exceeds what its dtype can hold, it is infinite.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ def _check_has_classes(y_pred: Tensor) -> None:
     shape = tuple(y_pred.shape)
     if len(shape) < 2 or shape[-1] == 1:
         raise ValueError(
-            f"{_NAME} expects `y_pred` of shape (batch, ..., classes), with 2 classes "
-            f"at least. Received: y_pred.shape={shape}. A single probability `p` of "
-            "class 1 becomes two as `[1 - p, p]`."
+            f"{_NAME} expects `y_pred` of shape (batch, ..., classes), with at least 2 "
+            f"classes. Received: y_pred.shape={shape}. Convert a single probability "
+            "`p` of class 1 to two, `[1 - p, p]`."
         )

@@ -1,4 +1,4 @@
-"""Spearman's rank correlation: do two quantities rise together, however curved."""
+"""Spearman's rank correlation: whether two quantities rise together."""
 
 import keras
 from keras import ops
@@ -30,8 +30,8 @@ class SpearmanCorrelation(keras.metrics.Metric):
 
     Args:
         capacity: Positive integer. How many samples are kept, since ranks need all of
-            them; those of weight 0 do not count. The cost of a step grows with it:
-            the best is the number of samples of the data set. Default: 8192.
+            them; those of weight 0 do not count. The cost of a step grows with it;
+            ideally it is the number of samples in the dataset. Default: 8192.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
             `keras.config.floatx()`.
@@ -40,7 +40,7 @@ class SpearmanCorrelation(keras.metrics.Metric):
         y_true: Targets.
         y_pred: Predictions.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
-            0 counts as absent; any other that is predicted as NaN makes the result NaN.
+            0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_true`, `y_pred`: `(batch, ...)`, the same; each element is a sample.
@@ -53,8 +53,8 @@ class SpearmanCorrelation(keras.metrics.Metric):
     Raises:
         ValueError: If `capacity` is not a positive integer; on update, if shapes do
             not match or, in eager execution, there are more samples than `capacity`.
-            Compiled code cannot raise: there the result is NaN, and the next
-            `reset_state` warns and names the number of samples.
+            Compiled code cannot raise; there, the result is NaN, and the next
+            `reset_state` warns and states the number of samples.
 
     Example:
 
@@ -68,14 +68,14 @@ class SpearmanCorrelation(keras.metrics.Metric):
     >>> float(metric(y_true, np.array([0.1, 0.3, 0.2, 0.4])))
     0.8
 
-    Where targets or predictions are all equal, or nothing was seen yet, rho is 0 / 0.
+    If targets or predictions are all equal, or nothing has been seen yet, rho is 0 / 0.
     The result is then 0. A NaN among them makes it NaN.
 
-    Masks are not used: pass them as `sample_weight`. Samples are kept in float32,
-    under half precision too. `result`, which Keras's `fit` calls in every step, sorts
-    the samples: on a CPU some 2 ms with the default capacity, a fifth of it with 1024,
+    Masks are not used; pass them as `sample_weight`. Samples are kept in float32, even
+    under half precision. `result`, which Keras's `fit` calls in every step, sorts the
+    samples: on a CPU about 2 ms with the default capacity, a fifth of that with 1024,
     where the step of a small network takes 0.4 ms. On several replicas of
-    `tf.distribute`, each keeps the samples of its own; their common result is NaN.
+    `tf.distribute`, each keeps its own samples, and the combined result is NaN.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class SpearmanCorrelation(keras.metrics.Metric):
         return ops.cast(self._buffer.checked(rho), self.dtype)
 
     def reset_state(self) -> None:
-        """Forget all samples; warn if there were more than `capacity`."""
+        """Discard all samples; warn if there were more than `capacity`."""
         self._buffer.warn_of_lost_samples()
         super().reset_state()
 
@@ -115,7 +115,7 @@ class SpearmanCorrelation(keras.metrics.Metric):
 
 
 def spearman_correlation(pairs: Tensor, weights: Tensor) -> Tensor:
-    """Return the correlation of the ranks of two rows; 0 where it is 0 / 0.
+    """Return the correlation of the ranks of two rows; 0 if it is 0 / 0.
 
     Args:
         pairs: Float tensor `(2, n)`.
@@ -124,7 +124,7 @@ def spearman_correlation(pairs: Tensor, weights: Tensor) -> Tensor:
     Returns:
         A scalar.
     """
-    weights = weights / scale(weights, 0)  # whose products may overflow, or vanish
+    weights = weights / scale(weights, 0)  # their products might overflow or vanish
     ranks = _centred_ranks(pairs, weights)
     lengths = ops.sqrt(ops.sum(weights * ops.square(ranks), axis=-1, keepdims=True))
     first, second = ops.unstack(ops.divide_no_nan(ranks, lengths), 2)
@@ -132,10 +132,10 @@ def spearman_correlation(pairs: Tensor, weights: Tensor) -> Tensor:
 
 
 def _centred_ranks(values: Tensor, weights: Tensor) -> Tensor:
-    """Return the mid-ranks in each row, less their mean.
+    """Return the mid-ranks in each row, minus their mean.
 
-    With frequencies, the mid-rank of a group of equal values is half its own weight
-    above the weight of all smaller values, but for a constant.
+    With frequencies, the mid-rank of a group of equal values is, up to a constant, the
+    weight of all smaller values plus half its own weight.
     """
     rows, size = values.shape
     order = ops.argsort(values, axis=-1)

@@ -17,8 +17,8 @@ _NAME = "Specificity"
 class Specificity(keras.metrics.Metric):
     """Share of the negatives that are predicted as negatives.
 
-    For two classes or several labels: what `keras.metrics.Recall` is for the
-    positives. Also called true negative rate; `1 - specificity` is the false alarm
+    For two classes or several labels: the counterpart of `keras.metrics.Recall` for
+    negatives. Also called true negative rate; `1 - specificity` is the false alarm
     rate. A prediction above the threshold is positive. With `tn` the summed weights of
     targets 0 that are predicted negative and `fp` of those predicted positive:
 
@@ -29,9 +29,9 @@ class Specificity(keras.metrics.Metric):
     https://doi.org/10.2307/4586294.
 
     Args:
-        thresholds: Number that a prediction is above if it is positive, or a list of
-            such numbers; 0 for logits. Default: 0.5.
-        class_id: Non-negative integer, the entry of the last axis to look at. Default:
+        thresholds: Predictions above this number are positive; or a list of such
+            numbers; 0 for logits. Default: 0.5.
+        class_id: Nonnegative integer, the entry of the last axis to evaluate. Default:
             `None`, all of them together.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means
@@ -41,11 +41,11 @@ class Specificity(keras.metrics.Metric):
         y_true: 1 for positives, 0 for negatives.
         y_pred: Probabilities of being positive, or with `thresholds=0` logits.
         sample_weight: Weights of the samples or of their entries, finite and at least
-            0. What has weight 0 counts as absent; anything else that is predicted as
-            NaN makes the result NaN.
+            0. Entries of weight 0 count as absent; any other with a NaN prediction
+            makes the result NaN.
 
     Input shape:
-        `y_pred`: `(batch, ...)`. `y_true`: the same; beside `(batch, ..., 1)` also
+        `y_pred`: `(batch, ...)`. `y_true`: the same; with `(batch, ..., 1)` also
         `(batch, ...)`. `sample_weight`: the same or the first axes of it, such as
         `(batch,)`.
 
@@ -53,10 +53,10 @@ class Specificity(keras.metrics.Metric):
         A scalar, from 0 to 1; with a list of thresholds, a vector of their length.
 
     Raises:
-        ValueError: If an argument is out of its range; on update, if shapes do not
-            match, `class_id` is no entry of the last axis or, in eager execution, a
-            target is neither 0 nor 1. Compiled code cannot raise: there such a target
-            makes the result NaN.
+        ValueError: If an argument is out of range; on update, if shapes do not match,
+            `class_id` is not an entry of the last axis or, in eager execution, a target
+            is neither 0 nor 1. Compiled code cannot raise; there, such a target makes
+            the result NaN.
 
     Example:
 
@@ -69,13 +69,13 @@ class Specificity(keras.metrics.Metric):
     [0.25 0.75]
 
     Without negatives, the result is 0. Many thresholds cost about as much as two. The
-    result for a list of them is no scalar: the progress bar of Keras shows its mean, or
-    in Keras 3.12 raises an error, as `keras.callbacks.TensorBoard` does in all
-    versions. There, use one metric for each.
+    result for a list of them is not a scalar: the progress bar of Keras shows its mean,
+    or in Keras 3.12 raises an error, as `keras.callbacks.TensorBoard` does in all
+    versions. In these cases, use one metric for each.
 
-    Masks are not used: pass them as `sample_weight`. Sums are kept as pairs of
-    float32, under half precision too, so that counts are exact up to 2**48, where no
-    single batch counts more than 2**24.
+    Masks are not used; pass them as `sample_weight`. Sums are kept as pairs of float32,
+    even under half precision, so that counts are exact up to 2**48 if no single batch
+    counts more than 2**24.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ def weights_between(y_pred: Tensor, weights: Tensor, bounds: Sequence[float]) ->
     if len(bounds) == 1:  # the usual case, which needs no search
         above = weights * ops.cast(predictions > bounds[0], weights.dtype)
         return ops.stack([ops.sum(weights - above), ops.sum(above)])
-    # Above no bound, as in a comparison; where a search puts NaN, backends differ.
+    # Above no bound, as in a comparison; backends differ in where a search puts NaN.
     predictions = ops.where(ops.isnan(predictions), -math.inf, predictions)
     between = ops.searchsorted(
         ops.convert_to_tensor(bounds, weights.dtype), ops.reshape(predictions, (-1,))
@@ -165,7 +165,7 @@ def weights_between(y_pred: Tensor, weights: Tensor, bounds: Sequence[float]) ->
 
 
 def specificity(between: Tensor) -> Tensor:
-    """Return the specificity at every bound; 0 where it is 0 / 0.
+    """Return the specificity at every bound; 0 if it is 0 / 0.
 
     Args:
         between: Summed weights of the negatives between bounds, as of

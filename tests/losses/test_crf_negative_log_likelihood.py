@@ -235,8 +235,8 @@ def test_weights_of_single_steps_are_refused(shape):
     loss = CRFNegativeLogLikelihood(name="chain")
     match = (
         r"chain expects one `sample_weight` for each sequence, of shape \(batch,\) or "
-        rf"\(batch, 1\). Received: sample_weight.shape={re.escape(str(shape))}. Steps "
-        "are left out by a mask"
+        rf"\(batch, 1\). Received: sample_weight.shape={re.escape(str(shape))}. Mask "
+        "the steps to leave out"
     )
     with pytest.raises(ValueError, match=match):
         loss(LABELS[:TIME], POTENTIALS[:TIME], sample_weight=np.ones(shape))
@@ -284,8 +284,7 @@ def test_a_wrong_tag_raises_when_eager(label):
     tags[2, 1] = label
     match = (
         f"expects `y_true` to hold class labels, whole numbers from 0 to {TAGS - 1}. "
-        f"Received: y_true with a label {label:.10g}. Steps without a tag are left out "
-        "by a mask"
+        f"Received: y_true with a label {label:.10g}. Mask steps without a tag"
     )
     with pytest.raises(ValueError, match=match):
         nll(tags, POTENTIALS)

@@ -339,8 +339,8 @@ def test_bad_arguments(arguments, match):
 @pytest.mark.parametrize(
     ("y_true", "y_pred", "match"),
     [
-        ((6,), (6, 4), r"one axis of pixels at least. .*y_pred.shape=\(6, 4\)"),
-        ((), (4,), r"one axis of pixels at least. .*y_pred.shape=\(4,\)"),
+        ((6,), (6, 4), r"at least one axis of pixels. .*y_pred.shape=\(6, 4\)"),
+        ((), (4,), r"at least one axis of pixels. .*y_pred.shape=\(4,\)"),
         ((6, 4), (6, 5, 3), r"lovasz_softmax expects one integer label .*\(6, 4\)"),
         ((6, 5), (6, 5, 1), "at least 2. .*size=1. Two classes need two outputs"),
     ],

@@ -202,7 +202,7 @@ WRONG = [-1, CLASSES, 0.5, np.nan]
 def test_a_wrong_label_raises_when_eager(label):
     wrong = labels.astype("float32")
     wrong[3] = label
-    match = f"from 0 to 4. Received: y_true with a label {label:.10g}. Samples without"
+    match = f"from 0 to 4. Received: y_true with a label {label:.10g}. Give samples"
     with pytest.raises(ValueError, match=match):
         weighted_kappa(wrong, probabilities, CLASSES)
 

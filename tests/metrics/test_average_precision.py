@@ -162,7 +162,7 @@ def test_bad_arguments(options, match):
     [
         ((6,), (6, 2), None, 1, r"`y_pred` of shape \(batch, 1\).*shape=\(6, 2\)"),
         ((6,), (6, 2), None, 2, r"`y_true` .*`num_labels=2` says. .*shape=\(6,\)"),
-        ((5,), (6,), None, 1, "as many targets as predictions. Received: 5 .*, 6 in"),
+        ((5,), (6,), None, 1, "many targets and predictions. Received: 5 .*, 6 in"),
         ((6,), (6,), (5,), 1, r"one weight for each target .*\(5,\)"),
     ],
 )

@@ -402,7 +402,12 @@ def test_labels_that_the_dtype_does_not_hold():
         ((2, 3, 4), (2, 3, 6), None, r"`y_true` .*boxes, 5 or 6\): four .*\(2, 3, 4\)"),
         ((2, 5), (2, 3, 6), None, r"`y_true` of shape .*y_true.shape=\(2, 5\)"),
         ((2, 3, 5), (2, 3, 5), None, r"`y_pred` .*boxes, 6\): four .*\(2, 3, 5\)"),
-        ((2, 3, 5), (3, 3, 6), None, r"as many images .*\(2, 3, 5\), .*\(3, 3, 6\)"),
+        (
+            (2, 3, 5),
+            (3, 3, 6),
+            None,
+            r"equally many images .*\(2, 3, 5\), .*\(3, 3, 6\)",
+        ),
         ((2, 3, 5), (2, 3, 6), (3,), r"one weight for each image .*shape=\(3,\)"),
         ((2, 3, 5), (2, 3, 6), (2, 3), r"one weight for each image .*shape=\(2, 3\)"),
     ],

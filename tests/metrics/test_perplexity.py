@@ -138,7 +138,7 @@ class TestWrongInput:
     [
         ((5,), (6, 2), None, r"\(6, 2\) goes with y_true of shape \(6,\). .*\(5,\)"),
         ((6,), (6, 2), (3,), r"one weight for each label.*sample_weight.shape=\(3,\)"),
-        ((6,), (6, 1), None, r"2 classes at least. Received: y_pred.shape=\(6, 1\)"),
+        ((6,), (6, 1), None, r"at least 2 classes. Received: y_pred.shape=\(6, 1\)"),
         ((6,), (6,), None, r"shape \(batch, ..., classes\).*y_pred.shape=\(6,\)"),
     ],
 )
