@@ -1,6 +1,6 @@
-"""Callbacks: rates, logs, averages of the weights, runs that can be resumed.
+"""Callbacks: learning rates, logs, weight averages, runs that can be resumed.
 
-`Checkpoint` needs the TensorFlow backend and is loaded when first asked for.
+`Checkpoint` needs the TensorFlow backend and is loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Checkpoint`, and with it TensorFlow, on first use."""
+    """Load `Checkpoint`, and TensorFlow with it, on first use."""
     if name != "Checkpoint":
         raise AttributeError(f"module 'keras_ext.callbacks' has no attribute {name!r}")
     from keras_ext.training.resume.checkpoint import Checkpoint

@@ -1,4 +1,4 @@
-"""The statistics of batch normalization, taken again for the weights as they are."""
+"""The statistics of batch normalization, recomputed for the current weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def reestimate(model: keras.Model, batches: Iterable[Any]) -> None:
     Nothing else changes: neither weights nor the state of random generators.
 
     Args:
-        model: The model, with `keras.layers.BatchNormalization` in it somewhere.
+        model: The model, which contains `keras.layers.BatchNormalization`.
         batches: Each `x`, `(x, y)` or `(x, y, sample_weight)`.
 
     Raises:
@@ -27,7 +27,7 @@ def reestimate(model: keras.Model, batches: Iterable[Any]) -> None:
     samples = 0
     try:
         for layer in layers:
-            # What moves by everything in a step holds the statistics of one batch.
+            # With momentum 0, the moving statistics are those of one batch.
             layer.momentum = 0.0
         for batch in batches:
             x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
@@ -45,17 +45,17 @@ def reestimate(model: keras.Model, batches: Iterable[Any]) -> None:
             variable.assign(value)
     if not samples:
         raise ValueError(
-            "`batch_norm_data` gave no batch: expected at least one. Pass something "
-            "that can be iterated over again, such as a tf.data.Dataset or a list."
+            "`batch_norm_data` yielded no batch: expected at least one. Pass something "
+            "that can be iterated over repeatedly, such as a tf.data.Dataset or a list."
         )
     for variable, total in zip(statistics, sums, strict=True):
         variable.assign(ops.cast(total / samples, variable.dtype))
 
 
 def batch_norm_layers(model: keras.Model) -> list[Any]:
-    """Return the layers of batch normalization, however deep in other layers.
+    """Return the batch normalization layers, at any depth.
 
-    Those that are frozen are none: they keep their statistics.
+    Frozen ones are left out: they keep their statistics.
     """
     return [
         layer
@@ -76,7 +76,7 @@ def _statistics(layer: Any) -> tuple[Any, Any]:
 
 
 def _all_layers(layer: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield a layer and all that it holds on to, each once."""
+    """Yield a layer and everything that it holds, each once."""
     if id(layer) not in seen:
         seen.add(id(layer))
         yield layer

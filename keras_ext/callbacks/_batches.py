@@ -1,4 +1,4 @@
-"""What the number of a batch says."""
+"""The meaning of batch numbers."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ import keras
 
 
 def batches_done(callback: keras.callbacks.Callback, batch: Any) -> int:
-    """Return how many batches of the epoch are done when batch `batch` has ended.
+    """Return how many batches of the epoch are done after batch `batch`.
 
-    Keras numbers the last call of an epoch beyond the epoch's end, if a call makes
-    several steps.
+    Keras numbers the last call of an epoch past the epoch's end if a call makes several
+    steps.
     """
     done = int(batch) + 1
     steps = (callback.params or {}).get("steps")

@@ -1,4 +1,4 @@
-"""A CSV file that grows by rows and, when it must, by columns."""
+"""A CSV file that grows by rows and, if necessary, by columns."""
 
 import contextlib
 import csv
@@ -14,25 +14,25 @@ MISSING = "NA"
 
 
 class CSVTable:
-    """Rows in a CSV file, every one on disk when `write` returns.
+    """Rows in a CSV file, each on disk when `write` returns.
 
-    A row with a new name rewrites the file with one more column, into a file beside
-    it that then takes its place, so that at no moment a row is missing. A file that is
-    to be replaced stays as it is until the first row comes, or `keep` is called. If
-    another program has changed the file since the last row, it is read again, and
-    rewritten with the next one.
+    A row with a new name rewrites the file with one more column, into a temporary file
+    that then replaces it, so that no row is missing at any time. A file to be replaced
+    stays unchanged until the first row is written or `keep` is called. If another
+    program has changed the file since the last row, it is read again, and rewritten
+    with the next row.
 
     Args:
-        filename: Path of the file. Missing folders are made.
+        filename: Path of the file. Missing folders are created.
         separator: One character.
         columns: The columns of a new file.
-        append: Whether to keep the rows of a file that is there, adding the columns
-            that it lacks.
+        append: Whether to keep the rows of an existing file, adding the columns that it
+            lacks.
 
     Raises:
         OSError: If the path can't be written.
-        ValueError: If the file to append to is no table with the first column, or could
-            not be kept cell by cell.
+        ValueError: If the file to append to is not a table with the first column, or
+            could not be preserved cell by cell.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CSVTable:
         _check_writable(self._path)
         self._replaces = os.path.exists(self._path) and not append
         self.num_rows = 0
-        # The last row and its columns, where it begins, and where the file ends.
+        # The last row and its columns, its position, and the end of the file.
         self._last: tuple[bytes, list[str]] = b"", []
         self._last_begin = self._end = 0
         rows: list[dict[str, str]] = []
@@ -60,7 +60,7 @@ class CSVTable:
             self._rewrite(rows)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Add a row; names that are no columns yet become columns."""
+        """Add a row; new names become columns."""
         if self._replaces:
             self._add_columns(row)
             self._rewrite([row])
@@ -71,20 +71,20 @@ class CSVTable:
             self.num_rows += 1
 
     def keep(self, num_rows: int, columns: list[str]) -> bool:
-        """Keep the first rows of the file that is there, and drop what follows them.
+        """Keep the first rows of the existing file, and drop the others.
 
         Args:
             num_rows: How many rows to keep.
             columns: The columns to keep.
 
         Returns:
-            Whether there were as many.
+            Whether there were that many.
 
         Raises:
-            ValueError: If the file is no table with the first column.
+            ValueError: If the file is not a table with the first column.
         """
         rows = self._read_table(
-            "It was changed since the run was saved: bring it back, or remove it."
+            "It was changed since the run was saved: restore it, or remove it."
         )[1][:num_rows]
         self.columns = list(columns)
         self._rewrite(
@@ -93,7 +93,7 @@ class CSVTable:
         return self.num_rows == num_rows
 
     def replace_last(self, row: Mapping[str, Any]) -> None:
-        """Write `row` in place of the last one that was written."""
+        """Write `row` in place of the last row."""
         if not (self._add_columns(row) or self._was_changed()):
             self._put(row, self._last_begin)
             return
@@ -103,7 +103,7 @@ class CSVTable:
         self._rewrite([*rows, row])
 
     def largest(self, column: str) -> float:
-        """Return the largest number in a column, 0 if there is none."""
+        """Return the largest number in a column, or 0 if there is none."""
         if self._replaces:
             return 0.0
         return max((_number(row.get(column)) for row in self._read()[1]), default=0.0)
@@ -114,7 +114,7 @@ class CSVTable:
         return bool(new)
 
     def _was_changed(self) -> bool:
-        """Whether another program has changed the file: its length or its header."""
+        """Whether another program has changed the file's length or header."""
         try:
             with open(self._path, "rb") as file:
                 header = self._encoded({name: name for name in self.columns})
@@ -124,20 +124,20 @@ class CSVTable:
             return True
 
     def _read_again(self) -> list[dict[str, str]]:
-        """Return the rows as they are now, and take in columns that others added."""
+        """Return the current rows, and adopt columns that others added."""
         columns, rows = self._read_table(
-            "Another program has changed it during the training: keep that from "
-            "writing to it."
+            "Another program has changed it during training: prevent it from writing "
+            "to the file."
         )
         self._add_columns(columns)
         return rows
 
     def _put(self, row: Mapping[str, Any], begin: int) -> None:
-        """Write the last row, in one piece, so that none is missing at any moment."""
+        """Write the last row in one piece, so that no row is missing at any time."""
         line, replaced = self._encoded(row), self._end - begin
         with open(self._path, "r+b") as file:
             file.seek(begin)
-            # What was longer becomes empty lines first, which all readers skip.
+            # A longer old row is first replaced by empty lines, which all readers skip.
             file.write(line.ljust(replaced, b"\n"))
             file.flush()
             if len(line) < replaced:
@@ -146,7 +146,7 @@ class CSVTable:
         self._note_last(line, begin + len(line))
 
     def _note_last(self, line: bytes, end: int) -> None:
-        """Note what the last row is, and where."""
+        """Note the last row and its position."""
         self._last = line, list(self.columns)
         self._last_begin, self._end = end - len(line), end
 
@@ -158,16 +158,16 @@ class CSVTable:
         return text.getvalue().encode()
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        """Return columns and rows; none if the file is not, or no longer, there."""
+        """Return columns and rows; none if the file does not exist."""
         if not os.path.exists(self._path):
             return [], []
-        # Spreadsheets put a byte order mark in front, which is no part of a name.
+        # Spreadsheets prepend a byte order mark, which is not part of a name.
         with open(self._path, newline="", encoding="utf-8-sig") as file, _long_cells():
             reader = csv.DictReader(file, delimiter=self._separator, restval=MISSING)
             return list(reader.fieldnames or []), list(reader)
 
     def _read_table(self, advice: str) -> tuple[list[str], list[dict[str, str]]]:
-        """Read a file of unknown origin, of which no cell may get lost.
+        """Read a file of unknown origin without losing any cell.
 
         Args:
             advice: What to do if that is not possible.
@@ -186,7 +186,7 @@ class CSVTable:
         return columns, rows
 
     def _problem(self, columns: list[str], rows: list[dict[str, str]]) -> str | None:
-        """Return what was expected of a file and what it has, if it is not a log."""
+        """Return what was expected and what was found, if the file is not a log."""
         if columns and self._key not in columns:
             return (
                 f"expected a column {self._key!r}, separated by {self._separator!r}. "
@@ -206,7 +206,7 @@ class CSVTable:
         return None
 
     def _try_to_write(self) -> None:
-        """Raise unless the file could be replaced."""
+        """Raise unless the file can be replaced."""
         beside = f"{self._path}.{secrets.token_hex(4)}.new"
         with open(beside, "x", encoding="utf-8"):
             os.remove(beside)
@@ -246,7 +246,7 @@ class CSVTable:
 
 @contextlib.contextmanager
 def _long_cells() -> Iterator[None]:
-    """Have cells of any length read: an array may be longer than Python's limit."""
+    """Allow cells of any length: an array may exceed Python's limit."""
     limit = csv.field_size_limit(2**31 - 1)
     try:
         yield
@@ -255,7 +255,7 @@ def _long_cells() -> Iterator[None]:
 
 
 def _check_writable(path: str) -> None:
-    """Raise unless a file can be, or need not be, replaced at `path`."""
+    """Raise unless the file at `path` does not exist or can be replaced."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise OSError("not a regular file")
     if os.path.exists(path) and not os.access(path, os.W_OK):
@@ -263,7 +263,7 @@ def _check_writable(path: str) -> None:
 
 
 def _number(cell: str | None) -> float:
-    """Return the number in a cell, 0 where there is none."""
+    """Return the number in a cell, or 0 if there is none."""
     try:
         number = float(cell or 0)
     except ValueError:

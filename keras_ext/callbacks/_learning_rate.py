@@ -1,4 +1,4 @@
-"""Reading an optimizer's learning rate, and the step that it belongs to."""
+"""Reading an optimizer's learning rate and the step that it is for."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from keras import ops
 
 
 def single_optimizers(optimizer: Any) -> list[Any]:
-    """Return the optimizers that have a rate each: it, or those it is made of.
+    """Return the optimizers with a rate each: `optimizer`, or its parts.
 
-    A `LossScaleOptimizer` or `Lookahead` stands for the optimizer inside; a
+    A `LossScaleOptimizer` or `Lookahead` stands for its inner optimizer; a
     `MultiOptimizer` for its parts, of which there may be none before it is built.
     """
     inner = _innermost(optimizer)
@@ -22,7 +22,7 @@ def read_learning_rate(optimizer: Any) -> float:
 
 
 def holds_schedule(optimizer: Any) -> bool:
-    """Whether a single optimizer asks a schedule, or function, of its own."""
+    """Whether a single optimizer uses its own schedule or function."""
     try:
         optimizer.learning_rate = read_learning_rate(optimizer)
     except (TypeError, AttributeError):
@@ -31,7 +31,7 @@ def holds_schedule(optimizer: Any) -> bool:
 
 
 def read_learning_rates(optimizer: Any) -> dict[str, float]:
-    """Return all rates under the names that Keras's callbacks log them by."""
+    """Return all rates by the names under which Keras's callbacks log them."""
     singles = single_optimizers(optimizer)
     if hasattr(_innermost(optimizer), "optimizers"):
         return {f"learning_rate_{one.name}": read_learning_rate(one) for one in singles}
@@ -41,15 +41,15 @@ def read_learning_rates(optimizer: Any) -> dict[str, float]:
 
 
 def step_counter(optimizer: Any) -> Any:
-    """Return the variable with the step for which a schedule would be asked now."""
+    """Return the variable with the step that a schedule would be called with now."""
     if optimizer.gradient_accumulation_steps:
-        # `iterations` counts the updates, but a schedule is asked for the batch.
+        # `iterations` counts the updates, but a schedule is called with the batch.
         return next(v for v in optimizer.variables if v.name == "iteration")
     return optimizer.iterations
 
 
 def read_step(optimizer: Any) -> int:
-    """Return the step for which a single optimizer would ask its schedule now."""
+    """Return the step that a single optimizer would call its schedule with now."""
     return int(ops.convert_to_numpy(ops.convert_to_tensor(step_counter(optimizer))))
 
 

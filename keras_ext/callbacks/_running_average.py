@@ -12,17 +12,17 @@ from keras_ext._types import Tensor
 
 
 class RunningAverage:
-    """The average of the values that variables had at some moments.
+    """The average of the values that variables had at certain times.
 
-    In float32 at least, without a bias toward the first value: every term has its full
-    weight, whatever their number.
+    At least in float32, without a bias toward the first value: every term has its full
+    weight, regardless of their number.
 
     Args:
         variables: The variables.
-        decay: Float in [0, 1), by which the weights of all terms shrink whenever one is
-            added. `None`: all have the same.
-        every: Positive integer, how many offered terms it takes to add one.
-        paused: Whether no term is taken until `active` is set to `True`.
+        decay: Float in [0, 1), the factor by which the weights of all terms shrink
+            whenever one is added. `None`: all have the same weight.
+        every: Positive integer, the number of offered terms of which one is added.
+        paused: Whether no term is added until `active` is set to `True`.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class RunningAverage:
         return int(ops.convert_to_numpy(self._count))
 
     def reset(self) -> None:
-        """Forget all terms."""
-        # The values, too: a NaN in them would stay there for ever.
+        """Discard all terms."""
+        # The values too: a NaN in them would stay forever.
         for variable in (*self._values, *self._counters()):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def offer(self) -> None:
-        """Add the values of now, if it is their turn; in compiled code, too."""
+        """Add the current values if it is their turn; also in compiled code."""
         if self._always:
             self.add_values(self.variables)
             return
@@ -76,14 +76,14 @@ class RunningAverage:
         self._assign(values, ops.cast(due, self._count.dtype))
 
     def add_values(self, values: Sequence[Any]) -> None:
-        """Add these values, one for every variable; more of them do not count."""
+        """Add these values, one for every variable; any further ones are ignored."""
         self._assign(self._with(values[: len(self.variables)]), 1)
 
     def values(self, and_also: Sequence[Any] | None = None) -> list[Tensor]:
         """Return the average, for the variables.
 
         Args:
-            and_also: One term more to take into account. Default: `None`.
+            and_also: One more term to include. Default: `None`.
         """
         values = self._values if and_also is None else self._with(and_also)
         return [
@@ -92,20 +92,20 @@ class RunningAverage:
         ]
 
     def get_state(self) -> dict[str, Any]:
-        """Return all that it is made of, as plain data."""
+        """Return the state as plain data."""
         return {
             "values": [ops.copy(value) for value in self._values],
             "counters": [int(ops.convert_to_numpy(one)) for one in self._counters()],
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `get_state` has returned.
+        """Continue from a state that `get_state` returned.
 
         Raises:
-            ValueError: If it has returned no such thing. Nothing is set then.
+            ValueError: If the state is not valid. Nothing is set then.
         """
         check_values("values", state["values"], self._values)
-        # Before checkpoints said their format, there was a third.
+        # Checkpoints without a format number have a third entry.
         saved = state["counters"][:2]
         counters = [_checks.non_negative_int("counters", n) for n in saved]
         pairs = list(zip(self._counters(), counters, strict=True))
@@ -118,7 +118,7 @@ class RunningAverage:
         return self._count, self._offered
 
     def _with(self, values: Sequence[Any]) -> list[Tensor]:
-        """Return the values with one term more."""
+        """Return the values with one more term."""
         count = ops.cast(ops.copy(self._count), "float32") + 1
         if self._decay is None:
             share = 1 / count
@@ -138,7 +138,7 @@ class RunningAverage:
 
 
 def check_values(name: str, values: Any, variables: Sequence[Any]) -> None:
-    """Raise `ValueError` unless values that were saved have the shapes of variables."""
+    """Raise `ValueError` unless saved values have the shapes of the variables."""
     expected = [tuple(one.shape) for one in variables]
     received = [tuple(getattr(one, "shape", "?")) for one in values]
     if received != expected:

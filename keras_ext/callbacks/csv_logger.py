@@ -1,4 +1,4 @@
-"""A log of the training as a CSV file that is right at every moment."""
+"""A log of training as a CSV file that is correct at any time."""
 
 import contextlib
 import os
@@ -21,36 +21,36 @@ _COLUMNS = ["epoch", "step", "seconds", "learning_rate"]
 
 
 class CSVLogger(TrainingCallback):
-    """Writes epochs, or every so many steps, as rows of a CSV file.
+    """Writes epochs, or the logs every few steps, as rows of a CSV file.
 
-    A drop-in for `keras.callbacks.CSVLogger` whose columns are always right: what is
-    logged gets a column, also when it first appears in a later epoch or on
-    `append=True`, and nothing else does. The file is on disk after every row.
+    A drop-in replacement for `keras.callbacks.CSVLogger` whose columns are always
+    right: whatever is logged gets a column, even if it first appears in a later epoch
+    or with `append=True`, and nothing else does. The file is on disk after every row.
 
     Columns: `epoch` (from 0); `step`, the number of steps made so far; `seconds` since
     training began; `learning_rate` of the optimizer; then everything in the logs,
-    training before validation, each in alphabetical order, and what comes later behind.
+    training before validation, each in alphabetical order, followed by later additions.
     A cell without a value holds `NA`. A logged quantity that is itself called `epoch`,
     `step` or `seconds` gets the column `logged_epoch` and so on. A `MultiOptimizer` has
     a column `learning_rate_<name>` for each of its optimizers.
 
     Args:
-        filename: Path of a local file; missing folders are made. A relative path is
-            resolved at once: a later `os.chdir` does not move the log.
-        separator: One character between the cells, no quotation mark and no line
-            break. Default: `","`.
-        append: `True` continues a file that exists, its `step` and `seconds` included;
-            `False` replaces it, when the first row is written. Default: `False`. A
-            run that is continued (`resume=`) goes on with its file in either case.
-        update_freq: `"epoch"` writes one row per epoch. A positive integer writes one
-            every so many steps of this training as well, with the running values; the
+        filename: Path of a local file; missing folders are created. A relative path is
+            resolved immediately: a later `os.chdir` does not move the log.
+        separator: One character between the cells, not a quotation mark or line break.
+            Default: `","`.
+        append: `True` continues an existing file, including its `step` and `seconds`;
+            `False` replaces it when the first row is written. Default: `False`. A run
+            that is continued (`resume=`) continues its file in either case.
+        update_freq: `"epoch"` writes one row per epoch. A positive integer `n` also
+            writes one every `n` steps of this training, with the running values; the
             row of the epoch's last step is the epoch's own. Default: `"epoch"`.
 
     Raises:
-        ValueError: If an argument is out of range; when training begins, if the file
-            to append to is not such a log; during training, if another program has
-            made something else of it.
-        OSError: If the file can't be written, known when training begins.
+        ValueError: If an argument is out of range; when training begins, if the file to
+            append to is not such a log; during training, if another program has turned
+            it into something else.
+        OSError: If the file cannot be written; raised when training begins.
 
     Example:
 
@@ -70,14 +70,14 @@ class CSVLogger(TrainingCallback):
     0,2,...,0.5,0.0
     1,4,...,0.5,0.0
 
-    With `steps_per_execution > 1` in `Model.fit`, a row comes with the first call that
-    reaches or passes a multiple of `update_freq`; and if nobody knows how many batches
-    an epoch has (a generator), its last call counts as a full one. An optimizer that
-    holds a schedule reports the rate of the step to come.
+    With `steps_per_execution > 1` in `Model.fit`, a row is written after the first call
+    that reaches or passes a multiple of `update_freq`; if the number of batches per
+    epoch is unknown (a generator), its last call counts as a full one. An optimizer
+    that holds a schedule reports the rate of the next step.
 
-    If another program changes the file during training, the rows that it has left stay
-    and the next ones follow, below a header that fits; a file that was removed or
-    emptied begins again. Two trainings need two files.
+    If another program changes the file during training, the rows that it left are kept
+    and the next ones follow, below a matching header; a file that was removed or
+    emptied is started again. Two training runs need two files.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class CSVLogger(TrainingCallback):
     ) -> None:
         super().__init__()
         self.filename = _local_path(filename)
-        # A relative path means the same file after a change of the working directory.
+        # A relative path keeps its meaning after a change of the working directory.
         self._path = str(pathlib.Path(self.filename).absolute())
         self.separator = _one_character(separator)
         self.append = append
@@ -100,7 +100,7 @@ class CSVLogger(TrainingCallback):
         self._kept: dict[str, Any] | None = None
 
     def get_state(self) -> dict[str, Any]:
-        """Return what is in the file, for a run that is continued from here."""
+        """Return what the file contains, for a run that is continued from here."""
         if self._kept is not None:
             return self._kept
         return {
@@ -115,12 +115,12 @@ class CSVLogger(TrainingCallback):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on with the file as it was: later rows are dropped, earlier ones kept.
+        """Continue the saved file: later rows are dropped, earlier ones kept.
 
-        That is done when training goes on; until then the file stays as it is.
+        This happens when training continues; until then the file is unchanged.
 
         Raises:
-            ValueError: If `get_state` has returned no such thing.
+            ValueError: If `state` is not one that `get_state` returns.
         """
         for name in ("rows", "appended_to", "epoch", "epoch_start", "step"):
             _checks.non_negative_int(name, state[name])
@@ -141,13 +141,13 @@ class CSVLogger(TrainingCallback):
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Say which file it is that can't be written."""
+        """Name the file that cannot be written."""
         try:
             yield
         except OSError as error:
             raise OSError(
-                f"CSVLogger cannot write {self._path!r}: {error}. Expected the path "
-                "of a file that may be created or replaced."
+                f"CSVLogger cannot write {self._path!r}: {error}. Expected the path of "
+                "a file that may be created or replaced."
             ) from error
 
     def _drop_later_rows(self) -> None:
@@ -156,13 +156,13 @@ class CSVLogger(TrainingCallback):
         if kept is not None and not self._table.keep(kept["rows"], kept["columns"]):
             warnings.warn(
                 f"The log {self._path!r} has {self._table.num_rows} rows; there "
-                f"were {kept['rows']} when the run was saved. What is missing can't "
+                f"were {kept['rows']} when the run was saved. The missing rows cannot "
                 "be restored.",
                 stacklevel=3,
             )
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Open the file, so that a path that can't be written is known at once."""
+        """Open the file, so that a path that cannot be written raises immediately."""
         with self._writing():
             self._table = CSVTable(
                 self._path, self.separator, _COLUMNS, append=self.append
@@ -187,7 +187,7 @@ class CSVLogger(TrainingCallback):
         self._step = self._epoch_start + batches_done(self, batch)
         if self.update_freq == "epoch":
             return
-        # Those of this training count: the file may have any number from before.
+        # Only those of this training count: the file may have any number from before.
         first, every = self._appended_to, self.update_freq
         if (self._step - first) // every > (before - first) // every:
             with self._writing():
@@ -221,23 +221,23 @@ class CSVLogger(TrainingCallback):
 
 
 def _local_path(filename: str | os.PathLike[str]) -> str:
-    """Return `filename` as a string, or raise if it is an address."""
+    """Return `filename` as a string, or raise if it is a URL."""
     path = os.fsdecode(filename)
     if "://" in path:
         raise ValueError(
             "`filename` must be a path in the local file system, where rows can be "
-            f"added one by one. Received: filename={path!r}. Log to a local file and "
-            "copy it."
+            f"appended one by one. Received: filename={path!r}. Log to a local file "
+            "and copy it."
         )
     return path
 
 
 def _one_character(separator: str) -> str:
-    """Return `separator` if a cell can be told from the next by it, else raise."""
+    """Return `separator` if it can separate cells, else raise."""
     valid = isinstance(separator, str) and len(separator) == 1
     if not valid or separator in '"\r\n\0':
         raise ValueError(
-            "`separator` must be one character, no quotation mark and no line break. "
+            "`separator` must be one character, not a quotation mark or line break. "
             f"Received: separator={separator!r}"
         )
     return separator
@@ -257,7 +257,7 @@ def _epoch_or_steps(update_freq: Any) -> Any:
 
 
 def _cell(value: Any) -> Any:
-    """Return a number as it is and an array as `[a, b, ...]`."""
+    """Return a number unchanged and an array as `[a, b, ...]`."""
     if keras.ops.is_tensor(value):
         value = keras.ops.convert_to_numpy(value)
     if isinstance(value, np.ndarray):

@@ -24,11 +24,11 @@ from keras_ext.callbacks.training_callback import TrainingCallback
 class LearningRateScheduler(TrainingCallback):
     """Sets the optimizer's learning rate from a schedule, per epoch or per batch.
 
-    A drop-in for `keras.callbacks.LearningRateScheduler` that also takes
+    A drop-in replacement for `keras.callbacks.LearningRateScheduler` that also takes
     `LearningRateSchedule` objects and can act before every batch. Per batch, step
     `optimizer.iterations` runs with exactly the rate that an optimizer holding the
-    schedule would have used; but the rate stays a variable that other callbacks can
-    read, log and change. At the end of an epoch the rate is added to the logs as
+    schedule would have used, but the rate remains a variable that other callbacks can
+    read, log and change. At the end of an epoch, the rate is added to the logs as
     `learning_rate`.
 
     Args:
@@ -39,20 +39,19 @@ class LearningRateScheduler(TrainingCallback):
             if the optimizer accumulates gradients).
         verbose: 0 is silent, 1 prints every update. Default: 0.
         update_freq: `"epoch"` or `"batch"`. Default: `"epoch"`.
-        initial_step: Non-negative integer, for `"batch"` only: the step of the schedule
-            at which `optimizer.iterations` is 0, to which all others are added. Needed
-            where training continues with a new optimizer, as after `load_weights`.
-            Default: `None`, which means 0, with a warning if training then begins with
-            a later epoch than the first.
+        initial_step: Non-negative integer, only for `"batch"`: the step of the schedule
+            at which `optimizer.iterations` is 0, added to all steps. Needed if training
+            continues with a new optimizer, as after `load_weights`. Default: `None`,
+            which means 0, with a warning if training then begins with
+            an epoch after the first.
 
     Raises:
         TypeError: If `schedule` cannot be called with one or two arguments.
         ValueError: If `verbose` or `update_freq` is unknown, or `initial_step` is not
-            such a number or given for epochs; when training begins, if
-            the optimizer already holds a schedule, is a `MultiOptimizer` without
-            optimizers yet, or `update_freq="batch"` meets `Model.fit` with
-            `steps_per_execution > 1`; when the schedule returns something else than a
-            finite, non-negative number.
+            valid or given for epochs; when training begins, if the optimizer already
+            holds a schedule, is a `MultiOptimizer` without optimizers yet, or
+            `update_freq="batch"` is used in `Model.fit` with `steps_per_execution > 1`;
+            when the schedule returns anything other than a finite, non-negative number.
 
     Example:
 
@@ -69,9 +68,9 @@ class LearningRateScheduler(TrainingCallback):
     [0.5, 0.25, 0.125]
 
     In `keras_ext.Trainer.fit` and other loops that make many steps per call, a
-    `LearningRateSchedule` is asked inside the compiled call, before every step. A plain
-    function can't be, and `verbose=1` wants to print: then every step is a call of its
-    own. Each optimizer of a `MultiOptimizer` gets a rate of its own, logged as
+    `LearningRateSchedule` is called inside the compiled call, before every step. A
+    plain function cannot be, and `verbose=1` prints: in these cases, every step is a
+    separate call. Each optimizer of a `MultiOptimizer` gets its own rate, logged as
     `learning_rate_` and its name.
     """
 
@@ -93,7 +92,7 @@ class LearningRateScheduler(TrainingCallback):
         )
         if update_freq == "epoch" and initial_step is not None:
             raise ValueError(
-                "`initial_step` is used by update_freq='batch' only. Received: "
+                "`initial_step` is used only by update_freq='batch'. Received: "
                 f"update_freq='epoch', initial_step={initial_step!r}. The epoch to "
                 "begin with is `initial_epoch` of `fit`."
             )
@@ -103,7 +102,7 @@ class LearningRateScheduler(TrainingCallback):
 
     @property
     def schedule(self) -> Callable[..., Any]:
-        """What the rates come from; another one takes effect with the next call."""
+        """The source of the rates; a new one takes effect with the next call."""
         return self._schedule
 
     @schedule.setter
@@ -112,7 +111,7 @@ class LearningRateScheduler(TrainingCallback):
         self._note_schedule()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check that rates can be set, and set as often as asked."""
+        """Check that rates can be set, and as often as requested."""
         self._has_begun = False
         self._note_schedule()
         optimizers = single_optimizers(self.model.optimizer)
@@ -147,11 +146,11 @@ class LearningRateScheduler(TrainingCallback):
             optimizers = single_optimizers(self.model.optimizer)
             first = self.initial_step or 0
             steps = [(one, first + read_step(one)) for one in optimizers]
-            # Whatever restores an optimizer has done so by now.
+            # Any restoring of the optimizer is done by now.
             if not self._has_begun and not any(step for _, step in steps):
                 self._warn_of_step_0()
             self._has_begun = True
-            # The progress bar has left the cursor at the end of its line.
+            # The progress bar left the cursor at the end of its line.
             self._update(steps, f"\nStep {steps[0][1]}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -162,9 +161,9 @@ class LearningRateScheduler(TrainingCallback):
                 if not (math.isfinite(rate) and rate >= 0):
                     raise ValueError(
                         "`schedule` must return a finite, non-negative number. "
-                        "Received: another one in one of the last steps before step "
-                        f"{(self.initial_step or 0) + read_step(optimizer)}, which "
-                        "have used it."
+                        "Received: a different value in one of the last steps before "
+                        f"step {(self.initial_step or 0) + read_step(optimizer)}, "
+                        "which have used it."
                     )
 
     def before_compiled_step(self) -> None:
@@ -174,8 +173,8 @@ class LearningRateScheduler(TrainingCallback):
                 step = ops.convert_to_tensor(step_counter(optimizer))
                 step = step + (self.initial_step or 0)
                 rate = ops.cast(self.schedule(step), "float32")
-                # Compiled code can't raise: one that is not valid stays, as NaN, until
-                # the hook at the end of the call finds it.
+                # Compiled code cannot raise: an invalid rate stays, as NaN, until the
+                # hook at the end of the call finds it.
                 valid = ops.isfinite(rate) & (rate >= 0)
                 valid = valid & ops.isfinite(
                     ops.cast(optimizer.learning_rate, "float32")
@@ -187,7 +186,7 @@ class LearningRateScheduler(TrainingCallback):
         if logs is None:
             return
         for name, rate in read_learning_rates(self.model.optimizer).items():
-            # A callback that logged the rate before may have lowered it since.
+            # A callback may have lowered the rate since it was logged.
             logs.setdefault(name, rate)
 
     def _note_schedule(self) -> None:
@@ -212,7 +211,7 @@ class LearningRateScheduler(TrainingCallback):
             )
 
     def _update(self, steps: list[tuple[Any, int]], moment: str) -> None:
-        # All rates before any is set: after an error, none has changed.
+        # Compute all rates before setting any: after an error, none has changed.
         rates = [self._rate(optimizer, step) for optimizer, step in steps]
         for (optimizer, _), rate in zip(steps, rates, strict=True):
             optimizer.learning_rate = rate
@@ -236,7 +235,7 @@ def _takes_rate(schedule: Any) -> bool:
         return False
     try:
         signature = inspect.signature(schedule)
-    except ValueError:  # some built-in functions do not tell
+    except ValueError:  # some built-in functions have no signature
         return False
     for arguments in ((0, 0.0), (0,)):
         try:
@@ -257,14 +256,14 @@ def _check_settable(optimizer: Any) -> None:
     except (TypeError, AttributeError) as error:
         raise ValueError(
             "LearningRateScheduler needs an optimizer whose learning rate is a number. "
-            f"Received: {type(optimizer).__name__} which has no learning rate or holds "
-            "a schedule of its own. Give the optimizer a float, and the schedule to "
-            "this callback."
+            f"Received: {type(optimizer).__name__}, which has no learning rate or "
+            "holds its own schedule. Pass a float to the optimizer, and the schedule "
+            "to this callback."
         ) from error
 
 
 def _finite_rate(value: Any, step: int) -> float:
-    """Return `value` as a float, or say what the schedule returned."""
+    """Return `value` as a float, or raise with what the schedule returned."""
     rate = math.nan
     if not isinstance(value, str):
         with contextlib.suppress(TypeError, ValueError):
@@ -272,7 +271,7 @@ def _finite_rate(value: Any, step: int) -> float:
             rate = float(array) if array.ndim == 0 else math.nan
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(
-            "`schedule` must return a finite, non-negative number. "
-            f"Received: {value!r} at step {step}. The learning rate was not changed."
+            "`schedule` must return a finite, non-negative number. Received: "
+            f"{value!r} at step {step}. The learning rate was not changed."
         )
     return rate

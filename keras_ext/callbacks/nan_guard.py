@@ -1,4 +1,4 @@
-"""What to do when training meets NaN or infinity."""
+"""What to do when training encounters NaN or infinity."""
 
 import math
 import warnings
@@ -12,30 +12,29 @@ from keras_ext.callbacks.training_callback import TrainingCallback
 
 
 class NaNGuard(TrainingCallback):
-    """Acts on a loss or a gradient that is NaN or infinite, and says which and when.
+    """Acts on a loss or gradient that is NaN or infinite, and reports which and when.
 
     In the steps of a `keras_ext.Trainer`, in `fit` or in a loop, loss and gradients are
-    looked at before every update, in compiled code, and an update with one that is not
-    finite is never made: neither weights nor moving statistics take part in it.
-    Elsewhere, the logs are looked at after the batch, when the update was made.
+    checked before every update, in compiled code, and an update with one that is not
+    finite is never made: neither weights nor moving statistics change. Elsewhere, the
+    logs are checked after the batch, when the update has been made.
 
     Args:
-        action: What to do then. `"stop"`: end the training; the run is not saved any
-            more, so that the last checkpoint is one from before. `"skip"`: leave out
-            this one update and go on; a batch whose loss is not finite does not count
-            in the logged loss.
-            `"roll_back"`: go back to the last checkpoint and on from there, with the
-            data in another order, since the same would end in the same way. Default:
-            `"stop"`.
-        retries: Non-negative integer, how many times to roll back; then the training
-            ends. Default: 3.
+        action: What to do then. `"stop"`: end training; the run is no longer saved, so
+            that the last checkpoint is one from before. `"skip"`: leave out this one
+            update and continue; a batch whose loss is not finite does not count in the
+            logged loss. `"roll_back"`: return to the last checkpoint and continue from
+            there, with the data in a different order, since the same order would fail
+            again. Default: `"stop"`.
+        retries: Non-negative integer, how many times to roll back; then training ends.
+            Default: 3.
 
     Attributes:
-        found: List of what was found, one `(epoch, batch, name)` for every time.
+        found: List of what was found, one `(epoch, batch, name)` each time.
 
     Raises:
-        ValueError: If an argument is out of range; when training begins, if `"skip"`
-            is asked for without a Trainer, or `"roll_back"` without a
+        ValueError: If an argument is out of range; when training begins, if `"skip"` is
+            used without a Trainer, or `"roll_back"` without a
             `keras_ext.callbacks.Checkpoint` in `Trainer.fit` or `Loop`.
 
     Example:
@@ -58,9 +57,9 @@ class NaNGuard(TrainingCallback):
     >>> guard.found  # epoch, batch, tensor
     [(0, 1, 'loss')]
 
-    A `train_step` of your own is guarded if it makes its updates by `Trainer.update`.
-    With a loss scale (`mixed_float16`), the optimizer leaves out updates that overflow,
-    and only the loss is looked at. Several replicas are guarded by the logs.
+    A custom `train_step` is guarded if it makes its updates with `Trainer.update`. With
+    a loss scale (`mixed_float16`), the optimizer leaves out updates that overflow, and
+    only the loss is checked. With several replicas, the logs are checked.
     """
 
     batch_hook_freq = "epoch"
@@ -83,7 +82,7 @@ class NaNGuard(TrainingCallback):
         return {"found": self.found, "rolled_back": self._rolled_back}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from there; what was found since is not forgotten."""
+        """Continue from there; what was found since is kept."""
         found = [_as_found(item) for item in state["found"]]
         rolled_back = _checks.non_negative_int("rolled_back", state["rolled_back"])
         if len(found) > len(self.found):
@@ -91,12 +90,12 @@ class NaNGuard(TrainingCallback):
         self._rolled_back = max(self._rolled_back, rolled_back)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Have the Trainer, if it is one, look at its updates."""
+        """Make the Trainer, if it is one, check its updates."""
         self.request, self._epoch, self._first = None, 0, 0
         if self.action == "roll_back" and not self.is_resumable:
             raise ValueError(
-                "NaNGuard('roll_back') needs something to go back to. Expected: a "
-                "keras_ext.callbacks.Checkpoint beside it, in Trainer.fit or Loop."
+                "NaNGuard('roll_back') needs a checkpoint to return to. Expected: a "
+                "keras_ext.callbacks.Checkpoint as well, in Trainer.fit or Loop."
             )
         self._program: Any = getattr(self.model, "training_program", None)
         self._guard: Any = self._program and self._program.guard_updates(
@@ -105,8 +104,9 @@ class NaNGuard(TrainingCallback):
         if self.action == "skip" and self._guard is None:
             raise ValueError(
                 "NaNGuard('skip') needs the steps of a keras_ext.Trainer on a single "
-                "replica: elsewhere, an update was made before a callback hears of it. "
-                "Wrap the model, `keras_ext.Trainer(model)`, or use NaNGuard('stop')."
+                "replica: elsewhere, an update is made before a callback is notified "
+                "of it. Wrap the model, `keras_ext.Trainer(model)`, or use "
+                "NaNGuard('stop')."
             )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -114,14 +114,14 @@ class NaNGuard(TrainingCallback):
         self._epoch = epoch
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Note which batch comes, the first of those of one call."""
+        """Note the batch, the first of those of one call."""
         self._first = batch
         self.request = None
         if self._guard is not None:
             self._guard.reset()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Look whether something was found."""
+        """Check whether something was found."""
         noted = self._guard and self._guard.read()
         if noted:
             step, name, count = noted
@@ -131,8 +131,8 @@ class NaNGuard(TrainingCallback):
         elif not self._guard.has_seen_steps():
             raise ValueError(
                 f"NaNGuard('skip') has seen no update of {type(self.model).__name__}. "
-                "Expected: a `train_step` that makes its updates by "
-                "`self.update(loss, gradients)`, and is made by `step` or `steps`."
+                "Expected: a `train_step` that makes its updates with "
+                "`self.update(loss, gradients)`, and is called by `step` or `steps`."
             )
 
     def _look_at(self, batch: int, logs: dict[str, Any]) -> None:
@@ -142,7 +142,7 @@ class NaNGuard(TrainingCallback):
                 return
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Have the Trainer make its updates as before."""
+        """Let the Trainer make its updates as before."""
         if self._guard is not None:
             self._program.guard_updates(go_on=None)
 
@@ -157,18 +157,18 @@ class NaNGuard(TrainingCallback):
             self._rolled_back += 1
             self.request = RunRequest.ROLL_BACK
             warnings.warn(
-                f"{where}. Going back to the last checkpoint, for time "
+                f"{where}. Returning to the last checkpoint, for time "
                 f"{self._rolled_back} of at most {self.retries}.",
                 stacklevel=2,
             )
             return
         self.request = RunRequest.DISCARD
         self.model.stop_training = True
-        warnings.warn(f"{where}. The training ends.", stacklevel=2)
+        warnings.warn(f"{where}. Training ends.", stacklevel=2)
 
 
 def _as_found(item: Any) -> tuple[int, int, str]:
-    """Return an item of `NaNGuard.found` that was saved, or raise `ValueError`."""
+    """Return a saved item of `NaNGuard.found`, or raise `ValueError`."""
     epoch, batch, name = item
     if not isinstance(name, str):
         raise ValueError(f"`found` must name tensors. Received: {name!r}")

@@ -1,23 +1,23 @@
-"""What a callback may ask of the run that it belongs to."""
+"""What a callback may request of the run that it belongs to."""
 
 import enum
 
 
 class RunRequest(str, enum.Enum):
-    """What a callback may ask of a run, by its attribute `request`.
+    """What a callback may request of a run, by its attribute `request`.
 
-    Looked at after each call that makes steps, and at the end of an epoch, in
-    `keras_ext.Trainer.fit` and `keras_ext.Loop`, beside a
-    `keras_ext.callbacks.Checkpoint`. Each is a string as well.
+    Checked after each call that makes steps, and at the end of an epoch, in
+    `keras_ext.Trainer.fit` and `keras_ext.Loop`, together with a
+    `keras_ext.callbacks.Checkpoint`. Each is also a string.
 
     Attributes:
-        INTERRUPT: Save the run and end it here, to be continued another time; an epoch
-            that has begun is not reported. What `TimeLimit` asks for.
-        ROLL_BACK: Go back to the last checkpoint and continue from there, with the
-            data in another order; the request is then taken back. What
-            `NaNGuard("roll_back")` asks for.
-        DISCARD: Do not save the run any more, so that the last checkpoint is one from
-            before. What `NaNGuard("stop")` asks for, and sets `stop_training`.
+        INTERRUPT: Save the run and end it here, to be continued later; an epoch that
+            has begun is not reported. Used by `TimeLimit`.
+        ROLL_BACK: Return to the last checkpoint and continue from there, with the data
+            in a different order; the request is then reset. Used by
+            `NaNGuard("roll_back")`.
+        DISCARD: Stop saving the run, so that the last checkpoint is one from before.
+            Used by `NaNGuard("stop")`, which also sets `stop_training`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""An end of the training in time."""
+"""Ending training in time."""
 
 import time
 from typing import Any
@@ -9,26 +9,26 @@ from keras_ext.callbacks.training_callback import TrainingCallback
 
 
 class TimeLimit(TrainingCallback):
-    """Ends the training before a given time has passed, and has it saved.
+    """Ends training before a given time has passed, and has the run saved.
 
-    For machines that are lent for a while. In `keras_ext.Trainer.fit` and
-    `keras_ext.Loop` with a `keras_ext.callbacks.Checkpoint`, the run is saved where it
-    is, in the middle of an epoch too, and the next process continues it with `resume=`;
-    `interrupted` says so. The epoch that is cut short is not reported: the next
-    process does. Elsewhere, `stop_training` is set.
+    For machines that are available for a limited time. In `keras_ext.Trainer.fit` and
+    `keras_ext.Loop` with a `keras_ext.callbacks.Checkpoint`, the run is saved at that
+    point, even in the middle of an epoch, `interrupted` is set, and the next process
+    continues the run with `resume=`. The epoch that is cut short is reported by the
+    next process. Elsewhere, `stop_training` is set.
 
-    Ends so early that the longest pause so far between two looks at the clock (a call,
-    a validation) would fit once more.
+    Ends early enough that the longest interval so far between two checks of the clock
+    (a call, a validation) would fit once more.
 
     Args:
-        limit: The time from the beginning of the training in this process: a positive
+        limit: The time from the beginning of training in this process: a positive
             number of seconds, or a string such as `"90s"`, `"10min"`, `"1h30min"`.
 
     Attributes:
-        interrupted: Whether the limit has ended the training.
+        interrupted: Whether the limit has ended training.
 
     Raises:
-        ValueError: If `limit` is no length of time.
+        ValueError: If `limit` is not a duration.
 
     Example:
 
@@ -70,16 +70,16 @@ class TimeLimit(TrainingCallback):
         self._last: float | None = None
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Look at the clock."""
+        """Check the clock."""
         self._look()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the clock."""
+        """Check the clock."""
         self._look()
 
     def _look(self) -> None:
         now = time.monotonic()
-        if self._last is not None:  # the first call compiles, which says nothing
+        if self._last is not None:  # the first call compiles, so it does not count
             self._longest = max(self._longest, now - self._last)
         self._last = now
         if now + self._longest < self._end:

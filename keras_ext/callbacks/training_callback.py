@@ -1,4 +1,4 @@
-"""What a callback may tell a run, and ask of it: the contract, as a base class."""
+"""What a callback may tell a run and request of it: the contract, as a base class."""
 
 from typing import Any, Literal
 
@@ -8,39 +8,40 @@ from keras_ext.callbacks.run_request import RunRequest
 
 
 class TrainingCallback(keras.callbacks.Callback):
-    """A callback that says how often it is called, what it saves and what it asks for.
+    """A callback that declares how often it is called, what it saves and requests.
 
     A `keras.callbacks.Callback` with a few more attributes and hooks, for callbacks
-    that are to keep `keras_ext.Trainer.fit` and `keras_ext.Loop` fast, and to take part
-    in a run that `keras_ext.callbacks.Checkpoint` saves. Everything has a default, so
-    you need not override any; in `keras.Model.fit` it is an ordinary callback. A
-    callback that is not derived from this class and has an attribute or a method of one
-    of these names is treated in the same way.
+    that should keep `keras_ext.Trainer.fit` and `keras_ext.Loop` fast, and take part in
+    a run that `keras_ext.callbacks.Checkpoint` saves. Everything has a default, so you
+    need not override any; in `keras.Model.fit` it is an ordinary callback. A callback
+    that is not derived from this class but has an attribute or method of one of these
+    names is treated in the same way.
 
-    Hooks that may be overridden, beside those of Keras:
+    Hooks that may be overridden, in addition to those of Keras:
 
     - `before_compiled_step()` and `after_compiled_step()`: called before and after
-      every step, whatever kind of batch it is made on. They are traced into what is
-      compiled, so they compute with tensors and keep what they remember in variables.
-      Where they can't be traced, they are called from Python, with one step per call;
-      so they are where a hook for batches is called after every batch, which they may
-      rely on, and where the step is not compiled. `fit` traces them once more, to
-      find out. One that is `None` is not called.
-    - `get_state()` and `set_state(state)`: what the callback remembers, for a run that
-      is saved and continued.
+      every step, for every kind of batch. They are traced into the compiled function,
+      so they compute with tensors and keep their state in variables. If they cannot be
+      traced, they are called from Python, with one step per call; they are also called
+      this way if a hook for batches is called after every batch, which they may rely
+      on, and if the step is not compiled. `fit` traces them an extra time to find out.
+      A hook that is `None` is not called.
+    - `get_state()` and `set_state(state)`: the state of the callback, for a run that is
+      saved and continued.
 
-    Don't override `calls_step_hooks` and `is_resumable`: they say what the run is like.
+    Do not override `calls_step_hooks` and `is_resumable`: they describe the run.
 
     Attributes:
         batch_hook_freq: How often the hooks for batches (`on_train_batch_end` and so
-            on) have to be called, if one is overridden: a positive integer, at every
-            multiple of so many batches, counted in the epoch and in all, perhaps more
-            often; or `"epoch"`, once per call, which makes as many steps as fit into a
-            tenth of a second. Default: 1, after every batch.
+            on) must be called, if one is overridden: a positive integer, at every
+            multiple of that many batches, counted in the epoch and in total, possibly
+            more often; or `"epoch"`, once per call, which makes as many steps as fit
+            into a tenth of a second. Default: 1, after every batch.
         request: A `RunRequest` or its text, which the run follows as soon as it can;
-            `None` asks for nothing. Default: `None`.
-        traced_with: What the hooks around a step hold on to beside `self`, such as a
-            schedule: if it is another object, they are traced again. Default: `None`.
+            `None` requests nothing. Default: `None`.
+        traced_with: An object that the hooks around a step use in addition to `self`,
+            such as a schedule: if it is replaced, they are traced again. Default:
+            `None`.
 
     Example:
 
@@ -79,43 +80,43 @@ class TrainingCallback(keras.callbacks.Callback):
     traced_with: Any = None
 
     def before_compiled_step(self) -> None:
-        """Act before a step; called at every step, traced if it can be."""
+        """Act before a step; called at every step, traced if possible."""
 
     def after_compiled_step(self) -> None:
-        """Act after a step; called at every step, traced if it can be."""
+        """Act after a step; called at every step, traced if possible."""
 
     def get_state(self) -> dict[str, Any] | None:
-        """Return what the callback remembers; called when the run is saved, eagerly.
+        """Return the state of the callback; called eagerly when the run is saved.
 
         Returns:
             Dict of plain data: numbers, strings, arrays, and lists, tuples, sets and
-            dicts of them. Where this is not overridden, all attributes are saved that
-            hold plain data and are neither arguments of the constructor nor attributes
-            of this class; an override has to return a dict of its own.
+            dicts of them. If this is not overridden, all attributes are saved that hold
+            plain data and are neither arguments of the constructor nor attributes of
+            this class; an override must return its own dict.
         """
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Set what `get_state` has returned; called when a run is continued, eagerly.
+        """Set a state from `get_state`; called eagerly when a run is continued.
 
-        Called after `on_train_begin`. The default sets attributes; where `get_state` is
-        overridden, this has to be as well.
+        Called after `on_train_begin`. The default sets attributes; if `get_state` is
+        overridden, this must be too.
 
         Args:
-            state: The dict, as it comes from a file: check it, and raise `ValueError`
-                if it is not such as `get_state` returns.
+            state: The dict, as read from a file: check it, and raise `ValueError` if it
+                is not one that `get_state` returns.
         """
         raise NotImplementedError(
             f"{type(self).__name__} overrides `get_state` without `set_state`, so a "
-            "run can't be continued with it. Override both or neither."
+            "run cannot be continued with it. Override both or neither."
         )
 
     @property
     def calls_step_hooks(self) -> bool:
         """Whether the run calls `before_compiled_step` and `after_compiled_step`.
 
-        Not so in `keras.Model.fit`: act in the hooks for batches there. Read it in
-        `on_train_begin`: an evaluation that is given the callback as well changes it.
+        False in `keras.Model.fit`: act in the hooks for batches there. Read it in
+        `on_train_begin`: an evaluation that is also given the callback changes it.
         """
         return bool((self.params or {}).get("calls_step_hooks"))
 

@@ -1,4 +1,4 @@
-"""Averages of the weights, evaluated, saved and kept in their place."""
+"""Averages of the weights, evaluated, saved and kept in place of the weights."""
 
 import threading
 import warnings
@@ -20,21 +20,21 @@ _averaging: Any = weakref.WeakKeyDictionary()
 
 
 class WeightAveraging(TrainingCallback):
-    """Averages the weights over the training, and evaluates and keeps the average.
+    """Averages the weights over training, and evaluates and keeps the average.
 
-    The average of the weights along the way generalizes better than those of the last
-    step, for the price of one more copy. Two kinds, of weights `w` that are taken after
+    The average of the weights during training generalizes better than those of the last
+    step, at the cost of one more copy. There are two kinds, for weights `w` taken after
     `t = 1, 2, ...` steps or epochs:
 
-    - `"ema"`, exponential, of the last steps: the weight of what was taken `k` steps
-      before the last is proportional to `decay^k`. It can be used at any time.
+    - `"ema"`, exponential, over the last steps: the coefficient of weights taken `k`
+      steps before the last is proportional to `decay^k`. It can be used at any time.
     - `"swa"`, stochastic weight averaging: the plain mean of the weights at the ends of
-      epochs, from `start_epoch` on. Meant for the last quarter or so of a training,
-      with a learning rate that is constant or cyclical by then.
+      epochs, from `start_epoch` on. Meant for the last quarter or so of training, with
+      a learning rate that is constant or cyclical by then.
 
-    The training itself goes on with its own weights. The average takes their place in
-    the model from the beginning of the validation, or from the end of the epoch if
-    there is none, until the next step; and for good when training ends.
+    Training itself continues with its own weights. The average replaces them in the
+    model from the beginning of validation, or from the end of the epoch if there is
+    none, until the next step; and permanently when training ends.
 
     Reference: B. T. Polyak, A. B. Juditsky, "Acceleration of Stochastic Approximation
     by Averaging", 1992, https://doi.org/10.1137/0330046; P. Izmailov, D. Podoprikhin,
@@ -43,28 +43,28 @@ class WeightAveraging(TrainingCallback):
 
     Args:
         averaging: `"ema"` or `"swa"`. Default: `"ema"`.
-        decay: Float in [0, 1), for `"ema"` only. Default: 0.999.
-        update_freq: When to take the weights: after every `"batch"`, every so many
-            batches (a positive integer), or every `"epoch"`. Default: `None`, which
-            means `"batch"` for `"ema"` and `"epoch"` for `"swa"`.
+        decay: Float in [0, 1), only for `"ema"`. Default: 0.999.
+        update_freq: When to take the weights: after every `"batch"`, after a number of
+            batches (a positive integer), or after every `"epoch"`. Default: `None`,
+            which means `"batch"` for `"ema"` and `"epoch"` for `"swa"`.
         start_epoch: Non-negative integer, number of the first epoch (from 0) in which
             weights are taken. Default: 0.
         batch_norm_data: Batches, such as a `tf.data.Dataset`, a `keras.utils.PyDataset`
             or a list, each `x`, `(x, y)` or `(x, y, sample_weight)`. The moving
             statistics of `keras.layers.BatchNormalization` belong to the weights of the
             last steps, not to their average; these batches are passed through the model
-            with the average in it, and the statistics set to the means over them.
-            Default: `None`, they stay as they are, which will do for `"ema"` with a
-            decay that is not too close to 1.
-        batch_norm_freq: When to do that: `"train_end"`, or `"epoch"`: whenever the
-            average takes the place of the weights, so that every validation and saved
-            model has statistics that fit. Default: `"train_end"`.
+            with the average in it, and the statistics are set to the means over them.
+            Default: `None`, they stay unchanged, which suffices for `"ema"` with a
+            decay not too close to 1.
+        batch_norm_freq: When to do so: `"train_end"`, or `"epoch"`: whenever the
+            average replaces the weights, so that every validation and saved model has
+            matching statistics. Default: `"train_end"`.
 
     Raises:
-        TypeError: If `batch_norm_data` can't be iterated over again and again.
+        TypeError: If `batch_norm_data` cannot be iterated over repeatedly.
         ValueError: If an argument is out of range; when training begins, if the
             optimizer keeps an average itself (`use_ema`), if there is a second
-            WeightAveraging, or if batches are to be counted and `Model.fit` has
+            WeightAveraging, or if batches must be counted and `Model.fit` has
             `steps_per_execution > 1`.
 
     Example:
@@ -83,24 +83,25 @@ class WeightAveraging(TrainingCallback):
     >>> history.history["loss"][-1] > model.evaluate(x, y, verbose=0)
     True
 
-    Beyond `use_ema` of Keras's optimizers: the mean of epochs, a start, any optimizer,
-    statistics of batch normalization, and no bias toward the first weights. Trainable
-    weights are averaged, in float32 at least.
+    In addition to `use_ema` of Keras's optimizers, it offers the mean over epochs, a
+    start, any optimizer, statistics of batch normalization, and no bias toward the
+    first weights. Trainable weights are averaged, at least in float32.
 
-    `keras.callbacks.ModelCheckpoint`, as all that acts at the end of an epoch, finds
-    the average in the model: with validation data wherever it stands in the list,
-    without only behind this callback. Put `EarlyStopping(restore_best_weights=True)`
-    before it, so that statistics are taken for the best average, not the last.
-    Within an epoch, others see the weights of the training. A training can have one
-    WeightAveraging; if it ends before that has taken any weights, a warning says so.
+    `keras.callbacks.ModelCheckpoint`, like everything that acts at the end of an epoch,
+    finds the average in the model: with validation data, anywhere in the list of
+    callbacks; without, only after this callback. Place
+    `EarlyStopping(restore_best_weights=True)` before it, so that statistics are
+    computed for the best average, not the last. Within an epoch, others see the weights
+    of training. A training run can have one WeightAveraging; if it ends before any
+    weights were taken, it warns.
 
     In `keras_ext.Trainer.fit` and other loops that make many steps per call, weights
     are taken in the compiled call, after every step; elsewhere between two calls, one
-    variable after the other, which a small model feels. With a
+    variable after another, which noticeably slows down a small model. With a
     `keras_ext.callbacks.Checkpoint` in `Trainer.fit` and `Loop`, the average is saved,
-    and the run continued to the bit. In `Model.fit`, a Checkpoint knows nothing of
-    other callbacks: the average would begin again, from itself where it was saved in
-    the place of the weights.
+    and the run continued to the bit. In `Model.fit`, a Checkpoint does not save other
+    callbacks: the average would begin again, from itself if it was saved in place of
+    the weights.
     """
 
     batch_hook_freq: Literal["epoch"] | int = "epoch"
@@ -120,7 +121,7 @@ class WeightAveraging(TrainingCallback):
         self.decay = _checks.number("decay", decay, low=0, high=1, open_high=True)
         if averaging == "swa" and decay != 0.999:
             raise ValueError(
-                "`decay` is used by averaging='ema' only. Received: averaging='swa', "
+                "`decay` is used only by averaging='ema'. Received: averaging='swa', "
                 f"decay={decay!r}. Leave `decay` out or change the average."
             )
         self.update_freq = _frequency(update_freq)
@@ -133,7 +134,7 @@ class WeightAveraging(TrainingCallback):
         every: Any = update_freq or ("batch" if averaging == "ema" else "epoch")
         self._every: int = {"batch": 1, "epoch": 0}.get(every, every)
         self._average: RunningAverage | None = None
-        # What the model has of its own, while the average is in its place.
+        # The model's own weights, while the average is in their place.
         self._own: list[Any] | None = None
         self._statistics: list[Any] = []
         self._running = self._epoch_ended = self._is_active = self._taken = False
@@ -147,7 +148,7 @@ class WeightAveraging(TrainingCallback):
         return {**state, "own": self._own, "taken": self._taken}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on from there; the model has the weights that it had then."""
+        """Continue from there; the model has the weights that it had then."""
         average = self._prepared()
         if state and average is not None:
             if state["own"] is not None:
@@ -158,12 +159,12 @@ class WeightAveraging(TrainingCallback):
             self._own, self._taken = state["own"], state["taken"]
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Check that there can be an average, and begin it."""
+        """Check that averaging is possible, and begin."""
         _averaging[self.model] = weakref.ref(self)
         self._check_optimizer()
         self._check_frequency()
         self._own = None
-        # Noted now: an evaluation that this is passed to as well sets other `params`.
+        # Noted now: an evaluation that is also given this callback sets other `params`.
         self._sees_steps = self.calls_step_hooks
         self._epoch_ended = self._is_active = self._taken = False
         self._running, self._thread = True, threading.get_ident()
@@ -172,22 +173,22 @@ class WeightAveraging(TrainingCallback):
             average.reset()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Have the training go on with its own weights."""
+        """Let training continue with its own weights."""
         self._check_is_alone()
         self._take_out()
         self._epoch_ended = self._taken = False
         self._is_active = epoch >= self.start_epoch
-        # The variables of a model that is not built come with its first step, after
-        # which they are taken from Python.
+        # The variables of a model that is not built are created in its first step,
+        # after which they are taken from Python.
         known = self._prepared() is not None
         self.batch_hook_freq = "epoch" if known or not self._every else 1
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Have the training go on with its own weights."""
+        """Let training continue with its own weights."""
         self._take_out()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Take the weights, where that is not done after each step."""
+        """Take the weights, unless that is done after each step."""
         if not self._sees_steps:
             self._take()
 
@@ -196,7 +197,7 @@ class WeightAveraging(TrainingCallback):
         self._take()
 
     def _take(self) -> None:
-        """Take the weights, if batches count; also in compiled code."""
+        """Take the weights if batches count; also in compiled code."""
         if not self._every:
             return
         self._check_thread()
@@ -207,12 +208,12 @@ class WeightAveraging(TrainingCallback):
             average.offer()
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Have the average evaluated, if it is the training's validation."""
+        """Let the average be evaluated, if this is the validation of training."""
         if self._running:
             self._put_in(with_this_epoch=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Take the weights, and leave the average to what else acts now."""
+        """Take the weights, and leave the average for the other callbacks."""
         average = self._average or self._prepared()
         if average is not None and not self._every and self._is_active:
             average.add_values(self._own or average.variables)
@@ -229,9 +230,9 @@ class WeightAveraging(TrainingCallback):
             self._reestimate()
         if self._average is not None and self._own is None and self._epoch_ended:
             warnings.warn(
-                "WeightAveraging has taken no weights: the training ended before, with "
+                "WeightAveraging has taken no weights: training ended before, with "
                 f"start_epoch={self.start_epoch}, update_freq={self.update_freq!r}. "
-                "The model has its own weights. Begin earlier, or train for longer.",
+                "The model has its own weights. Begin earlier, or train longer.",
                 stacklevel=2,
             )
         self._own, self._running = None, False
@@ -260,17 +261,17 @@ class WeightAveraging(TrainingCallback):
         if not found:
             raise ValueError(
                 "`batch_norm_data` is for models with batch normalization. Received: "
-                f"the model {self.model.name!r}, which has no BatchNormalization that "
-                "trains. Leave it out."
+                f"the model {self.model.name!r}, which has no trainable "
+                "BatchNormalization. Leave it out."
             )
         return found
 
     def _put_in(self, *, with_this_epoch: bool = False) -> None:
-        """Have the average take the place of the model's weights.
+        """Replace the model's weights by the average.
 
         Args:
-            with_this_epoch: Whether the weights of now count, if epochs do and they are
-                not taken yet.
+            with_this_epoch: Whether the current weights count, if epochs do and they
+                have not been taken yet.
         """
         average = self._average
         if average is None or self._own is not None:
@@ -304,8 +305,9 @@ class WeightAveraging(TrainingCallback):
         current = _averaging.get(self.model)
         if current is not None and current() is not self:
             raise ValueError(
-                "A training can have one WeightAveraging, since each puts its average "
-                "into the model. Received: several. To compare averages, train twice."
+                "A training run can have one WeightAveraging, since each puts its "
+                "average into the model. Received: several. To compare averages, train "
+                "twice."
             )
 
     def _check_optimizer(self) -> None:
@@ -321,7 +323,7 @@ class WeightAveraging(TrainingCallback):
         steps = (self.params or {}).get("steps_per_execution", compiled)
         if self._every and steps != 1:
             raise ValueError(
-                "WeightAveraging must see every batch, and the model was compiled with "
+                "WeightAveraging must see every batch, but the model was compiled with "
                 f"steps_per_execution={steps}. Compile it with steps_per_execution=1, "
                 "use keras_ext.Trainer.fit, or average with update_freq='epoch'."
             )
@@ -330,7 +332,7 @@ class WeightAveraging(TrainingCallback):
         if threading.get_ident() != self._thread:
             raise RuntimeError(
                 "Keras calls a callback that is passed alone from other threads while "
-                "training goes on. Expected: a list, `callbacks=[WeightAveraging()]`."
+                "training continues. Expected: a list, `callbacks=[WeightAveraging()]`."
             )
 
 
@@ -350,15 +352,15 @@ def _frequency(update_freq: Any) -> Any:
 
 
 def _repeatable(batches: Any) -> Any:
-    """Return what can be iterated over again and again, else raise."""
+    """Return `batches` if they can be iterated over repeatedly, else raise."""
     unfit = hasattr(batches, "shape") or isinstance(batches, (tuple, dict, str))
     if batches is None or isinstance(batches, keras.utils.PyDataset):
         return batches
     if unfit or not hasattr(batches, "__iter__") or hasattr(batches, "__next__"):
         raise TypeError(
-            "`batch_norm_data` must be batches that can be iterated over again and "
-            "again: a tf.data.Dataset, a keras.utils.PyDataset or a list. Received: "
-            f"{type(batches).__name__}. Cut arrays into batches, "
+            "`batch_norm_data` must be batches that can be iterated over repeatedly: a "
+            "tf.data.Dataset, a keras.utils.PyDataset or a list. Received: "
+            f"{type(batches).__name__}. Split arrays into batches, "
             "`np.array_split(x, len(x) // 32)`."
         )
     return batches

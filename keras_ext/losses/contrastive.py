@@ -41,7 +41,7 @@ class Contrastive(WeightedLoss):
     Call arguments:
         y_true: 1 for similar pairs, 0 for dissimilar ones; or a degree of similarity in
             between.
-        y_pred: Nonnegative distances of the pairs.
+        y_pred: Non-negative distances of the pairs.
         sample_weight: Weights of the pairs.
 
     Input shape:

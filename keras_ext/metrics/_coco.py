@@ -174,7 +174,7 @@ def _choose(place: Tensor, choices: _Choices) -> _Choices:
 
 
 def _largest(where: Tensor, values: Tensor) -> Tensor:
-    """Return the largest of the nonnegative values along the last axis, or -1."""
+    """Return the largest of the non-negative values along the last axis, or -1."""
     values = ops.where(where, values, -1)
     return ops.max(values, axis=-1, keepdims=True, initial=-1)
 

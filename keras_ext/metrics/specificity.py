@@ -31,7 +31,7 @@ class Specificity(keras.metrics.Metric):
     Args:
         thresholds: Predictions above this number are positive; or a list of such
             numbers; 0 for logits. Default: 0.5.
-        class_id: Nonnegative integer, the entry of the last axis to evaluate. Default:
+        class_id: Non-negative integer, the entry of the last axis to evaluate. Default:
             `None`, all of them together.
         name: Name of the metric.
         dtype: Dtype of the result. Default: `None`, which means

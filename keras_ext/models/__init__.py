@@ -1,4 +1,4 @@
-"""Models: famous networks, built only from `keras_ext.layers` and Keras's layers."""
+"""Models: well-known networks, built only from layers of `keras_ext` and Keras."""
 
 from keras_ext.models.efficientnet_b0 import EfficientNetB0
 from keras_ext.models.efficientnet_v2_b0 import EfficientNetV2B0

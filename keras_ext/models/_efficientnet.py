@@ -1,4 +1,4 @@
-"""What the EfficientNets share: all behind the preparation of the images."""
+"""What the EfficientNets share: everything after the image preprocessing."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def efficientnet(
     drop_connect_rate: float,
     classifier_activation: Activation,
 ) -> Tensor:
-    """Return the outputs of an EfficientNet for images that are prepared."""
+    """Return the outputs of an EfficientNet for preprocessed images."""
     initializer = keras.initializers.VarianceScaling(
         2.0, mode="fan_out", distribution="truncated_normal"
     )

@@ -1,4 +1,4 @@
-"""What the models begin and end with, and how wide their layers are."""
+"""The inputs and outputs of the models, and the widths of their layers."""
 
 from typing import Any, Literal
 
@@ -15,17 +15,17 @@ Pooling = Literal["avg", "max"] | None
 def image_input(
     input_shape: Shape | None, *, size: int, include_top: bool, smallest: int
 ) -> Tensor:
-    """Return the symbolic images that a model begins with.
+    """Return the symbolic input images of a model.
 
     Args:
-        input_shape: Of one image; `None` for one of `size` x `size` pixels with three
-            channels, or of any size if the model has no classifier.
+        input_shape: Shape of one image; `None` for one of `size` x `size` pixels with
+            three channels, or of any size if the model has no classifier.
         size: Height and width of the paper's images.
         include_top: Whether the model has a classifier.
-        smallest: The fewest pixels of a side from which anything is left at the end.
+        smallest: The smallest side in pixels that leaves a nonempty output.
 
     Raises:
-        ValueError: If it is no shape of an image, or an image too small.
+        ValueError: If it is not the shape of an image, or the image is too small.
     """
     first = channel_axis() == 1
     if input_shape is None:
@@ -52,13 +52,13 @@ def image_input(
 def check_ending(
     *, include_top: bool, pooling: Pooling, classes: int, **rates: float
 ) -> None:
-    """Raise `ValueError` if the arguments for a model's end do not fit together.
+    """Raise `ValueError` if the arguments for a model's outputs are inconsistent.
 
     Args:
         include_top: Whether the model has a classifier.
-        pooling: What the model ends with if it has none.
-        classes: How many it tells apart.
-        **rates: Rates at which something is dropped.
+        pooling: Pooling of the outputs if it has none.
+        classes: Number of classes.
+        **rates: Dropout rates.
     """
     _checks.one_of("pooling", pooling, (None, "avg", "max"))
     _checks.positive_int("classes", classes)
@@ -73,18 +73,18 @@ def check_ending(
 
 
 def check_weights(weights: Any) -> None:
-    """Raise `ValueError` if a model is asked for weights that it does not bring."""
+    """Raise `ValueError` if trained weights are requested, which no model includes."""
     if weights is not None:
         raise ValueError(
-            "The models of keras_ext bring no trained weights. Expected: weights=None, "
-            "or leave it out; then carry those of `keras.applications` over with "
-            "`keras_ext.models.load_applications_weights`, or `load_weights` from a "
-            f"file. Received: weights={weights!r}"
+            "The models of keras_ext include no trained weights. Expected: "
+            "weights=None, or leave it out; then transfer those of "
+            "`keras.applications` with `keras_ext.models.load_applications_weights`, "
+            f"or `load_weights` from a file. Received: weights={weights!r}"
         )
 
 
 def pooled(x: Tensor, pooling: Pooling) -> Tensor:
-    """Return the end of a model without a classifier."""
+    """Return the outputs of a model without a classifier."""
     if pooling == "avg":
         return keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if pooling == "max":
@@ -100,7 +100,7 @@ def classified(
     dropout_rate: float = 0.0,
     **options: Any,
 ) -> Tensor:
-    """Return the classes' scores: average, dropout and dense layer."""
+    """Return the scores of the classes: global average, dropout and dense layer."""
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if dropout_rate > 0:
         x = keras.layers.Dropout(dropout_rate, name="dropout")(x)
@@ -110,6 +110,6 @@ def classified(
 
 
 def rounded(filters: float, divisor: int = 8) -> int:
-    """Return the nearest multiple of `divisor`, not more than a tenth below."""
+    """Return the nearest multiple of `divisor`, at most a tenth below `value`."""
     nearest = max(divisor, int(filters + divisor / 2) // divisor * divisor)
     return nearest if nearest >= 0.9 * filters else nearest + divisor

@@ -40,8 +40,8 @@ def EfficientNetB0(
     """Return an EfficientNet-B0: 16 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.EfficientNetB0`, whose
-    weights `load_applications_weights` carries over. A model of open size pads in
-    another way than that one if a side is no multiple of 32.
+    weights `load_applications_weights` transfers. Without a fixed size, the two pad
+    differently if a side is not a multiple of 32.
 
     Reference: M. Tan, Q. Le, "EfficientNet: Rethinking Model Scaling for Convolutional
     Neural Networks", 2019, table 1, https://arxiv.org/abs/1905.11946.
@@ -52,21 +52,20 @@ def EfficientNetB0(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model divides pixels by 255 and normalizes
-            their channels itself, by moments that are weights: load them, or call
+        include_preprocessing: Whether the model itself divides pixels by 255 and
+            normalizes their channels, by moments that are weights: load them, or call
             `model.get_layer("normalization").adapt(images / 255)`. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
             for the feature maps. Default: `None`.
         classes: Positive integer. Number of classes. Default: 1000.
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
-        drop_connect_rate: Float in [0, 1). Rate of the stochastic depth that the
-            blocks' rates grow to from 0. Default: 0.2.
+        drop_connect_rate: Float in [0, 1). Final rate of the stochastic depth, to which
+            the blocks' rates grow from 0. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"efficientnet_b0"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"efficientnet_b0"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [0, 255]; of mean 0 and
@@ -77,8 +76,8 @@ def EfficientNetB0(
         ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""EfficientNetV2-B0: fused inverted residuals first, inverted residuals after them."""
+"""EfficientNetV2-B0: fused inverted residuals, followed by inverted residuals."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ _STAGES = [
     (False, 6, 3, 192, 8, 2),
 ]
 
-# Of ImageNet's red, green and blue, between 0 and 1.
+# For ImageNet's red, green and blue, between 0 and 1.
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
 
@@ -44,7 +44,7 @@ def EfficientNetV2B0(
     """Return an EfficientNetV2-B0: 5 fused and 16 inverted residuals.
 
     Same network, parameters and numbers as `keras.applications.EfficientNetV2B0`,
-    whose weights `load_applications_weights` carries over.
+    whose weights `load_applications_weights` transfers.
 
     Reference: M. Tan, Q. Le, "EfficientNetV2: Smaller Models and Faster Training",
     2021, https://arxiv.org/abs/2104.00298. Its table 4 is EfficientNetV2-S; B0 is the
@@ -56,21 +56,21 @@ def EfficientNetV2B0(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model divides pixels by 255 and normalizes
-            their channels by ImageNet's moments itself; images that have not three
-            channels go from [0, 255] to [-1, 1] instead. Default: `True`.
+        include_preprocessing: Whether the model itself divides pixels by 255 and
+            normalizes their channels by ImageNet's moments; images with other than
+            three channels are rescaled from [0, 255] to [-1, 1] instead. Default:
+            `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
             for the feature maps. Default: `None`.
         classes: Positive integer. Number of classes. Default: 1000.
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
-        drop_connect_rate: Float in [0, 1). Rate of the stochastic depth that the
-            blocks' rates grow to from 0. Default: 0.2.
+        drop_connect_rate: Float in [0, 1). Final rate of the stochastic depth, to which
+            the blocks' rates grow from 0. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"efficientnet_v2_b0"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"efficientnet_v2_b0"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [0, 255]; of mean 0 and
@@ -81,8 +81,8 @@ def EfficientNetV2B0(
         ceil(width / 32), 1280)`, or `(batch, 1280)` with `pooling`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 
@@ -102,8 +102,8 @@ def EfficientNetV2B0(
     x = inputs
     axis = channel_axis()
     if include_preprocessing and inputs.shape[axis] == 3:
-        # As one rescaling with every axis of the image named: Keras 3.12 lays the
-        # moments of a Normalization along the last axis, whatever its `axis`.
+        # As one rescaling that names every axis of the image: Keras 3.12 aligns the
+        # moments of a Normalization with the last axis, regardless of its `axis`.
         along = (3, 1, 1) if axis == 1 else (1, 1, 3)
         x = keras.layers.Rescaling(
             scale=(1 / (255 * _DEVIATION)).reshape(along).tolist(),

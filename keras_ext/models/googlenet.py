@@ -46,8 +46,8 @@ def GoogLeNet(
 ) -> keras.Model:
     """Return a GoogLeNet: three convolutions and nine Inception modules.
 
-    Table 1 of the paper, layer by layer. The local response normalization of its
-    figure 3 is left out, as by most since: `normalization="batch"` does more.
+    Table 1 of the paper, layer by layer. The local response normalization of its figure
+    3 is left out, as in most implementations: `normalization="batch"` does more.
 
     Reference: C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D.
     Erhan, V. Vanhoucke, A. Rabinovich, "Going Deeper with Convolutions", 2015, table
@@ -59,10 +59,10 @@ def GoogLeNet(
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
         include_top: Whether the model has a classifier. Default: `True`.
-        auxiliary: Whether the model has the two auxiliary classifiers behind the
-            modules 4a and 4d, which help its early layers to learn; needs
-            `include_top` and an `input_shape` without `None`, of at least 65 pixels.
-            The paper adds 0.3 of their losses to the main one. Default: `False`.
+        auxiliary: Whether the model has the two auxiliary classifiers after modules 4a
+            and 4d, which help its early layers to learn; requires `include_top` and an
+            `input_shape` without `None`, of at least 65 pixels. The paper adds 0.3 of
+            their losses to the main one. Default: `False`.
         normalization: `"batch"`, a Keras layer of which every convolution gets a
             copy, or `None`. Default: `None`, as in the paper.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
@@ -71,8 +71,8 @@ def GoogLeNet(
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.4.
         classifier_activation: Activation of the classifiers, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Default: `None`.
-        name: Of the model. Default: `"googlenet"`.
+        weights: `None`, the only option: random initialization. Default: `None`.
+        name: Name of the model. Default: `"googlenet"`.
 
     Input shape:
         `(batch, height, width, channels)`.
@@ -84,8 +84,8 @@ def GoogLeNet(
         `pooling`.
 
     Raises:
-        ValueError: If an argument is out of its range, `pooling` is given for a model
-            with a classifier, or `auxiliary` for one without.
+        ValueError: If an argument is out of range, `pooling` is given for a model with
+            a classifier, or `auxiliary` for one without.
 
     Example:
 

@@ -28,12 +28,12 @@ def InceptionV3(
     """Return an InceptionV3: five convolutions and eleven modules.
 
     Same network, parameters and numbers as `keras.applications.InceptionV3`, whose
-    weights `load_applications_weights` carries over; of 21 layers instead of 313.
+    weights `load_applications_weights` transfers; it has 21 layers instead of 313.
 
     Reference: C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna, "Rethinking
     the Inception Architecture for Computer Vision", 2015, table 1,
-    https://arxiv.org/abs/1512.00567. Where table and published code differ (three
-    modules of figure 5, then a reduction), it is as the code has it.
+    https://arxiv.org/abs/1512.00567. Where the table and the published code differ
+    (three modules of figure 5, then a reduction), this follows the code.
 
     Args:
         input_shape: `(height, width, channels)` of one image, or `(channels, height,
@@ -46,10 +46,9 @@ def InceptionV3(
         classes: Positive integer. Number of classes. Default: 1000.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"inception_v3"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"inception_v3"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [-1, 1] for weights that
@@ -60,8 +59,8 @@ def InceptionV3(
         for images of 299x299 pixels, or `(batch, 2048)` with `pooling`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Weights of `keras.applications` for the models of this room."""
+"""Weights of `keras.applications` for the models of `keras_ext.models`."""
 
 import re
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class _Names:
-    """What `keras.applications` calls the layers of one of its networks.
+    """The names that `keras.applications` gives the layers of one of its networks.
 
     Args:
-        block: Regular expression that finds the number or letter of our block.
-        prefix: What a block's layers begin with there; the match is put in.
-        first: What the first block's begin with, if that is different.
+        block: Regular expression that matches the number or letter of our block.
+        prefix: Prefix of a block's layers there; the match is inserted.
+        first: Prefix of the first block's layers, if different.
         parts: Our part of a block -> the end of the layer's name there.
-        others: Our layer outside of blocks -> the layer's name there.
+        others: Our layer outside blocks -> the layer's name there.
     """
 
     block: str
@@ -107,35 +107,35 @@ _NETWORKS = {
 
 
 def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
-    """Give a model of this room the weights of its twin in `keras.applications`.
+    """Transfer the weights of a `keras.applications` model to its counterpart.
 
-    Afterward both give the same numbers for the same images, so that a network which
+    Afterward, both return the same numbers for the same images, so that a network that
     `keras.applications` has trained on ImageNet can be used, taken apart and trained
-    on here. (Not for images of any size: EfficientNetB0 and the MobileNets of
-    `keras.applications` without a fixed `input_shape` pad in another way if a side is
-    no multiple of 32.) All weights are looked up and compared before the first is
+    further. (Not for images of every size: EfficientNetB0 and the MobileNets of
+    `keras.applications` without a fixed `input_shape` pad differently if a side is not
+    a multiple of 32.) All weights are looked up and compared before the first is
     assigned.
 
-    The layers are found by name, ours in the order block, part, layer: `block_3/
-    expand/conv` is `block_3_expand` of MobileNetV2 and `expanded_conv_3_expand` of
-    MobileNetV3, `block2a/squeeze_excite/reduce` is `block2a_se_reduce` of
-    EfficientNet. InceptionV3's convolutions have no names of their own there and are
-    taken in the order of their numbers. Dense kernels here that are 1x1 convolutions
-    there are reshaped. The second rescaling that EfficientNetB0 has with ImageNet's
-    weights goes into the variance of our normalization.
+    Layers are matched by name, ours in the order block, part, layer:
+    `block_3/expand/conv` is `block_3_expand` of MobileNetV2 and
+    `expanded_conv_3_expand` of MobileNetV3, `block2a/squeeze_excite/reduce` is
+    `block2a_se_reduce` of EfficientNet. InceptionV3's convolutions have no descriptive
+    names there and are taken in the order of their numbers. 1x1 convolutions there that
+    are dense layers here are reshaped. The second rescaling of EfficientNetB0 with
+    ImageNet's weights is merged into the variance of our normalization.
 
     Args:
-        model: From `EfficientNetB0`, `EfficientNetV2B0`, `InceptionV3`, `MobileNetV2`,
-            `MobileNetV3Large` or `MobileNetV3Small`.
-        source: The model of the same name from `keras.applications`, made with the
+        model: Model returned by `EfficientNetB0`, `EfficientNetV2B0`, `InceptionV3`,
+            `MobileNetV2`, `MobileNetV3Large` or `MobileNetV3Small`.
+        source: The model of the same name from `keras.applications`, created with the
             same `alpha`, `classes` and `include_top`, and for MobileNetV3 not
-            `minimalistic`. Where only one of the two has `include_preprocessing`, the
-            weights are carried over, too; the images must then be prepared outside of
-            the other.
+            `minimalistic`. If only one of the two has `include_preprocessing`, the
+            weights are transferred nevertheless; images for the other must then be
+            preprocessed outside it.
 
     Raises:
-        ValueError: If a weight of one model is missing in the other, or has another
-            shape; the message names them. Nothing has been assigned then.
+        ValueError: If a weight of one model is missing in the other, or has a different
+            shape; the message lists them. In that case, nothing has been assigned.
 
     Example:
 
@@ -162,10 +162,10 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
     left = sorted(set(theirs) - set(names.values()))
     if missing or left:
         raise ValueError(
-            f"{source.name!r} is not the keras.applications model that {model.name!r} "
-            "is built like. Expected the same network, made with the same arguments, "
-            f"and nothing else. Missing in {source.name!r}: {_some(missing)}. Missing "
-            f"in {model.name!r}: {_some(left)}"
+            f"{source.name!r} is not the keras.applications counterpart of "
+            f"{model.name!r}. Expected the same network, created with the same "
+            f"arguments, and nothing else. Missing in {source.name!r}: "
+            f"{_some(missing)}. Missing in {model.name!r}: {_some(left)}"
         )
     pairs = [
         pair
@@ -178,14 +178,15 @@ def load_applications_weights(model: keras.Model, source: keras.Model) -> None:
 
 
 def _layers(model: keras.Model) -> dict[str, list[Any]]:
-    """Return the weights of every layer that has some itself, by its path."""
+    """Return the weights of every layer that has its own, by its path."""
     layers: dict[str, list[Any]] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             raise ValueError(
-                f"`model` must be a model as the builders of keras_ext.models return "
-                f"it. Received: {model.name!r}, which contains the model "
-                f"{layer.name!r}. Pass that one: `model.get_layer({layer.name!r})`."
+                "`model` must be a model as returned by the builders of "
+                f"keras_ext.models. Received: {model.name!r}, which contains the model "
+                f"{layer.name!r}. Pass the inner one: "
+                f"`model.get_layer({layer.name!r})`."
             )
         for variable in layer.weights:
             path = variable.path[variable.path.rindex(f"{layer.name}/") :]
@@ -222,23 +223,23 @@ def _by_number(ours: Mapping[str, Any], source: keras.Model) -> dict[str, str]:
 
 
 def _matched(path: str, variables: list[Any], layer: Any) -> list[tuple[Any, Any]]:
-    """Return our variables of one layer with the values they get."""
+    """Return our variables of one layer with their new values."""
     values = layer.get_weights()
     wanted = [[size for size in v.shape if size != 1] for v in variables]
     given = [[size for size in value.shape if size != 1] for value in values]
     if wanted != given:
         raise ValueError(
-            f"The weights of {path!r} must have the shapes of those of {layer.name!r}. "
-            f"Expected: {[tuple(v.shape) for v in variables]}. Received: "
-            f"{[value.shape for value in values]}. Make both models with the same "
-            "arguments."
+            f"The weights of {path!r} must have the same shapes as those of "
+            f"{layer.name!r}. Expected: {[tuple(v.shape) for v in variables]}. "
+            f"Received: {[value.shape for value in values]}. Create both models with "
+            "the same arguments."
         )
     pairs = zip(variables, values, strict=True)
     return [(variable, np.reshape(value, variable.shape)) for variable, value in pairs]
 
 
 def _finish_normalization(model: keras.Model, source: keras.Model) -> None:
-    """Have the normalization use its weights, and the source's second rescaling."""
+    """Make the normalization use its weights, and the source's second rescaling."""
     for layer in model.layers:
         if _is_normalization(layer) and layer.weights:
             rescalings = [
@@ -258,7 +259,7 @@ def _is_normalization(layer: Any) -> bool:
 
 
 def _some(names: list[str]) -> str:
-    """Return a few names, and how many there are beyond them."""
+    """Return a few names, and the number of the others."""
     if not names:
         return "nothing"
     more = len(names) - 5

@@ -42,8 +42,8 @@ def MobileNetV2(
     """Return a MobileNetV2: a convolution, 17 inverted residuals, a convolution.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV2`, whose
-    weights `load_applications_weights` carries over; of 22 layers instead of 156. A
-    model of open size pads in another way than that one if a side is no multiple of 32.
+    weights `load_applications_weights` transfers; it has 22 layers instead of 156.
+    Without a fixed size, the two pad differently if a side is not a multiple of 32.
 
     Reference: M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L. Chen, "MobileNetV2:
     Inverted Residuals and Linear Bottlenecks", 2018, table 2,
@@ -54,8 +54,8 @@ def MobileNetV2(
             width)` if Keras's image data format is `"channels_first"`. Sides of at
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
-        alpha: Positive float. Width: all numbers of channels are multiplied by it and
-            rounded to multiples of 8; but the last convolution has at least 1280.
+        alpha: Positive float. Width multiplier: all numbers of channels are multiplied
+            by it and rounded to multiples of 8; the last convolution has at least 1280.
             Default: 1.
         include_top: Whether the model has a classifier. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
@@ -63,10 +63,9 @@ def MobileNetV2(
         classes: Positive integer. Number of classes. Default: 1000.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"mobilenet_v2"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"mobilenet_v2"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [-1, 1] for weights that
@@ -78,8 +77,8 @@ def MobileNetV2(
         `alpha` above 1.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 

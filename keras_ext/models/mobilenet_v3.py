@@ -22,7 +22,7 @@ _Table = Sequence[tuple[int, int, int, bool, str, int]]
 
 # Kernel, expanded channels, channels, squeeze-and-excitation, activation and stride
 # of the bottlenecks, for a width of 1. Where the paper's table and the authors' code
-# (and with it `keras.applications`) differ, they are as the code has them.
+# (and `keras.applications`) differ, these follow the code.
 _TABLE_1: _Table = [
     (3, 16, 16, False, "relu", 1),
     (3, 64, 24, False, "relu", 2),
@@ -71,8 +71,8 @@ def MobileNetV3Large(
     """Return a large MobileNetV3: 15 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV3Large`,
-    whose weights `load_applications_weights` carries over. A model of open size pads in
-    another way than that one if a side is no multiple of 32.
+    whose weights `load_applications_weights` transfers. Without a fixed size, the two
+    pad differently if a side is not a multiple of 32.
 
     Reference: A. Howard, M. Sandler, G. Chu, L. Chen, B. Chen, M. Tan, W. Wang, Y.
     Zhu, R. Pang, V. Vasudevan, Q. Le, H. Adam, "Searching for MobileNetV3", 2019,
@@ -83,23 +83,22 @@ def MobileNetV3Large(
             width)` if Keras's image data format is `"channels_first"`. Sides of at
             least 32 pixels, `None` for any. Default: `None`, which means `(224, 224,
             3)`, or `(None, None, 3)` without a classifier.
-        alpha: Positive float. Width: the channels of the blocks are multiplied by it
-            and rounded to multiples of 8, the last convolution has six times those of
-            the last block, and the layer before the classifier grows above 1 only.
-            Default: 1.
+        alpha: Positive float. Width multiplier: the channels of the blocks are
+            multiplied by it and rounded to multiples of 8, the last convolution has six
+            times those of the last block, and the layer before the classifier grows
+            only above 1. Default: 1.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model takes pixels from 0 to 255 to [-1, 1]
-            itself. Default: `True`.
+        include_preprocessing: Whether the model itself rescales pixels from [0, 255] to
+            [-1, 1]. Default: `True`.
         pooling: Without a classifier: `"avg"` or `"max"` over all pixels, or `None`
             for the feature maps. Default: `None`.
         classes: Positive integer. Number of classes. Default: 1000.
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"mobilenet_v3_large"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"mobilenet_v3_large"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [0, 255]; in [-1, 1] without
@@ -107,12 +106,12 @@ def MobileNetV3Large(
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
-        ceil(width / 32), 960)`, or `(batch, 960)` with `pooling`; 960 times `alpha`,
-        about.
+        ceil(width / 32), 960)`, or `(batch, 960)` with `pooling`; about 960 times
+        `alpha`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 
@@ -152,27 +151,26 @@ def MobileNetV3Small(
     """Return a small MobileNetV3: 11 inverted residuals between two convolutions.
 
     Same network, parameters and numbers as `keras.applications.MobileNetV3Small`,
-    whose weights `load_applications_weights` carries over. A model of open size pads in
-    another way than that one if a side is no multiple of 32.
+    whose weights `load_applications_weights` transfers. Without a fixed size, the two
+    pad differently if a side is not a multiple of 32.
 
     Reference: A. Howard et al., "Searching for MobileNetV3", 2019, table 2,
     https://arxiv.org/abs/1905.02244.
 
     Args:
         input_shape: As for `MobileNetV3Large`, like the other arguments.
-        alpha: Positive float. Width. Default: 1.
+        alpha: Positive float. Width multiplier. Default: 1.
         include_top: Whether the model has a classifier. Default: `True`.
-        include_preprocessing: Whether the model takes pixels from 0 to 255 to [-1, 1]
-            itself. Default: `True`.
+        include_preprocessing: Whether the model itself rescales pixels from [0, 255] to
+            [-1, 1]. Default: `True`.
         pooling: Without a classifier: `"avg"`, `"max"` or `None`. Default: `None`.
         classes: Positive integer. Number of classes. Default: 1000.
         dropout_rate: Float in [0, 1). Dropout before the classifier. Default: 0.2.
         classifier_activation: Activation of the classifier, `None` for logits.
             Default: `"softmax"`.
-        weights: `None`, which is all there is: random numbers. Those that
-            `keras.applications` has trained, `load_applications_weights` carries over.
-            Default: `None`.
-        name: Of the model. Default: `"mobilenet_v3_small"`.
+        weights: `None`, the only option: random initialization. To use weights trained
+            by `keras.applications`, call `load_applications_weights`. Default: `None`.
+        name: Name of the model. Default: `"mobilenet_v3_small"`.
 
     Input shape:
         `(batch, height, width, channels)`, with values in [0, 255]; in [-1, 1] without
@@ -180,12 +178,12 @@ def MobileNetV3Small(
 
     Output shape:
         `(batch, classes)`; without a classifier `(batch, ceil(height / 32),
-        ceil(width / 32), 576)`, or `(batch, 576)` with `pooling`; 576 times `alpha`,
-        about.
+        ceil(width / 32), 576)`, or `(batch, 576)` with `pooling`; about 576 times
+        `alpha`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `pooling` is given for a
-            model with a classifier.
+        ValueError: If an argument is out of range, or `pooling` is given for a model
+            with a classifier.
 
     Example:
 
@@ -242,7 +240,7 @@ def _mobilenet_v3(
     width = 16
     for index, row in enumerate(table):
         kernel_size, expanded, filters, squeezes, activation, strides = row
-        # The table's channels are those of width 1: what they expand by is fixed.
+        # The table's channels are those for width 1: their expansion factor is fixed.
         before = table[index - 1][2] if index else 16
         expanded = rounded(expanded / before * width) if index else width
         squeeze = SqueezeExcite(

@@ -1,4 +1,4 @@
-"""Lookahead: slow weights that go part of the way of the fast ones."""
+"""Lookahead: slow weights that follow the fast ones part of the way."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,30 +13,30 @@ from keras_ext.optimizers._slots import Slots
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Lookahead(keras.optimizers.Optimizer):
-    """Lets any optimizer explore, and goes a share of the way it went.
+    """Lets any optimizer explore, and follows it part of the way.
 
-    Every `sync_period` steps of the optimizer inside, the weights are drawn back
-    toward those at the beginning of the period, which are called slow:
+    Every `sync_period` steps of the inner optimizer, the weights are pulled back toward
+    those at the beginning of the period, the slow weights:
 
     `slow = slow + slow_step_size * (weights - slow)`, `weights = slow`.
 
-    This lowers the variance of the steps and forgives larger learning rates, for one
-    more copy of the weights. The optimizer inside keeps its moments.
+    This lowers the variance of the steps and tolerates larger learning rates, at the
+    cost of one more copy of the weights. The inner optimizer keeps its moments.
 
     Reference: M. R. Zhang, J. Lucas, G. Hinton, J. Ba, "Lookahead Optimizer: k steps
     forward, 1 step back", 2019, https://arxiv.org/abs/1907.08610.
 
     Args:
         optimizer: `keras.optimizers.Optimizer` that makes the steps. Its options apply
-            as ever: schedule, weight decay, clipping, accumulation of gradients.
+            as usual: schedule, weight decay, clipping, gradient accumulation.
         sync_period: Positive integer, steps of the optimizer (updates, if it
             accumulates gradients) between two synchronizations. Default: 6.
-        slow_step_size: Float in (0, 1]. Share of the way. Default: 0.5.
+        slow_step_size: Float in (0, 1]. Fraction of the way. Default: 0.5.
         name: Name of the optimizer.
 
     Raises:
-        TypeError: If `optimizer` is not an optimizer, or one that must not be inside.
-        ValueError: If `sync_period` or `slow_step_size` is out of its range.
+        TypeError: If `optimizer` is not an optimizer, or one that must not be wrapped.
+        ValueError: If `sync_period` or `slow_step_size` is out of range.
 
     Example:
 
@@ -52,13 +52,12 @@ class Lookahead(keras.optimizers.Optimizer):
     >>> int(model.optimizer.iterations)
     80
 
-    `learning_rate` and `iterations` are those of the optimizer inside, so callbacks
-    that read or set the rate work as ever. The weights are synchronized after every
-    full period: end a training at a multiple of `sync_period` to end with slow ones.
-    For mixed precision, `compile` puts a `LossScaleOptimizer` around, where it
-    belongs. An average that the optimizer keeps inside (`use_ema`) is one of the
-    weights before they are drawn back; `keras_ext.callbacks.WeightAveraging` averages
-    those after it.
+    `learning_rate` and `iterations` are those of the inner optimizer, so callbacks that
+    read or set the rate work as usual. The weights are synchronized after every full
+    period: end training at a multiple of `sync_period` to end with slow weights. For
+    mixed precision, `compile` wraps a `LossScaleOptimizer` around it, where it belongs.
+    An average kept by the inner optimizer (`use_ema`) is of the weights before they are
+    pulled back; `keras_ext.callbacks.WeightAveraging` averages those after.
     """
 
     def __init__(
@@ -78,22 +77,22 @@ class Lookahead(keras.optimizers.Optimizer):
 
     @property
     def inner_optimizer(self) -> keras.optimizers.Optimizer:
-        """The optimizer inside, under the name that Keras's callbacks look for."""
+        """The inner optimizer, under the name that Keras's callbacks look for."""
         return self.optimizer
 
     @property
     def variables(self) -> list[Any]:
-        """The own variables, then those of the optimizer inside."""
+        """The optimizer's own variables, then those of the inner optimizer."""
         return [*super().variables, *self.optimizer.variables]
 
     @property
     def iterations(self) -> Any:
-        """The number of updates that the optimizer inside has made."""
+        """The number of updates that the inner optimizer has made."""
         return self.optimizer.iterations
 
     @property
     def learning_rate(self) -> Any:
-        """The rate of the optimizer inside; it can be set if that can."""
+        """The rate of the inner optimizer; it can be set if the inner one can."""
         return self.optimizer.learning_rate
 
     @learning_rate.setter
@@ -102,22 +101,22 @@ class Lookahead(keras.optimizers.Optimizer):
 
     @property
     def loss_scale_factor(self) -> float | None:
-        """The factor of the optimizer inside."""
+        """The factor of the inner optimizer."""
         return self.optimizer.loss_scale_factor
 
     @loss_scale_factor.setter
     def loss_scale_factor(self, factor: float | None) -> None:
-        # Keras's constructor sets it before there is an optimizer inside.
+        # Keras's constructor sets it before there is an inner optimizer.
         if hasattr(self, "optimizer"):
             self.optimizer.loss_scale_factor = factor
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Make the slow weights, and the variables of the optimizer inside."""
+        """Create the slow weights, and the variables of the inner optimizer."""
         if self.built:
             return
         super().build(variables)
         slow = self.add_optimizer_variables(variables, "slow")
-        # Keras makes none for variables that are written over with their gradient.
+        # Keras creates none for variables that are overwritten with their gradient.
         pairs = [
             pair for pair in zip(variables, slow, strict=True) if pair[1] is not None
         ]
@@ -128,26 +127,26 @@ class Lookahead(keras.optimizers.Optimizer):
     def apply(
         self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None
     ) -> None:
-        """Make a step of the optimizer inside, and synchronize if it is time to."""
+        """Make a step of the inner optimizer, and synchronize if it is due."""
         if not self.built:
             self._build_for(trainable_variables)
-        # How many of the updates were made here: not those from before it was wrapped.
+        # The number of updates made here, without those from before it was wrapped.
         counter = super().iterations
         self._begin_period(ops.copy(counter) % self.sync_period == 0)
         before = ops.copy(self.iterations)
         self.optimizer.apply(grads, trainable_variables)
-        # None is made while gradients are accumulated.
+        # No update is made while gradients are accumulated.
         made = ops.copy(self.iterations) - before
         counter.assign_add(ops.cast(made, counter.dtype))
         updates = ops.copy(counter)
         self._end_period((made > 0) & (updates % self.sync_period == 0))
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """Return the loss as the optimizer inside wants it scaled."""
+        """Return the loss, scaled as the inner optimizer requires."""
         return self.optimizer.scale_loss(loss)
 
     def finalize_variable_values(self, var_list: Sequence[Any]) -> None:
-        """Have the optimizer inside finish, with its average if it keeps one."""
+        """Let the inner optimizer finish, with its average if it keeps one."""
         self.optimizer.finalize_variable_values(var_list)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -183,7 +182,7 @@ class Lookahead(keras.optimizers.Optimizer):
             self.build(list(variables))
 
     def _begin_period(self, begins: Tensor) -> None:
-        """Take the weights as the slow ones; they may have been set from outside."""
+        """Use the weights as the slow ones; they may have been set from outside."""
         self._assign_if(
             begins,
             [slow for _, slow in self._slow],
@@ -191,7 +190,7 @@ class Lookahead(keras.optimizers.Optimizer):
         )
 
     def _end_period(self, ends: Tensor) -> None:
-        """Draw the weights back toward the slow ones."""
+        """Pull the weights back toward the slow ones."""
         self._assign_if(
             ends,
             [weight for weight, _ in self._slow],
@@ -207,7 +206,7 @@ class Lookahead(keras.optimizers.Optimizer):
     def _assign_if(
         self, condition: Tensor, variables: list[Any], values: Callable[[], list[Any]]
     ) -> None:
-        # Values are chosen and variables assigned, since JAX can't assign in a branch.
+        # Select values, then assign: JAX cannot assign variables in a branch.
         chosen = ops.cond(
             condition,
             values,
@@ -218,7 +217,7 @@ class Lookahead(keras.optimizers.Optimizer):
 
 
 def _optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
-    """Return `optimizer` if it may be inside of a `Lookahead`, else raise."""
+    """Return `optimizer` if `Lookahead` can wrap it, else raise."""
     if not isinstance(optimizer, keras.optimizers.Optimizer):
         raise TypeError(
             "`optimizer` must be a keras.optimizers.Optimizer. "
@@ -226,12 +225,12 @@ def _optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
         )
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise TypeError(
-            "A LossScaleOptimizer leaves out steps, so it must be around Lookahead: "
+            "A LossScaleOptimizer skips steps, so it must wrap Lookahead: "
             "LossScaleOptimizer(Lookahead(optimizer)). Received: one as `optimizer`."
         )
     if isinstance(optimizer, Lookahead):
         raise TypeError(
-            "`optimizer` must not be a Lookahead itself. Received: one with "
+            "`optimizer` must not itself be a Lookahead. Received: one with "
             f"sync_period={optimizer.sync_period}. Choose one period."
         )
     return optimizer

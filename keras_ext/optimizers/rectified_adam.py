@@ -15,13 +15,13 @@ from keras_ext.optimizers._slots import Slots
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class RectifiedAdam(keras.optimizers.Optimizer):
-    """Adam whose steps are as long as what is known of the gradients allows.
+    """Adam with steps no longer than its gradient statistics justify.
 
     In its first steps, Adam divides by a second moment that is estimated from a few
-    gradients, and may go far astray; a warm-up of the learning rate hides that. Here
-    the variance of the estimate is taken into account: the first steps (four, for
+    gradients, and may go far astray; learning rate warmup hides that. Here, the
+    variance of the estimate is taken into account: the first steps (four, for
     `beta_2=0.999`) are those of gradient descent with momentum, and later ones are
-    shortened until the estimate is good. With gradient `g` and `t = 1, 2, ...`:
+    shortened until the estimate is reliable. With gradient `g` and `t = 1, 2, ...`:
 
     `m = beta_1 * m + (1 - beta_1) * g`,
 
@@ -71,8 +71,8 @@ class RectifiedAdam(keras.optimizers.Optimizer):
 
     `weight_decay` is decoupled, as in `keras.optimizers.AdamW`: before the step, the
     variable is multiplied by `1 - rate * weight_decay`. `rho` and all corrections are
-    computed without cancellation in float32 at least, for the first step as for the
-    hundred millionth, so half precision variables are corrected exactly as well.
+    computed without cancellation and at least in float32, for the first step as well as
+    for the hundred millionth, so half-precision variables are also corrected exactly.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         self.epsilon = _checks.number("epsilon", epsilon, low=0, open_low=True)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Make both moments of every variable."""
+        """Create both moments of every variable."""
         if self.built:
             return
         super().build(variables)
@@ -126,9 +126,10 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         }
 
     def _factors(self, learning_rate: Any, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Return whether `v` can be trusted, and what to multiply `m` by.
+        """Return whether `v` can be trusted, and the factors for `m`.
 
-        That is if it can't be, and if it can, then divided by the root of `v`.
+        The first applies if it cannot; the second, divided by the root of `v`, if it
+        can.
         """
         precise = keras.backend.result_type(
             keras.backend.standardize_dtype(dtype), "float32"
@@ -143,10 +144,10 @@ class RectifiedAdam(keras.optimizers.Optimizer):
 def rectification(step: Tensor, beta_2: float) -> tuple[Tensor, Tensor]:
     """Return `rho`, and the factor `r` where `rho > 4` (elsewhere 0).
 
-    In float32, `rho_inf - 2 t b^t / (1 - b^t)` would be a small difference of large
-    numbers that are not exact. With `b = exp(-2 a)` and `y = a t` it is
-    `c + t (1 - L(y))` with a small constant `c` and Langevin's function
-    `L(y) = coth(y) - 1 / y`, of which a series is known for small `y`.
+    In float32, `rho_inf - 2 t b^t / (1 - b^t)` would be a small difference of large,
+    inexact numbers. With `b = exp(-2 a)` and `y = a t` it is `c + t (1 - L(y))` with a
+    small constant `c` and Langevin's function `L(y) = coth(y) - 1 / y`, which has a
+    known series for small `y`.
 
     Args:
         step: 1, 2, ..., as a float tensor.
@@ -157,7 +158,7 @@ def rectification(step: Tensor, beta_2: float) -> tuple[Tensor, Tensor]:
         return ops.minimum(step, rho_inf), ops.zeros_like(step)
     a = -math.log(beta_2) / 2
     y = a * step
-    # Each of both where it is good; the other one must only stay finite there.
+    # Each of the two where it is accurate; the other need only stay finite there.
     near, far = ops.minimum(y, 0.5), ops.maximum(y, 0.5)
     square = near * near
     langevin = 1 / 4725 - square * (1 / 46777.5)

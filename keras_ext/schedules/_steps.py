@@ -1,4 +1,4 @@
-"""Steps as schedules count them, and the rates that other schedules have there."""
+"""Steps as schedules count them, and the rates of other schedules at them."""
 
 import itertools
 from typing import Any
@@ -11,9 +11,9 @@ from keras_ext._types import Tensor
 
 
 def as_number(name: str, step: Any) -> Tensor:
-    """Return integers as the backend's widest usual ones, and floats as float32.
+    """Return integers in the backend's widest usual dtype, and floats as float32.
 
-    None is then too large to be told from the next.
+    No step is then too large to be distinguished from the next.
 
     Raises:
         ValueError: If `step` is neither.
@@ -31,12 +31,12 @@ def as_number(name: str, step: Any) -> Tensor:
 
 
 def share(part: Tensor, whole: float) -> Tensor:
-    """Return `part / whole` in float32; the difference of steps is exact so far."""
+    """Return `part / whole` in float32; differences of steps are exact until here."""
     return ops.cast(part, "float32") / whole
 
 
 def between(low: float, high: float, share: Tensor) -> Tensor:
-    """Return what lies `share` of the way from `low` to `high`, exact at both ends."""
+    """Return the value `share` of the way from `low` to `high`, exact at both ends."""
     return low * (1 - share) + high * share
 
 
@@ -61,7 +61,7 @@ def passed(step: Tensor, boundaries: list[int]) -> Tensor:
 
 
 def schedule_or_rate(name: str, value: Any) -> Any:
-    """Return a schedule as it is and a number as a float, else raise `ValueError`."""
+    """Return a schedule unchanged and a number as a float, else raise `ValueError`."""
     if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
         return value
     try:
@@ -75,7 +75,7 @@ def schedule_or_rate(name: str, value: Any) -> Any:
 
 
 def rate_at(schedule: Any, step: Any) -> Tensor:
-    """Return the rate at `step` of what `schedule_or_rate` has let through."""
+    """Return the rate at `step` of a value returned by `schedule_or_rate`."""
     return (
         schedule if isinstance(schedule, float) else ops.cast(schedule(step), "float32")
     )

@@ -1,4 +1,4 @@
-"""Chain: one schedule after the other."""
+"""Chain: one schedule after another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,33 +12,33 @@ from keras_ext.schedules import _steps
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Chain(keras.optimizers.schedules.LearningRateSchedule):
-    """Several schedules, or constant rates, one after the other.
+    """Several schedules, or constant rates, one after another.
 
-    For a training in phases: a constant rate and then a decay, or one cycle after the
-    other, each with numbers of its own. With `boundaries[-1]` taken as 0:
+    For training in phases: a constant rate and then a decay, or several cycles in a
+    row, each with its own parameters. With `boundaries[-1]` taken as 0:
 
     `rate = schedules[i](step - boundaries[i - 1])`
 
-    where `i` is the number of boundaries at or before `step`. A schedule is asked about
-    its own steps only, and starts at its step 0; the rate may jump at a boundary.
+    where `i` is the number of boundaries at or before `step`. Each schedule sees only
+    its own steps, and starts at its step 0; the rate may jump at a boundary.
 
     Args:
         schedules: List of `keras.optimizers.schedules.LearningRateSchedule` objects, or
             floats of at least 0 for constant rates.
-        boundaries: List of strictly increasing positive integers, one less than there
-            are schedules: the steps at which the second schedule, the third and so on
+        boundaries: List of strictly increasing positive integers, one fewer than the
+            schedules: the steps at which the second schedule, the third and so on
             begin.
         name: Name of the schedule.
 
     Call arguments:
-        step: Integer, or integer tensor; of any shape, if the schedules take it.
+        step: Integer, or integer tensor; of any shape that the schedules accept.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range or their lengths do not match;
-            on call, if `step` is not a number.
+        ValueError: If an argument is out of range or their lengths do not match; on
+            call, if `step` is not a number.
 
     Example:
 
@@ -50,8 +50,8 @@ class Chain(keras.optimizers.schedules.LearningRateSchedule):
     [0.5, 0.5, 1.0, 0.5, 0.01, 0.01]
     >>> optimizer = keras.optimizers.SGD(schedule)
 
-    Steps are counted in integers, so no step is too large; float steps are taken as
-    float32. A schedule is given step 0 while it is not its turn.
+    Steps are counted in integers, so no step is too large; float steps are treated as
+    float32. Outside its turn, a schedule is called with step 0.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class Chain(keras.optimizers.schedules.LearningRateSchedule):
         self.boundaries = _steps.increasing("boundaries", boundaries)
         if len(self.boundaries) != len(self.schedules) - 1:
             raise ValueError(
-                "`boundaries` must hold one step for each of the `schedules` but the "
-                f"first. Received: boundaries={self.boundaries} and "
+                "`boundaries` must hold one step for each of the `schedules` except "
+                f"the first. Received: boundaries={self.boundaries} and "
                 f"{len(self.schedules)} schedules"
             )
         self.name = name

@@ -13,12 +13,11 @@ from keras_ext.schedules import _steps
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate that rises and falls again and again, as a triangle wave.
+    """Learning rate that rises and falls repeatedly, as a triangle wave.
 
-    Varying the rate between two bounds spares the search for the one best rate; the
-    paper sets `step_size` to the steps of 2 to 10 epochs. A cycle takes
-    `2 * step_size` steps. With `height` going linearly from 0 to 1 and back to 0 in
-    every cycle:
+    Varying the rate between two bounds avoids the search for a single best rate; the
+    paper sets `step_size` to the steps of 2 to 10 epochs. A cycle takes `2 * step_size`
+    steps. With `height` going linearly from 0 to 1 and back to 0 in every cycle:
 
     `rate = initial + (maximum - initial) * height * scale`
 
@@ -34,7 +33,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         max_learning_rate: Positive float. The upper bound.
         step_size: Positive integer. Number of steps in half a cycle.
         mode: `"triangular"`, `"triangular2"` or `"exp_range"`. How the height of the
-            cycles falls. Default: `"triangular"`, not at all.
+            cycles decreases. Default: `"triangular"`, not at all.
         gamma: Float in (0, 1]. Decay per step of `"exp_range"`; must be left at 1 in
             the other modes. Default: 1.
         name: Name of the schedule.
@@ -43,11 +42,11 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         step: Integer, or integer tensor of any shape.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range, or `gamma` is given with a
-            mode that has no use for it; on call, if `step` is not a number.
+        ValueError: If an argument is out of range, or `gamma` is given with a mode that
+            does not use it; on call, if `step` is not a number.
 
     Example:
 
@@ -58,8 +57,8 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 0.5, 1.0, 0.5, 0.0, 0.5]
     >>> optimizer = keras.optimizers.SGD(Cyclical(0.001, 0.006, step_size=2000))
 
-    Under mixed precision, too, rates are computed in float32. Steps are counted in
-    integers, so no step is too large; float steps are taken as float32.
+    Rates are computed in float32, also under mixed precision. Steps are counted in
+    integers, so no step is too large; float steps are treated as float32.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         self.gamma = _checks.number("gamma", gamma, low=0, high=1, open_low=True)
         if self.gamma != 1 and mode != "exp_range":
             raise ValueError(
-                f"`gamma` is used by mode='exp_range' only. Received: mode={mode!r}, "
+                f"`gamma` is used only by mode='exp_range'. Received: mode={mode!r}, "
                 f"gamma={gamma!r}. Leave `gamma` out or change the mode."
             )
         self.name = name
@@ -118,10 +117,10 @@ class Cyclical(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def _scale(self, step: Tensor, cycle: Tensor) -> Tensor | float:
-        """Return what is left of the height of the first cycle."""
+        """Return the height relative to that of the first cycle."""
         if self.mode == "triangular2":
             return ops.power(0.5, ops.cast(cycle, "float32"))
         if self.mode == "exp_range":
-            # float32 holds log(gamma) well, but hardly a gamma just below 1.
+            # float32 represents log(gamma) well, but not a gamma just below 1.
             return ops.exp(math.log(self.gamma) * ops.cast(step, "float32"))
         return 1.0

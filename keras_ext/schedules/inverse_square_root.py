@@ -1,4 +1,4 @@
-"""Inverse square root: a linear rise, and then a fall that never ends."""
+"""Inverse square root: a linear rise, then a decay that never ends."""
 
 import keras
 from keras import ops
@@ -10,17 +10,17 @@ from keras_ext.schedules import _steps
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate that rises linearly and then falls with the root of the step.
+    """Learning rate that rises linearly, then decays with the root of the step.
 
-    The schedule of the first Transformer. Its fall does not depend on the length of
-    the training, which can go on for as long as it pays:
+    The schedule of the first Transformer. Its decay does not depend on the length of
+    training, which can continue for as long as it pays off:
 
     `rate = initial + (maximum - initial) * step / warmup_steps` at first,
 
     `rate = maximum * sqrt(warmup_steps / step)` from step `warmup_steps` on.
 
-    The paper writes the maximum with the width of the model, and others call that
-    "Noam": `max_learning_rate = (d_model * warmup_steps) ** -0.5`.
+    The paper expresses the maximum by the width of the model, a form known as "Noam":
+    `max_learning_rate = (d_model * warmup_steps) ** -0.5`.
 
     Reference: A. Vaswani et al., "Attention Is All You Need", 2017, section 5.3,
     https://arxiv.org/abs/1706.03762.
@@ -29,18 +29,17 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
         max_learning_rate: Positive float. Rate at step `warmup_steps`.
         warmup_steps: Positive integer. Number of steps of the rise.
         initial_learning_rate: Float in [0, `max_learning_rate`]. Rate at step 0.
-            Default: 0, which is the paper's.
+            Default: 0, as in the paper.
         name: Name of the schedule.
 
     Call arguments:
         step: Integer, or integer tensor of any shape.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not a
-            number.
+        ValueError: If an argument is out of range; on call, if `step` is not a number.
 
     Example:
 
@@ -52,8 +51,8 @@ class InverseSquareRoot(keras.optimizers.schedules.LearningRateSchedule):
     >>> noam = InverseSquareRoot((512 * 4000) ** -0.5, warmup_steps=4000)
     >>> optimizer = keras.optimizers.Adam(noam, beta_2=0.98, epsilon=1e-9)
 
-    Under mixed precision, too, rates are computed in float32. Steps are counted in
-    integers, so no step is too large; float steps are taken as float32.
+    Rates are computed in float32, also under mixed precision. Steps are counted in
+    integers, so no step is too large; float steps are treated as float32.
     """
 
     def __init__(

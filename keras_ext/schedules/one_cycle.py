@@ -1,4 +1,4 @@
-"""One cycle: the learning rate rises once to a large value, and falls to nothing."""
+"""One cycle: the learning rate rises once to a large value, then falls to almost 0."""
 
 import math
 from typing import Literal
@@ -15,14 +15,14 @@ from keras_ext.schedules import _steps
 class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     """Learning rate that rises once to its maximum and then falls far below its start.
 
-    The one cycle spans the whole training, so `total_steps` is the number of epochs
-    times the number of batches. The large rate in the middle regularizes; the long
-    fall lets the weights settle ("super-convergence"). With
+    The single cycle spans the whole training, so `total_steps` is the number of epochs
+    times the number of batches per epoch. The large rate in the middle regularizes; the
+    long decay lets the weights settle ("super-convergence"). With
     `peak = warmup_fraction * total_steps`:
 
     `rate = initial + (maximum - initial) * ease(step / peak)` up to the peak,
 
-    `rate = final + (maximum - final) * ease(left / (total_steps - peak))` behind it,
+    `rate = final + (maximum - final) * ease(left / (total_steps - peak))` after it,
 
     where `left = total_steps - step`, but not below 0; `ease(h) = h` for
     `anneal="linear"`, and `ease(h) = sin(pi * h / 2)^2`, half a cosine wave, for
@@ -33,26 +33,25 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         max_learning_rate: Positive float. Rate at the peak.
-        total_steps: Positive integer. Number of steps of the training.
-        warmup_fraction: Float in [0, 1). Share of the steps on which the rate rises;
-            the peak may lie between two steps. Default: 0.3.
+        total_steps: Positive integer. Number of training steps.
+        warmup_fraction: Float in [0, 1). Fraction of the steps during which the rate
+            rises; the peak may lie between two steps. Default: 0.3.
         initial_learning_rate: Float in [0, `max_learning_rate`]. Rate at step 0.
             Default: `None`, which means `max_learning_rate / 25`.
         final_learning_rate: Float in [0, `max_learning_rate`]. Rate from `total_steps`
-            on. Default: `None`, which means a ten-thousandth of the initial rate.
+            on. Default: `None`, which means 1/10,000 of the initial rate.
         anneal: `"cosine"` or `"linear"`. Shape of rise and fall. Default: `"cosine"`;
-            the paper's is `"linear"`.
+            the paper uses `"linear"`.
         name: Name of the schedule.
 
     Call arguments:
         step: Integer, or integer tensor of any shape.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not a
-            number.
+        ValueError: If an argument is out of range; on call, if `step` is not a number.
 
     Example:
 
@@ -63,8 +62,8 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     [0.04, 0.52, 1.0, 0.500002, 4e-06]
     >>> optimizer = keras.optimizers.SGD(OneCycle(0.1, total_steps=5000))
 
-    Under mixed precision, too, rates are computed in float32. Steps are counted in
-    integers, so no step is too large; float steps are taken as float32.
+    Rates are computed in float32, also under mixed precision. Steps are counted in
+    integers, so no step is too large; float steps are treated as float32.
     """
 
     def __init__(
@@ -102,7 +101,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
             step = _steps.as_number("OneCycle", step)
             peak = self.warmup_fraction * self.total_steps
             left = ops.maximum(self.total_steps - step, 0)
-            # Each ratio is below 1 on its own side of the peak, and above behind it.
+            # Each ratio is below 1 on its own side of the peak, and above 1 beyond it.
             fall = _steps.share(left, self.total_steps - peak)
             rise = _steps.share(step, peak) if peak else fall
             initial, final = self._ends()
@@ -123,7 +122,7 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
         }
 
     def _ends(self) -> tuple[float, float]:
-        """Return the rates at the first and from the last step."""
+        """Return the rate at the first step, and from the last step on."""
         initial, final = self.initial_learning_rate, self.final_learning_rate
         initial = self.max_learning_rate / 25 if initial is None else initial
         return initial, initial / 1e4 if final is None else final
@@ -131,5 +130,5 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
     def _ease(self, height: Tensor) -> Tensor:
         if self.anneal == "linear":
             return height
-        # Precise near 0, where (1 - cos(pi * height)) / 2 is all rounding error.
+        # Accurate near 0, where (1 - cos(pi * height)) / 2 is all rounding error.
         return ops.square(ops.sin(math.pi / 2 * height))

@@ -1,4 +1,4 @@
-"""A picture of a schedule, or of several."""
+"""A plot of one or more schedules."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def plot_schedule(
     steps: int,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the learning rate of one schedule, or of several, over the steps.
+    """Plot the learning rate of one or more schedules over the steps.
 
-    To see what a schedule does before a training does it. Every step is asked for, so
-    that no corner is lost between two points.
+    Shows what a schedule does before it is used in training. The rate is computed at
+    every step, so that no corner is lost between two points.
 
     Args:
         schedule: A `keras.optimizers.schedules.LearningRateSchedule`, or a function
-            from the step, an integer, to the rate; or a dict of these, each with its
-            label for the legend.
-        steps: Positive integer. Number of steps to draw, from step 0 on.
+            from the step, an integer, to the rate; or a dict of these, with their
+            labels for the legend as keys.
+        steps: Positive integer. Number of steps to plot, from step 0.
         ax: `matplotlib.axes.Axes` to draw into. Default: `None`, a new figure.
 
     Returns:
@@ -37,8 +37,8 @@ def plot_schedule(
 
     Raises:
         ImportError: If matplotlib, which keras_ext does not install, is missing.
-        TypeError: If something else than a schedule or a function is to be drawn.
-        ValueError: If `steps` is out of its range.
+        TypeError: If `schedule` holds something other than a schedule or function.
+        ValueError: If `steps` is out of range.
 
     Example:
 
@@ -78,7 +78,7 @@ def _rates_at(schedule: Any, steps: int) -> np.ndarray:
 
 
 def _at_once(schedule: Any, steps: int) -> np.ndarray | None:
-    """Return all rates, `None` of what must be asked for one step at a time."""
+    """Return all rates, or `None` if each step needs a separate call."""
     if not isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return None
     try:

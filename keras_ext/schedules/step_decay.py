@@ -35,11 +35,10 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         step: Integer, or integer tensor of any shape.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not a
-            number.
+        ValueError: If an argument is out of range; on call, if `step` is not a number.
 
     Example:
 
@@ -54,9 +53,9 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
     >>> optimizer = keras.optimizers.SGD(schedule)
 
     Decays are counted in integers, so each falls on its step, and no step is too large;
-    float steps are taken as float32. `keras.optimizers.schedules.ExponentialDecay`
-    with `staircase=True` counts in float32, which cannot tell every step from the next
-    behind step 16,777,216.
+    float steps are treated as float32. `keras.optimizers.schedules.ExponentialDecay`
+    with `staircase=True` counts in float32, which cannot distinguish consecutive steps
+    after step 16,777,216.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
                 decays = _steps.passed(step, self.step_size)
             else:
                 decays = ops.floor_divide(step, self.step_size)
-            # float32 holds log(gamma) well, but hardly a gamma just below 1.
+            # float32 represents log(gamma) well, but not a gamma just below 1.
             left = ops.exp(math.log(self.gamma) * ops.cast(decays, "float32"))
             return self.initial_learning_rate * left
 

@@ -1,4 +1,4 @@
-"""Warm-up: a linear rise to where another schedule begins."""
+"""Warmup: a linear rise to the start of another schedule."""
 
 import keras
 from keras import ops
@@ -10,11 +10,11 @@ from keras_ext.schedules import _steps
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Warmup(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear rise of the learning rate, and then any schedule.
+    """Linear rise of the learning rate, followed by any schedule.
 
-    A large learning rate harms a network whose weights are still random, most of all
-    with large batches. Put `Warmup` around the schedule, or the constant rate, that
-    is meant for the time after:
+    A large learning rate harms a network whose weights are still random, especially
+    with large batches. Wrap `Warmup` around the schedule, or the constant rate, to use
+    after it:
 
     `rate = initial + (schedule(0) - initial) * step / warmup_steps` at first,
 
@@ -25,21 +25,20 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         schedule: `keras.optimizers.schedules.LearningRateSchedule`, or a float of at
-            least 0 for a constant rate. It starts, at its step 0, when the warm-up is
+            least 0 for a constant rate. It starts at its step 0 when the warmup is
             over.
         warmup_steps: Positive integer. Number of steps of the rise.
         initial_learning_rate: Float of at least 0. Rate at step 0. Default: 0.
         name: Name of the schedule.
 
     Call arguments:
-        step: Integer, or integer tensor; of any shape, if `schedule` takes it.
+        step: Integer, or integer tensor; of any shape that `schedule` accepts.
 
     Output shape:
-        `step`'s, of dtype float32.
+        Same as `step`, with dtype float32.
 
     Raises:
-        ValueError: If an argument is out of its range; on call, if `step` is not a
-            number.
+        ValueError: If an argument is out of range; on call, if `step` is not a number.
 
     Example:
 
@@ -51,8 +50,8 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     [0.0, 0.5, 1.0, 0.5, 0.0]
     >>> optimizer = keras.optimizers.SGD(Warmup(0.1, warmup_steps=500))
 
-    Under mixed precision, too, the rise is computed in float32. Steps are counted in
-    integers, so no step is too large; float steps are taken as float32.
+    The rise is computed in float32, also under mixed precision. Steps are counted in
+    integers, so no step is too large; float steps are treated as float32.
     """
 
     def __init__(

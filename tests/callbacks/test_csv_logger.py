@@ -567,7 +567,7 @@ class TestChangedByOthers:
                 b"epoch;loss\n0;1.5\n",
                 r"expected a column 'epoch', .*'epoch;loss'\]. Another program has cha",
             ),
-            (b"epoch,loss\n0,1.5\n1,2,3\n", r"more, .*: keep that from writing to it"),
+            (b"epoch,loss\n0,1.5\n1,2,3\n", r"more, .*: prevent it from writing"),
             (b"\x89PNG\xff\xfe", r"'utf-8' codec can't decode.* Another program has"),
         ],
         ids=["separator", "cells", "binary"],

@@ -532,7 +532,7 @@ class TestBadInputs:
             (
                 {"initial_step": 3},
                 ValueError,
-                r"update_freq='batch' only. Received: update_freq='epoch', initial_st",
+                r"only by update_freq='batch'. Received: update_freq='epoch', initial",
             ),
         ],
     )

@@ -77,7 +77,7 @@ def ends(epoch=0, batch=3, name="loss"):
     return pytest.warns(
         UserWarning,
         match=rf"^Epoch {epoch}, batch {batch}: the {name} is not finite\. "
-        r"The training ends\.$",
+        r"Training ends\.$",
     )
 
 
@@ -104,7 +104,7 @@ def updates_left_out(caught):
 def goes_back(time=1, of=3, name="loss"):
     return pytest.warns(
         UserWarning,
-        match=rf"the {name} is not finite\. Going back to the last checkpoint, for "
+        match=rf"the {name} is not finite\. Returning to the last checkpoint, for "
         rf"time {time} of at most {of}\.$",
     )
 
@@ -233,7 +233,7 @@ class TestStockFit:
             fit(compiled(), X, Y, NaNGuard("skip"))
 
     def test_roll_back_is_refused(self):
-        match = r"NaNGuard\('roll_back'\) needs something to go back to"
+        match = r"NaNGuard\('roll_back'\) needs a checkpoint to return to"
         with pytest.raises(ValueError, match=match):
             fit(compiled(), X, Y, NaNGuard("roll_back"))
 
@@ -367,7 +367,7 @@ class TestStop:
 
     def test_nor_does_a_refused_guard_stay(self):
         trainer = compiled(keras_ext.Trainer)
-        with pytest.raises(ValueError, match="needs something to go back to"):
+        with pytest.raises(ValueError, match="needs a checkpoint to return to"):
             fit(trainer, X, Y, NaNGuard("roll_back"))
         fit(trainer, spoilt(BAD), Y)
         assert trainer.optimizer.iterations == STEPS
@@ -867,7 +867,7 @@ class TestRollBack:
         assert fit(trainer, X, epochs=2).epoch == [0, 1]
 
     def test_it_needs_a_checkpoint(self):
-        with pytest.raises(ValueError, match="needs something to go back to"):
+        with pytest.raises(ValueError, match="needs a checkpoint to return to"):
             fit(compiled(keras_ext.Trainer), X, Y, NaNGuard("roll_back"))
 
     def test_an_early_stop_remembers_what_it_was(self, tmp_path):

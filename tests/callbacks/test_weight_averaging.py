@@ -443,12 +443,12 @@ class TestBatchNorm:
 
     def test_no_batches(self):
         average = WeightAveraging(batch_norm_data=[])
-        with pytest.raises(ValueError, match="`batch_norm_data` gave no batch"):
+        with pytest.raises(ValueError, match="`batch_norm_data` yielded no batch"):
             stock_fit([average], model=network(batch_norm=True))
 
     def test_no_such_layer(self):
         average = WeightAveraging(batch_norm_data=[X])
-        with pytest.raises(ValueError, match="has no BatchNormalization that trains"):
+        with pytest.raises(ValueError, match="has no trainable BatchNormalization"):
             stock_fit([average])
 
 
@@ -598,14 +598,14 @@ class TestContinued:
     [
         (("mean",), {}, ValueError, "`averaging` must be one of 'ema', 'swa'"),
         (("ema", 1.0), {}, ValueError, r"`decay` must be a finite number in \[0, 1\)"),
-        (("swa", 0.9), {}, ValueError, "`decay` is used by averaging='ema' only"),
+        (("swa", 0.9), {}, ValueError, "`decay` is used only by averaging='ema'"),
         ((), {"update_freq": 0}, ValueError, "`update_freq` must be 'batch', 'epoch'"),
         ((), {"update_freq": "step"}, ValueError, "`update_freq` must be 'batch'"),
         ((), {"start_epoch": -1}, ValueError, "`start_epoch` must be a non-negative"),
         ((), {"batch_norm_freq": "batch"}, ValueError, "`batch_norm_freq` must be one"),
         ((), {"batch_norm_data": X}, TypeError, "`batch_norm_data` must be batches"),
         ((), {"batch_norm_data": (X, Y)}, TypeError, "must be batches that can be"),
-        ((), {"batch_norm_data": iter([X])}, TypeError, "iterated over again and"),
+        ((), {"batch_norm_data": iter([X])}, TypeError, "iterated over repeatedly"),
         ((), {"batch_norm_data": 3}, TypeError, "Received: int"),
     ],
 )

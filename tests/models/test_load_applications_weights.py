@@ -30,7 +30,7 @@ def test_another_network_is_refused():
 
 def test_another_width_is_refused():
     source = twin("MobileNetV2", input_shape=SHAPE, alpha=0.5)
-    _refused(_small(), source, r"'block_1/project/conv' must have the shapes of those")
+    _refused(_small(), source, r"'block_1/project/conv' must have the same shapes")
 
 
 def test_other_classes_are_refused():
@@ -55,7 +55,7 @@ def test_a_minimalistic_mobilenet_is_refused():
 def test_a_model_around_a_model_is_refused():
     source = twin("MobileNetV2", input_shape=SHAPE)
     outer = keras.Sequential([keras.Input(SHAPE), _small()])
-    _refused(outer, source, r"contains the model 'mobilenet_v2'. Pass that one")
+    _refused(outer, source, r"contains the model 'mobilenet_v2'. Pass the inner one")
 
 
 def test_a_head_of_ones_own_is_refused():
@@ -83,7 +83,9 @@ def test_preprocessing_may_be_left_out_here():
 
 def test_a_model_without_a_twin_is_refused():
     source = twin("MobileNetV2", input_shape=SHAPE)
-    _refused(models.GoogLeNet(SHAPE), source, "is not the keras.applications model")
+    _refused(
+        models.GoogLeNet(SHAPE), source, "is not the keras.applications counterpart"
+    )
 
 
 def test_a_renamed_and_reloaded_model_takes_weights(tmp_path):

@@ -248,9 +248,9 @@ class TestInATrainer:
         (
             (keras.optimizers.LossScaleOptimizer(SGD()),),
             TypeError,
-            r"must be around Lookahead: LossScaleOptimizer\(Lookahead\(optimizer\)\)",
+            r"must wrap Lookahead: LossScaleOptimizer\(Lookahead\(optimizer\)\)",
         ),
-        ((Lookahead(SGD()),), TypeError, "must not be a Lookahead itself"),
+        ((Lookahead(SGD()),), TypeError, "must not itself be a Lookahead"),
         ((SGD(), 0), ValueError, "`sync_period` must be a positive integer"),
         ((SGD(), 6, 0.0), ValueError, r"`slow_step_size` must be .* in \(0, 1\]"),
         ((SGD(), 6, 1.5), ValueError, r"`slow_step_size` must be .* in \(0, 1\]"),

@@ -93,7 +93,7 @@ def test_steps_must_be_numbers():
         ({"step_size": 0}, "`step_size` must be a positive integer. .*step_size=0"),
         ({"step_size": 2.5}, "step_size=2.5"),
         ({"mode": "cosine"}, "'triangular', 'triangular2', 'exp_range'. .*'cosine'"),
-        ({"gamma": 0.9}, "by mode='exp_range' only. .*mode='triangular', gamma=0.9"),
+        ({"gamma": 0.9}, "only by mode='exp_range'. .*mode='triangular', gamma=0.9"),
         ({"mode": "exp_range", "gamma": 0}, r"`gamma` must be .* in \(0, 1\]"),
         ({"mode": "exp_range", "gamma": 1.1}, "gamma=1.1"),
         ({"mode": "exp_range", "gamma": float("nan")}, "gamma=nan"),

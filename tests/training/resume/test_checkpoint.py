@@ -610,7 +610,7 @@ class TestSignals:
         trainer = compiled(Unlucky, run_eagerly=True)
         made = Recorded(tmp_path, save_freq=2)
         hook = Hook(send(signal.SIGTERM, call=2), "on_test_batch_end")
-        ends = pytest.warns(UserWarning, match="The training ends")
+        ends = pytest.warns(UserWarning, match="Training ends")
         with ends, pytest.raises(Preempted):
             fit(trainer, hook, NaNGuard(), made, validation_data=(X, Y))
         assert made.steps == [2]
