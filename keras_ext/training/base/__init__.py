@@ -1,1 +1,1 @@
-"""What every layer of the training room may know: protocols, and the process."""
+"""What every layer of the training room may use: protocols, and the process."""

@@ -1,4 +1,4 @@
-"""Several processes that make the same steps, and what they have to agree on."""
+"""Several processes that make the same steps, and what they must agree on."""
 
 import tensorflow as tf
 

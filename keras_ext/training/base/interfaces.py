@@ -1,7 +1,7 @@
-"""What the layers of the training room know of each other, without importing it.
+"""What the layers of the training room know of each other without an import.
 
-A compiled training step, as a loop and a saved run see it; a run, and an epoch of it,
-as a saved run sees them.
+A compiled training step, as seen by a loop and a saved run; a run and its epoch, as
+seen by a saved run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,39 +16,39 @@ class TrainingProgram(Protocol):
     """The compiled training step of a model, its attribute `training_program`."""
 
     def guard_updates(self, *, go_on: bool | None) -> Any:
-        """Look at loss and gradients before every update, see `NaNGuard`."""
+        """Check loss and gradients before every update, see `NaNGuard`."""
 
     def begin_run(self) -> None:
-        """Let go of what a training that could not begin may have left."""
+        """Release what a training run that could not begin may have left."""
 
     def prepare(self, chunk: Any) -> None:
-        """Make all variables that a training step on such batches needs."""
+        """Create all variables that a training step on such batches needs."""
 
     def captured(self) -> list[tf.Variable]:
         """Return the variables that the step uses and that belong to a run."""
 
     def unrepeatable_operations(self) -> list[str]:
-        """Return what draws random numbers in the step whose state can't be saved."""
+        """Return random operations of the step whose state cannot be saved."""
 
     def updates_all_at_once(self) -> bool:
         """Whether the model's optimizer updates all trainable variables."""
 
     def get_state(self) -> dict[str, Any]:
-        """Return, as plain data, what decides how further steps are compiled."""
+        """Return, as plain data, what determines how further steps are compiled."""
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Have further steps compiled as those of the run with this state."""
+        """Compile further steps like those of the run with this state."""
 
 
 def program_of(model: Any) -> TrainingProgram | None:
     """Return the compiled training step of a model; `None` if it has none."""
     program = getattr(model, "training_program", None)
-    # A model of the user's may have such an attribute for something else.
+    # A user's model may have such an attribute for something else.
     return program if isinstance(program, TrainingProgram) else None
 
 
 class EpochView(Protocol):
-    """An epoch, as a saved run sees it."""
+    """An epoch, as seen by a saved run."""
 
     index: int
     step: int
@@ -58,11 +58,11 @@ class EpochView(Protocol):
         """The metrics whose values were logged."""
 
     def get_state(self) -> dict[str, Any]:
-        """Return where the epoch is, and what was logged, as plain data."""
+        """Return the position in the epoch and what was logged, as plain data."""
 
 
 class RunView(Protocol):
-    """A run, as what saves and restores it sees it.
+    """A run, as seen by the code that saves and restores it.
 
     Attributes:
         model: The model that is trained.
@@ -70,12 +70,12 @@ class RunView(Protocol):
         others: Further objects whose state belongs to the run, by name.
         epochs: The number of the epoch at which the run ends.
         verbose: 0 if nothing is to be printed.
-        seed: What the orders of arrays are drawn from.
+        seed: Seed of the orders of arrays.
         steps_made: The number of steps so far.
-        metrics_to_reset: What is reset when the next epoch begins.
-        sources: Where the batches of this process come from, by the number of the pass
-            over data within the epoch; or `"validation"`.
-        saved_sources: What was saved of sources that were not asked for yet, likewise.
+        metrics_to_reset: Metrics that are reset when the next epoch begins.
+        sources: Sources of this process's batches, by the number of the pass over data
+            within the epoch; or `"validation"`.
+        saved_sources: Saved states of sources not yet requested, likewise.
     """
 
     model: keras.Model
@@ -99,10 +99,10 @@ class RunView(Protocol):
         """The optimizer of the steps, or `None`."""
 
     def is_requested(self, request: str) -> bool:
-        """Whether a callback asks for something."""
+        """Whether a callback requests this."""
 
     def forget_request(self, request: str) -> None:
-        """Let go of what callbacks have asked for."""
+        """Reset the requests of callbacks."""
 
     def get_state(self, index: int) -> dict[str, Any]:
         """Return the counters, as plain data, before or in epoch `index`."""
@@ -111,4 +111,4 @@ class RunView(Protocol):
         """Continue from there."""
 
     def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
-        """Have metrics begin again with the next epoch."""
+        """Let metrics begin again with the next epoch."""

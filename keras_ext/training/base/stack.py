@@ -1,4 +1,4 @@
-"""Whose line a warning names."""
+"""The line that a warning names."""
 
 import inspect
 
@@ -8,7 +8,7 @@ _NOT_OF_USERS = ("keras_ext", "keras", "tensorflow")
 def level_of_user() -> int:
     """Return the `stacklevel` with which `warnings.warn` names the user's line.
 
-    That depends on whether a step is made by `fit`, in a loop by `steps`, or by `step`.
+    It depends on whether a step is made by `fit`, by `steps` in a loop, or by `step`.
     """
     frame, level = inspect.currentframe(), 0
     while frame is not None:

@@ -1,4 +1,4 @@
-"""What is said of steps when they are asked for: how many come, what acts at each."""
+"""Options of requested steps: how many there are, and what acts at each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,15 +6,15 @@ from typing import Any
 
 
 # `eq=False`: a budget stands for one pass over data, and `XlaPolicy` decides once for
-# each, also where two have the same numbers.
+# each, even if two have the same numbers.
 @dataclass(frozen=True, eq=False)
 class StepBudget:
     """How many steps a pass over the data has.
 
     Args:
-        steps: How many are to be made from the beginning of the pass on; 0 while that
-            is not known.
-        done: How many of them an earlier process has made.
+        steps: Number of steps from the beginning of the pass; 0 while that is not
+            known.
+        done: How many of them an earlier process made.
     """
 
     steps: int
@@ -29,7 +29,7 @@ class StepHooks:
     the step; the others are called from Python, and a call then makes one step.
 
     Args:
-        traced: Callbacks that are traced into what is compiled.
+        traced: Callbacks that are traced into the compiled function.
         called: Callbacks that are called around each step.
     """
 
@@ -38,29 +38,29 @@ class StepHooks:
         self.called = tuple(called)
 
     def trace_key(self) -> list[Any]:
-        """Return what a compiled step holds on to: with other objects, it is another.
+        """Return the objects that a compiled step depends on: others need another one.
 
-        Of each traced callback, itself and its `traced_with`; or the `schedule` of one
-        that has no such attribute, and sets learning rates.
+        For each traced callback, itself and its `traced_with`; or the `schedule` of one
+        without that attribute that sets learning rates.
         """
         return [held for one in self.traced for held in (one, traced_with(one))]
 
     def before(self) -> None:
-        """Have all callbacks act before a step that is not compiled."""
+        """Let all callbacks act before a step that is not compiled."""
         # Traced callbacks act closest to the step, as in compiled code.
         call_before((*self.called, *self.traced))
 
     def after(self) -> None:
-        """Have all callbacks act after a step that is not compiled."""
+        """Let all callbacks act after a step that is not compiled."""
         call_after((*self.traced, *self.called))
 
 
 @dataclass(frozen=True, eq=False)
 class StepOptions:
-    """What comes with batches that steps are to be made on.
+    """The options that come with the batches of steps.
 
     Args:
-        budget: How many steps there are in all. Default: not known.
+        budget: How many steps there are in total. Default: not known.
         hooks: What acts at each. Default: nothing.
     """
 
@@ -69,7 +69,7 @@ class StepOptions:
 
 
 def call_before(callbacks: Sequence[Any]) -> None:
-    """Have callbacks act before a step, in compiled code or not."""
+    """Let callbacks act before a step, in compiled code or not."""
     for one in callbacks:
         # A callback may have only one of the two hooks, and need not be a
         # TrainingCallback.
@@ -79,7 +79,7 @@ def call_before(callbacks: Sequence[Any]) -> None:
 
 
 def call_after(callbacks: Sequence[Any]) -> None:
-    """Have callbacks act after a step, in compiled code or not."""
+    """Let callbacks act after a step, in compiled code or not."""
     for one in callbacks:
         hook = getattr(one, "after_compiled_step", None)
         if hook is not None:
@@ -87,5 +87,5 @@ def call_after(callbacks: Sequence[Any]) -> None:
 
 
 def traced_with(callback: Any) -> Any:
-    """Return what the step hooks of a callback hold on to."""
+    """Return the objects that the step hooks of a callback use."""
     return getattr(callback, "traced_with", getattr(callback, "schedule", None))

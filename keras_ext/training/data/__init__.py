@@ -1,1 +1,1 @@
-"""Arrays, datasets and iterables become chunks; knows no callback and no model."""
+"""Turns arrays, datasets and iterables into chunks; knows no callback and no model."""

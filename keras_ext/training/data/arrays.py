@@ -1,4 +1,4 @@
-"""Batches out of arrays in memory, in a seeded order."""
+"""Batches from arrays in memory, in a seeded order."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -22,25 +22,25 @@ from keras_ext.training.data.tensors import to_tensor
 Shuffle = bool | Literal["batch"]
 
 RESIDENT_BYTES = 2**31
-"""Arrays of more bytes than this, taken together, are not put on the device whole."""
+"""Arrays with more bytes than this in total are not copied to the device whole."""
 
 _PADDED_BYTES = 2**26
-"""Arrays up to this size are rounded up in length, see `_lengthened`."""
+"""Arrays up to this size are padded in length, see `_lengthened`."""
 
 
 class ArraySource(Source):
     """A structure of equally long arrays, cut into batches in a seeded order.
 
-    The arrays are copied to the device once and gathered from there; those that are
-    too large for it stay where they are, and some batches at a time are copied. Of
-    sparse data, the rows of one batch at a time are.
+    The arrays are copied to the device once and gathered from there; those too large
+    for it stay in place, and some batches are copied at a time. For sparse data, the
+    rows of one batch at a time are copied.
 
     Args:
         arrays: Structure of arrays; `None` leaves stay `None`.
         batch_size: Samples per batch. Default: 32, or as many as `steps` need.
         shuffle: `True` for a new order in every pass, `"batch"` for one within each
             batch, `False` for none.
-        seed: What the orders are drawn from.
+        seed: Seed of the orders.
         steps: Batches per epoch. Default: those of one pass.
         resident: Whether the arrays are copied to the device as a whole. `"auto"`:
             unless they are memory-mapped or together larger than `RESIDENT_BYTES`.
@@ -77,11 +77,11 @@ class ArraySource(Source):
 
     @property
     def num_batches(self) -> int:
-        """The number of steps that was asked for, or what one pass has."""
+        """The requested number of steps, or that of one pass."""
         return self._steps
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield the batches of epoch `index`; passes over the data follow on."""
+        """Yield the batches of epoch `index`; passes over the data are consecutive."""
         for chunk in self.chunks(index, lambda: self._steps, start):
             yield from chunk
 
@@ -89,8 +89,8 @@ class ArraySource(Source):
         self, index: int, size: Callable[[], int], start: int = 0
     ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, up to `size()` of them together."""
-        # Batches are numbered through all epochs: with `steps`, a pass over the data
-        # may begin in one and end in another.
+        # Batches are numbered across epochs: with `steps`, a pass over the data may
+        # begin in one and end in another.
         number, end = index * self._steps + start, (index + 1) * self._steps
         full = self.num_samples // self.batch_size
         ordered = None
@@ -98,10 +98,11 @@ class ArraySource(Source):
             at, first = divmod(number, self._batches_per_pass)
             if at != ordered:
                 order, ordered = self.order(at), at
-                # Lengthened as the arrays are: XLA compiles for its length, too.
+                # Padded like the arrays: XLA compiles for its length too.
                 padded = _lengthened(order)
-            # The last batch of a pass may be smaller, and sparse rows can't be gathered
-            # on the device. If no batch is full, the smaller size is the usual one.
+            # The last batch of a pass may be smaller, and sparse rows cannot be
+            # gathered on the device. If no batch is full, the smaller size is the usual
+            # one.
             if first == full or self._has_sparse:
                 begin = first * self.batch_size
                 rows = order[begin : min(begin + self.batch_size, self.num_samples)]
@@ -114,7 +115,7 @@ class ArraySource(Source):
                 number += len(chunk)
 
     def description(self) -> dict[str, Any]:
-        """Return what must be the same when a run is continued with this source."""
+        """Return what must be equal when a run is continued with this source."""
         return {
             "samples": self.num_samples,
             "batch_size": self.batch_size,
@@ -123,7 +124,7 @@ class ArraySource(Source):
         }
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return the seed, which with epoch and batch says everything."""
+        """Return the seed, which with epoch and batch determines everything."""
         return {"seed": self._seed}, []
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
@@ -135,7 +136,7 @@ class ArraySource(Source):
         return next(iter(self.chunks(0, lambda: 1)))
 
     def reseed(self, seed: int) -> None:
-        """Draw the orders to come from another seed."""
+        """Draw later orders from another seed."""
         self._seed = seed
 
     def order(self, number: int) -> tf.Tensor:
@@ -143,7 +144,7 @@ class ArraySource(Source):
         indices = tf.range(self.num_samples)
         if not self._shuffle:
             return indices
-        # The algorithm is named: TensorFlow's own choice depends on the device.
+        # The algorithm is explicit: TensorFlow's own choice depends on the device.
         shuffled = tf.random.experimental.stateless_shuffle(
             indices, seed=(self._seed, number), alg="philox"
         )
@@ -160,7 +161,7 @@ class ArraySource(Source):
             return EqualBatches(self._arrays, order, self.batch_size, first, count)
         at_once = batches_at_once(self._arrays, self.batch_size)
         count = min(count, at_once)
-        # Always as many rows, so that what is compiled for them fits all.
+        # Always as many rows, so that functions compiled for them fit all.
         places = np.arange(at_once * self.batch_size) % (count * self.batch_size)
         rows = tf.gather(order, first * self.batch_size + places)
         in_order = tf.range(at_once * self.batch_size)
@@ -178,7 +179,7 @@ class ArraySource(Source):
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether `leaf` is something that can be cut along its first axis."""
+    """Whether `leaf` can be split along its first axis."""
     if is_sparse(leaf):
         return True
     return isinstance(leaf, (tf.Tensor, tf.RaggedTensor)) or hasattr(leaf, "__array__")
@@ -195,7 +196,7 @@ def are_arrays(structure: Any) -> bool:
 
 
 def _as_array(array: Any) -> Any:
-    """Return `array` as something that has a shape and can be indexed."""
+    """Return `array` as an object that has a shape and can be indexed."""
     if array is None or isinstance(array, (tf.RaggedTensor, np.ndarray, SparseRows)):
         return array
     if is_sparse(array):
@@ -210,7 +211,7 @@ def _is_resident(arrays: Any, wish: bool | Literal["auto"]) -> bool:
     leaves = keras.tree.flatten(arrays)
     on_host = [leaf for leaf in leaves if isinstance(leaf, np.ndarray)]
     if _checks.one_of("resident", wish, (True, False, "auto")) != "auto":
-        # Tensors stay where they are; without arrays on the host, nothing is streamed.
+        # Tensors stay in place; without arrays on the host, nothing is streamed.
         return bool(wish) or not on_host
     # Arrays are mapped because they may be larger than memory.
     mapped = any(isinstance(leaf, np.memmap) for leaf in on_host)
@@ -222,31 +223,31 @@ def _to_device(array: Any) -> Any:
 
 
 def _keep(array: Any) -> Any:
-    """Return an array on the host as it is, anything else as a tensor."""
+    """Return an array on the host unchanged, anything else as a tensor."""
     return array if isinstance(array, (np.ndarray, SparseRows)) else to_tensor(array)
 
 
 def _lengthened(tensor: Any) -> Any:
-    """Return `tensor` with zeros after it, if it is small.
+    """Return `tensor`, padded with zeros at the end if it is small.
 
-    XLA compiles for one length. Where arrays are trained on whose length changes from
-    `fit` to `fit`, having few different lengths saves compiling again and again.
+    XLA compiles for one length. If the length of the arrays changes from `fit` to
+    `fit`, having few different lengths avoids repeated compilation.
     """
     # XLA compiles neither ragged tensors nor strings.
     if not isinstance(tensor, tf.Tensor) or tensor.dtype == tf.string:
         return tensor
     length = len(tensor)
-    # Eight lengths from one power of two to the next, so an eighth is added at most.
+    # Eight lengths from one power of two to the next, so at most an eighth is added.
     step = 2 ** max(0, length.bit_length() - 4)
     extra = -length % step
-    # A large array would be twice in memory while it is copied.
+    # A large array would be in memory twice while it is copied.
     if not extra or tensor.shape.num_elements() * tensor.dtype.size > _PADDED_BYTES:
         return tensor
     return tf.concat([tensor, tf.zeros((extra, *tensor.shape[1:]), tensor.dtype)], 0)
 
 
 def _common_length(arrays: Any) -> int:
-    """Return the number of samples, or say which arrays differ."""
+    """Return the number of samples, or raise if arrays differ."""
     leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
     shapes = [tuple(leaf.shape) for leaf in leaves]
     if () in shapes:

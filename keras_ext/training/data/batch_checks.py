@@ -1,4 +1,4 @@
-"""What is wrong with a batch, said in words on the data rather than on a layer."""
+"""Errors about a batch, phrased in terms of the data rather than of a layer."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 _NAMES = ("x", "y", "sample_weight")
 FAILURES = (ValueError, TypeError, tf.errors.InvalidArgumentError)
-"""What a step raises for a batch that does not fit."""
+"""Errors that a step raises for a batch that does not fit."""
 
 _PLAIN = (bool, int, float, str, bytes)
 _MOST_SHOWN = 100
@@ -29,11 +29,11 @@ def check_targets(loss: Any, y: Any) -> None:
     """Raise unless there are targets from which a loss can be computed.
 
     Args:
-        loss: What `compile` was given for it.
+        loss: The `loss` passed to `compile`.
         y: The targets.
 
     Raises:
-        ValueError: If there are none, or those of a single sample.
+        ValueError: If there are none, or only those of a single sample.
         TypeError: If they are strings.
     """
     if loss is None:
@@ -50,7 +50,7 @@ def check_targets(loss: Any, y: Any) -> None:
             "`y` must have a first axis of samples. Received: a scalar. If the data "
             "yields single samples, batch it: `dataset.batch(32)`."
         )
-    # Of several outputs, some may have no loss.
+    # Some of several outputs may have no loss.
     single = not isinstance(loss, (dict, list, tuple))
     if single and any(_is_string(leaf) for leaf in _leaves(y)):
         raise TypeError(
@@ -64,18 +64,18 @@ def check_targets(loss: Any, y: Any) -> None:
 def explain_unbatched(
     error: Exception, batch: Any, inputs: Any, *, whole: bool = True
 ) -> None:
-    """Say `.batch(...)` if a step has failed for what looks like a single sample.
+    """Suggest `.batch(...)` if a step has failed for what looks like a single sample.
 
     Args:
-        error: What the step has raised.
-        batch: What the step was made with.
-        inputs: The symbolic inputs of the model, if it has such.
-        whole: Whether that is a batch, and not arrays that are cut into batches.
+        error: Error raised by the step.
+        batch: Batch that the step was made with.
+        inputs: The symbolic inputs of the model, if it has any.
+        whole: Whether it is a batch, not arrays that are split into batches.
 
     Raises:
-        ValueError: If the batch looks so.
+        ValueError: If the batch looks like that.
     """
-    # One of a class of its own, somebody may be waiting for.
+    # Callers may want to catch errors of other classes.
     plain = type(error) in (ValueError, TypeError)
     if not plain and not isinstance(error, tf.errors.InvalidArgumentError):
         return
@@ -89,13 +89,13 @@ def explain_unbatched(
     raise ValueError(
         "A batch must have a first axis of samples in all of its arrays. Received: "
         f"{shapes}. If these are single samples, batch the data: "
-        "`dataset.batch(32)`; give one sample such an axis by `x[None]`. "
-        f"The step failed with {type(error).__name__}: {error}"
+        "`dataset.batch(32)`; add such an axis to one sample with `x[None]`. The step "
+        f"failed with {type(error).__name__}: {error}"
     ) from error
 
 
 def shortened(value: Any) -> str:
-    """Return what `value` looks like, in a line or so."""
+    """Return a description of `value` of about one line."""
     text = repr(value)
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
@@ -116,7 +116,7 @@ def _has_plain_list(part: Any) -> bool:
 
 
 def _looks_unbatched(batch: Any, inputs: Any) -> bool:
-    """Whether the arrays of a batch can hardly have an axis of samples."""
+    """Whether the arrays of a batch are unlikely to have an axis of samples."""
     leaves = [leaf for leaf in _leaves(batch) if hasattr(leaf, "shape")]
     ranks = [leaf.shape.rank for leaf in leaves]
     if 0 in ranks:
@@ -132,8 +132,8 @@ def _looks_unbatched(batch: Any, inputs: Any) -> bool:
     if len(x) == len(wanted):
         pairs = zip(x, wanted, strict=True)
         return all(one.shape.rank == len(other.shape) - 1 for one, other in pairs)
-    # With nothing to compare with: integers along one axis may be ids, one for each
-    # sample; floats are more likely the features of one.
+    # With nothing to compare: integers along one axis may be ids, one per sample;
+    # floats are more likely the features of a single sample.
     return all(one.shape.rank == 1 and one.dtype.is_floating for one in x)
 
 

@@ -1,4 +1,4 @@
-"""Batches of a dataset's iterator put together, and read ahead in a thread."""
+"""Batches of a dataset's iterator, stacked and prefetched in a thread."""
 
 import concurrent.futures
 from collections.abc import Callable, Iterator
@@ -14,19 +14,19 @@ from keras_ext.training.data.chunks import (
     batches_at_once,
 )
 
-# Seconds to wait for further batches: half of what `ChunkSizer` gives a call, so that
-# slow data is trained on as it comes.
+# Seconds to wait for further batches: half of what `ChunkSizer` allows for a call, so
+# that slow data is used as it arrives.
 _PATIENCE = 0.05
 
-# Shared by all sources: each `fit` and `evaluate` makes new ones, for which the same
+# Shared by all sources: each `fit` and `evaluate` creates new ones, for which the same
 # function would be compiled again.
 _KNOWN: dict[str, "BatchStacker"] = {}
-# A compiled function keeps its graph, so the oldest gives way beyond this number.
+# A compiled function keeps its graph, so the oldest is dropped beyond this number.
 _MOST_KNOWN = 32
 
 
 def stacker_for(first: Any, num_batches: int | None) -> "BatchStacker":
-    """Return what puts batches like `first` together, compiled before if it was."""
+    """Return a stacker for batches like `first`, already compiled if possible."""
     batch_size = int(keras.tree.flatten(first)[0].shape[0])
     most = batches_at_once(first, batch_size)
     # No more room than the data can fill: a stack is allocated and copied as a whole.
@@ -41,12 +41,12 @@ def stacker_for(first: Any, num_batches: int | None) -> "BatchStacker":
 
 
 class BatchStacker:
-    """Puts batches of one size together, in a compiled function.
+    """Stacks batches of one size, in a compiled function.
 
     Args:
-        example: Such a batch.
+        example: An example batch.
         batch_size: Its number of samples.
-        capacity: How many batches to put together at most.
+        capacity: Maximum number of batches to stack.
     """
 
     def __init__(self, example: Any, batch_size: int, capacity: int) -> None:
@@ -67,16 +67,16 @@ class BatchStacker:
     ) -> Any:
         """Return how many batches were read, whether there are more, and the batches.
 
-        Those of the usual size come one after the other; then the one of another size
-        that ended the reading, and whether there was one. Slow data does not hold the
-        steps up: after a while, what there is will do. What is computed with it does
-        not depend on that.
+        Those of the usual size follow each other; then the one of another size that
+        ended the reading, and whether there was one. Slow data does not delay the
+        steps: after a while, the batches read so far are returned. The results do not
+        depend on that.
         """
-        # Not Python's clock, which would be read once, while this is traced.
+        # Not Python's clock, which would be read only once, during tracing.
         begin = tf.timestamp()
         # Every stack is as long as the capacity, however much is read, so that XLA
-        # compiles the steps on it once. Only TensorArrays are written to in a loop.
-        # One that is there already comes first; otherwise it is written over.
+        # compiles the steps on it once. Only TensorArrays can be written to in a loop.
+        # A batch that is already there comes first; otherwise it is overwritten.
         stacks = [
             tf.TensorArray(
                 leaf.dtype, size=self.capacity, element_shape=leaf.shape
@@ -87,14 +87,14 @@ class BatchStacker:
         nothing = [tf.zeros((0, *leaf.shape[1:]), leaf.dtype) for leaf in batch]
 
         def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
-            # The first batch is waited for however long it takes: an empty stack would
-            # only make the caller ask again.
+            # Wait for the first batch however long it takes: an empty stack would only
+            # make the caller ask again.
             in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
             return (count < limit) & more & ~found & in_time
 
         def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
             del more, found
-            # `get_next` raises where the data ends, which a graph can't catch.
+            # `get_next` raises at the end of the data, which a graph cannot catch.
             item = iterator.get_next_as_optional()
             return tf.cond(
                 item.has_value(),
@@ -120,8 +120,8 @@ class BatchStacker:
             go_on,
             read,
             (there, tf.constant(True), stacks, nothing, tf.constant(False)),
-            # Needed for the odd batch alone, whose length is open; TensorFlow wants
-            # them for all or none. Those of TensorArrays are about their handles.
+            # Needed only for the odd batch, whose length is open; TensorFlow requires
+            # them for all or none. Those of TensorArrays refer to their handles.
             shape_invariants=(
                 there.shape,
                 tf.TensorShape(()),
@@ -135,14 +135,14 @@ class BatchStacker:
 
 
 class StackReader:
-    """Batches that follow each other in an iterator, put together.
+    """Consecutive batches of an iterator, stacked.
 
-    Reads ahead in a thread, while steps are made with what was read before.
+    Reads ahead in a thread while steps are made with earlier batches.
 
     Args:
-        stacks: What puts them together.
-        first: The first batch, which was taken from the iterator already.
-        iterator: What comes after it.
+        stacks: Stacks the batches.
+        first: The first batch, already taken from the iterator.
+        iterator: The batches after it.
     """
 
     def __init__(self, stacks: BatchStacker, first: Any, iterator: Any) -> None:
@@ -157,14 +157,14 @@ class StackReader:
     def chunks(self, size: Callable[[], int]) -> Iterator[Chunk]:
         """Yield the batches, up to `size()` of them together."""
         stacks = self._stacks
-        # As long as every stack is, since XLA compiles for its length, too.
+        # As long as every stack, since XLA compiles for its length too.
         order = tf.range(stacks.capacity * stacks.batch_size)
-        # One, since an iterator has one position. Compiled code runs without Python's
-        # lock, so steps are made meanwhile.
+        # One thread, since an iterator has one position. Compiled code runs without
+        # Python's lock, so steps are made in the meantime.
         thread = concurrent.futures.ThreadPoolExecutor(1)
         try:
-            # The first has to wait for no other: with it, the limit of 1 is reached. It
-            # comes as a stack as well, for which the step is compiled only once.
+            # The first need not wait for others: the limit of 1 is reached with it. It
+            # also comes as a stack, so that the step is compiled only once.
             one = tf.constant(1)
             self._read = stacks.collect(self._iterator, self._first, one, one)
             while True:
@@ -175,7 +175,7 @@ class StackReader:
                 if more:
                     nothing, limit = tf.constant(0), tf.constant(stacks.capacity)
                     # The first batch again, which does not count now: with the same
-                    # kinds of arguments, the same trace serves.
+                    # kinds of arguments, the trace is reused.
                     arguments = (self._iterator, self._first, nothing, limit)
                     self._ahead = thread.submit(stacks.collect, *arguments)
                 arrays = stacks.pack(stack)
@@ -194,13 +194,13 @@ class StackReader:
                 # before it.
                 self._read = self._ahead.result()
         finally:
-            # Whoever stops does not wait for data that is slow to come.
+            # Stopping does not wait for slow data.
             thread.shutdown(wait=False, cancel_futures=True)
 
     def pending(self) -> list["Block"]:
-        """Return the batches that were read and not handed out, as plain data.
+        """Return the batches that were read but not handed out, as plain data.
 
-        Waits until nothing more is being read.
+        Waits until nothing is being read anymore.
         """
         pending = self._blocks(self._read, self._given)
         if self._ahead is not None:
@@ -224,18 +224,18 @@ class PendingBatches:
     """Batches that a saved run had read ahead.
 
     Args:
-        blocks: What `pending` has returned there.
+        blocks: Blocks that `pending` returned there.
         element_spec: The structure of a batch.
 
     Raises:
-        ValueError: If they are no such batches.
+        ValueError: If they are not such batches.
     """
 
     def __init__(self, blocks: list["Block"], element_spec: Any) -> None:
         specs = tf.nest.flatten(element_spec)
         if not all(_fits(block, specs) for block in blocks):
             raise ValueError(
-                f"The batches that were read ahead are not such as {element_spec}."
+                f"The batches that were read ahead do not match {element_spec}."
             )
         self._blocks = blocks
         self._spec = element_spec
@@ -267,7 +267,7 @@ class PendingBatches:
 
 
 Block = dict[str, Any]
-"""Batches one after the other: their `count`, their `leaves`, whether `odd`."""
+"""Consecutive batches: their `count`, their `leaves`, whether `odd`."""
 
 
 def _fits(block: Block, specs: list[Any]) -> bool:
@@ -275,7 +275,7 @@ def _fits(block: Block, specs: list[Any]) -> bool:
     count, leaves = block["count"], block["leaves"]
     if not leaves or len(leaves) != len(specs) or count < 1:
         return False
-    # What has no first axis can't be cut into batches.
+    # Arrays without a first axis cannot be split into batches.
     if not all(getattr(leaf, "shape", ()) for leaf in leaves):
         return False
     return all(
@@ -288,7 +288,7 @@ def _fits(block: Block, specs: list[Any]) -> bool:
 
 
 def _rest(block: Block, given: int) -> list[Block]:
-    """Return a block without the batches that were handed out; none if all were."""
+    """Return a block without the batches that were handed out; empty if all were."""
     left = block["count"] - given
     if left <= 0:
         return []

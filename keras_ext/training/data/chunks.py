@@ -1,4 +1,4 @@
-"""Consecutive batches of one epoch, handed over together."""
+"""Consecutive batches of one epoch, passed on together."""
 
 import abc
 import copy
@@ -12,15 +12,15 @@ import tensorflow as tf
 from keras_ext.training.base.step_options import StepOptions
 
 _BLOCK_BYTES = 2**24
-# By their size alone, tiny batches would be put together by the hundred thousand.
+# By their size alone, hundreds of thousands of tiny batches would be combined.
 _MOST_BATCHES = 256
 
 
 class Chunk(abc.ABC):
     """Consecutive batches, for `Trainer.steps`; `Epoch.chunks` yields them.
 
-    `len(chunk)` is the number of batches, and iterating over a chunk yields them one
-    by one, so a step that is not a Trainer's can be made with each.
+    `len(chunk)` is the number of batches, and iterating over a chunk yields them one by
+    one, so a step that is not a Trainer's can be made with each.
 
     Example:
 
@@ -38,7 +38,7 @@ class Chunk(abc.ABC):
     options: StepOptions = StepOptions()
 
     def with_options(self, options: StepOptions) -> "Chunk":
-        """Return the same batches, to be trained on with these options."""
+        """Return the same batches with these options for the steps."""
         chunk = copy.copy(self)
         chunk.options = options
         return chunk
@@ -46,14 +46,14 @@ class Chunk(abc.ABC):
     @property
     @abc.abstractmethod
     def num_samples(self) -> int:
-        """The number of samples in all batches together."""
+        """The total number of samples in all batches."""
 
     @abc.abstractmethod
     def __len__(self) -> int: ...
 
     @abc.abstractmethod
     def batches(self) -> Iterator[Any]:
-        """Yield the batches one by one; unlike the chunk itself, nothing else acts."""
+        """Yield the batches one by one, without calling the hooks around steps."""
 
     def __iter__(self) -> Iterator[Any]:
         hooks = self.options.hooks
@@ -64,12 +64,12 @@ class Chunk(abc.ABC):
 
 
 class EqualBatches(Chunk):
-    """Batches of equal size, as row numbers of arrays that are on the device.
+    """Batches of equal size, as row numbers of arrays on the device.
 
     Args:
         arrays: Structure of tensors whose first axis is that of the samples. They may
             have more rows than `order` ever names.
-        order: Row numbers, an integer tensor; batch `i` is made of those from
+        order: Row numbers, an integer tensor; batch `i` consists of those from
             `i * batch_size` on.
         batch_size: Samples per batch.
         first: Number of the first batch.
@@ -87,14 +87,14 @@ class EqualBatches(Chunk):
 
     @property
     def num_samples(self) -> int:
-        """The number of samples in all batches together."""
+        """The total number of samples in all batches."""
         return self._count * self.batch_size
 
     def __len__(self) -> int:
         return self._count
 
     def cut(self, size: Callable[[], int]) -> Iterator["EqualBatches"]:
-        """Yield the same batches in parts of at most `size()`, asked for each."""
+        """Yield the same batches in parts of at most `size()`, called for each part."""
         first, end = self.first, self.first + self._count
         while first < end:
             count = min(size(), end - first)
@@ -102,15 +102,15 @@ class EqualBatches(Chunk):
             first += count
 
     def batches(self) -> Iterator[Any]:
-        """Yield the batches, some of them gathered at a time."""
+        """Yield the batches, gathering some at a time."""
         # One gather per batch takes many times as long as one per block, and all
-        # batches at once may not fit into memory.
+        # batches together may not fit into memory.
         block = batches_at_once(self.arrays, self.batch_size)
         for part in self.cut(lambda: block):
             yield from part.gathered()
 
     def gathered(self) -> Iterator[Any]:
-        """Yield the batches, gathered all together and then cut apart."""
+        """Yield the batches, gathered together and then split."""
         at, size, count = self.first * self.batch_size, self.batch_size, self._count
         rows = take(self.arrays, self.order[at : at + count * size])
 
@@ -126,12 +126,12 @@ class EqualBatches(Chunk):
 
 
 class SingleBatch(Chunk):
-    """One batch, as it came.
+    """One batch, unchanged.
 
     Args:
         batch: The batch.
         full_size: Whether others of the same size are to be expected. An odd one, such
-            as the rest at the end of an epoch, is not worth compiling for.
+            as the remainder at the end of an epoch, is not worth compiling for.
     """
 
     def __init__(self, batch: Any, *, full_size: bool = True) -> None:
@@ -169,7 +169,7 @@ def take(arrays: Any, rows: Any) -> Any:
 def batches_at_once(arrays: Any, batch_size: int) -> int:
     """Return how many batches of `arrays` may be copied at a time.
 
-    As many as have 16 MB together, at most 256.
+    As many as take up 16 MB together, at most 256.
     """
     size = 0
     for leaf in keras.tree.flatten(arrays):

@@ -23,9 +23,9 @@ class ClassWeighted(Source):
     def __init__(self, source: Source, weights: ClassWeights, *, whole: bool) -> None:
         if weights.balanced:
             raise ValueError(
-                "`class_weight='balanced'` needs all targets at once, as arrays. "
+                "`class_weight='balanced'` needs all targets together, as arrays. "
                 "Received: data that comes in batches. Count the classes, and pass a "
-                "dict from class to weight."
+                "dict from classes to weights."
             )
         self._source = source
         self._weights = weights
@@ -39,9 +39,9 @@ class ClassWeighted(Source):
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield `(x, y, weights)`."""
         yield from map(self._weighted, self._source.epoch(index, start))
-        # A continued epoch has not looked at the batches before `start`.
+        # A continued epoch has not seen the batches before `start`.
         if not (start or self._weights.met_any):
-            # Otherwise, the classes may be in data that is still to come.
+            # Otherwise, the classes may be in data still to come.
             if self._whole:
                 raise ValueError(self._weights.none_met())
             warnings.warn(self._weights.none_met(), stacklevel=2)
@@ -71,7 +71,7 @@ class ClassWeighted(Source):
         self._source.reseed(seed)
 
     def close(self) -> None:
-        """Let go of what the other source reads."""
+        """Release what the other source reads."""
         self._source.close()
 
     def _weighted(self, batch: Any) -> Any:

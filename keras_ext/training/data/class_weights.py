@@ -9,7 +9,7 @@ import numpy as np
 from keras_ext import _checks
 
 ClassWeight = Mapping[int, float] | Sequence[float] | Literal["balanced"]
-"""What `fit` takes: weights by class, by position, or "balanced"."""
+"""The values that `fit` accepts: weights by class, by position, or "balanced"."""
 
 _Kind = Literal["labels", "column", "rows"]
 
@@ -18,15 +18,16 @@ class ClassWeights:
     """One weight for every class, looked up for targets.
 
     Args:
-        class_weight: A mapping from classes (integers) to weights, in which classes
-            that are missing weigh 1; or a list or array, in which the position is the
-            class; or `"balanced"`, for targets that are given all together: class `c`
-            weighs `samples / (classes * samples of c)`, as in scikit-learn.
+        class_weight: A mapping from classes (integers) to weights, with 1 for missing
+            classes; or a list or array, with the position as the class; or
+            `"balanced"`, for targets that are all given together: class `c` weighs
+            `samples / (classes * samples of c)`, as in scikit-learn.
         output_shape: Shape of the model's only output, which distinguishes labels per
-            step from rows with one value per class. Default: `None`, the values do.
+            step from rows with one value per class. Default: `None`, which leaves that
+            to the values.
 
     Raises:
-        TypeError: If `class_weight` is of another kind.
+        TypeError: If `class_weight` is of another type.
         ValueError: If a class is not an integer, or a weight not a finite number of at
             least 0.
     """
@@ -48,15 +49,16 @@ class ClassWeights:
         """Return the weights for the targets of a model; `None` stays `None`."""
         if class_weight is None:
             return None
-        # A model that is not functional, or not built, has none of it.
+        # A model that is not functional, or not built, has none.
         outputs = getattr(model, "outputs", None) or []
         return cls(class_weight, outputs[0].shape if len(outputs) == 1 else None)
 
     def of_all(self, y: Any) -> np.ndarray:
-        """Return one weight per label, for all targets that there are.
+        """Return one weight per label, for all targets of the data.
 
         Raises:
-            ValueError: As `of_batch`; if none of the classes is among the targets.
+            ValueError: Like `of_batch`; also if none of the classes is among the
+                targets.
         """
         if self.balanced:
             labels = self._labels(y)
@@ -70,10 +72,10 @@ class ClassWeights:
         return weights
 
     def of_batch(self, y: Any) -> np.ndarray:
-        """Return one weight per label, shaped as the labels are.
+        """Return one weight per label, in the shape of the labels.
 
         Raises:
-            ValueError: If there is no single `y`, or no class can be read from it.
+            ValueError: If `y` is not a single array, or no class can be read from it.
         """
         labels = self._labels(y)
         classes = np.array(sorted(self._table), "int64")
@@ -88,7 +90,7 @@ class ClassWeights:
                 f"`class_weight` has {len(classes)} weights, for the classes 0 to "
                 f"{len(classes) - 1}. Received: targets of class "
                 f"{labels[~known].flat[0]}. Give every class a weight, or pass a dict, "
-                "in which classes that are missing weigh 1."
+                "in which missing classes have weight 1."
             )
         self._met = self._met or bool(known.any())
         if not self._met and labels.size:
@@ -99,7 +101,7 @@ class ClassWeights:
         return weights
 
     def like(self, y: Any) -> np.ndarray:
-        """Return ones, of the shape that weights for such targets have."""
+        """Return ones, in the shape of weights for such targets."""
         shape = np.shape(y)
         kind = self._kind_by_shape(shape) or self._kind or "rows"
         shape = shape if kind == "labels" else shape[:-1]
@@ -107,11 +109,11 @@ class ClassWeights:
 
     @property
     def met_any(self) -> bool:
-        """Whether a class with a weight was among the targets, if there are such."""
+        """Whether a class with a weight was among the targets, if any class has one."""
         return self._met or not self._table
 
     def none_met(self) -> str:
-        """Return what to say if no class with a weight was among the targets."""
+        """Return the message for when no class with a weight was among the targets."""
         return (
             "None of the classes in `class_weight` is among the targets. Received: "
             f"weights for {_shortened(sorted(self._table))}, targets of the classes "
@@ -119,7 +121,7 @@ class ClassWeights:
         )
 
     def _labels(self, y: Any) -> np.ndarray:
-        """Return the classes of `y`; `_NO_CLASS` where a row names none."""
+        """Return the classes of `y`; `_NO_CLASS` where a row has none."""
         values = _numbers(y)
         kind = self._kind_by_shape(values.shape) or self._kind
         if kind is None:
@@ -131,7 +133,7 @@ class ClassWeights:
         return _whole(values[..., 0] if kind == "column" else values)
 
     def _kind_by_shape(self, shape: tuple[int, ...]) -> _Kind | None:
-        """Return what targets of this shape are, `None` if the shape does not say."""
+        """Return the kind of targets of this shape, or `None` if it is ambiguous."""
         if len(shape) < 2:
             return "labels"
         output = self._output_shape
@@ -140,9 +142,9 @@ class ClassWeights:
                 return "labels"
             if shape[-1] != 1:
                 raise ValueError(
-                    "`class_weight` weighs every step, and needs targets shaped as the "
-                    f"output, {tuple(output)}. Received: targets of shape {shape}. "
-                    "Give them a last axis: `y[..., None]`."
+                    "`class_weight` weights every step, and needs targets in the shape "
+                    f"of the output, {tuple(output)}. Received: targets of shape "
+                    f"{shape}. Add a last axis: `y[..., None]`."
                 )
         # Sequences of one step look like a column, but earlier batches may have had
         # more.
@@ -151,7 +153,7 @@ class ClassWeights:
         return "rows" if output and len(output) == len(shape) else None
 
     def _check_columns(self, count: int) -> None:
-        """Raise `ValueError` if there are weights for other classes than columns."""
+        """Raise `ValueError` if the classes with weights are not the columns."""
         others = sorted(set(self._table) - set(range(count)))
         if others or (self._by_position and len(self._table) != count):
             raise ValueError(
@@ -180,7 +182,7 @@ def _table(class_weight: Any) -> dict[int, float]:
             raise ValueError(
                 "The keys of `class_weight` must be integers, the classes in the "
                 f"targets. Received: {label!r} of type {type(label).__name__}. "
-                "Expected: {0: 1.0, 1: 5.0} or the like."
+                "Expected: {0: 1.0, 1: 5.0} or similar."
             )
     return {
         int(label): _checks.number(f"class_weight[{label}]", weight, low=0.0)
@@ -220,17 +222,17 @@ def _numbers(y: Any) -> np.ndarray:
 
 
 def _kind_by_values(values: np.ndarray) -> _Kind:
-    """Return what targets with a last axis of several values are."""
-    # Of a class each; 0 and 1 alone are as well columns of which several may be 1.
+    """Return the kind of targets with a last axis of several values."""
+    # One class each; but 0 and 1 alone may also be columns, several of which may be 1.
     if ((values < 0) | (values > 1)).any():
         return "labels"
     if (np.abs(values.sum(axis=-1) - 1) < _ROUNDING).all():
         return "rows"
     raise ValueError(
-        "`class_weight` needs one class per sample or step, and 0 and 1 in targets of "
-        f"shape {values.shape} may as well say which of several classes apply. Give "
-        "labels per step a last axis of size 1, `y[..., None]`, if the loss takes "
-        "them so; or pass `sample_weight`."
+        "`class_weight` needs one class per sample or step, but 0 and 1 in targets of "
+        f"shape {values.shape} may also mark which of several classes apply. Give "
+        "labels per step a last axis of size 1, `y[..., None]`, if the loss accepts "
+        "it, or pass `sample_weight`."
     )
 
 
@@ -238,11 +240,11 @@ _NO_CLASS = np.iinfo("int64").min
 """The label of a row of zeros."""
 
 _ROUNDING = 1e-2
-"""How far from 1 the sum of smoothed or half precision labels may be."""
+"""Tolerance for the sum of smoothed or half-precision labels, which should be 1."""
 
 
 def _labels_of_rows(rows: np.ndarray) -> np.ndarray:
-    """Return the column of the greatest value in each row."""
+    """Return the column of the largest value in each row."""
     top = rows.max(axis=-1, keepdims=True)
     one_class = (rows == top).sum(axis=-1) == 1
     one_class &= (rows >= 0).all(axis=-1)
@@ -254,13 +256,13 @@ def _labels_of_rows(rows: np.ndarray) -> np.ndarray:
             "`class_weight` needs one class per sample: labels, or rows that contain a "
             f"single 1 or probabilities with one maximum. Received: targets of shape "
             f"{rows.shape} with the row {_shortened(rows[wrong][0].tolist())}. For "
-            "samples of several classes, pass `sample_weight`."
+            "samples with several classes, pass `sample_weight`."
         )
     return np.where(empty, _NO_CLASS, rows.argmax(axis=-1))
 
 
 def _whole(values: np.ndarray) -> np.ndarray:
-    """Return labels as integers; a probability counts for the nearer of 0 and 1."""
+    """Return labels as integers; a probability counts as the nearer of 0 and 1."""
     labels = values if values.dtype.kind in "biu" else np.round(values)
     wrong = labels != values
     if wrong.any():

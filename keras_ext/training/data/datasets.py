@@ -1,4 +1,4 @@
-"""Batches out of a `tf.data.Dataset`, several at a time."""
+"""Batches from a `tf.data.Dataset`, several at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,9 +19,9 @@ from keras_ext.training.data.tensors import to_tensor
 class DatasetSource(Source):
     """A `tf.data.Dataset` of batches.
 
-    Batches are read inside a compiled function and put together, as long as they have
-    the size of the first; one of another size comes by itself. So does every batch
-    whose shape the dataset does not know, but for the number of samples.
+    Batches are read inside a compiled function and stacked, as long as they have the
+    size of the first; one of another size comes separately. So does every batch whose
+    shape, apart from the number of samples, the dataset does not know.
 
     Args:
         dataset: The dataset.
@@ -37,7 +37,7 @@ class DatasetSource(Source):
 
     @property
     def num_batches(self) -> int | None:
-        """What the dataset says of its length."""
+        """The length that the dataset reports."""
         cardinality = int(self._dataset.cardinality())
         return cardinality if cardinality >= 0 else None
 
@@ -55,12 +55,12 @@ class DatasetSource(Source):
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
         """Return what was read ahead, and the iterators of this epoch and the next.
 
-        The next one is made for it early: TensorFlow does not save how often a dataset
-        was shuffled before with an iterator that has come to its end.
+        The next one is created early for this: with an exhausted iterator, TensorFlow
+        does not save how often the dataset was shuffled before.
         """
         if not iterators:
             return {}, []
-        # First, since it waits for the thread that moves the iterator.
+        # First, since it waits for the thread that advances the iterator.
         held = self._reading.pending() if self._reading else []
         if self._next_iterator is None:
             self._next_iterator = self._make_iterator()
@@ -89,7 +89,7 @@ class DatasetSource(Source):
             return None
         return SingleBatch(
             tf.nest.map_structure(
-                # Only variables are made with it, and reading would use a batch up.
+                # It only serves to create variables, and reading would consume a batch.
                 lambda spec: tf.zeros([size or 1 for size in spec.shape], spec.dtype),
                 self._dataset.element_spec,
             )
@@ -103,11 +103,11 @@ class DatasetSource(Source):
         try:
             if isinstance(self._reading, PendingBatches):
                 yield from self._reading.chunks(size)
-            # A reader takes all there is, so this loops over odd batches only.
+            # A reader takes all full batches, so this loops only over odd ones.
             for first in iterator:
                 size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
                 if self._batch_size not in (None, size_of_first):
-                    # An odd one; in a continued epoch, it may come first.
+                    # An odd batch; in a continued epoch, it may come first.
                     yield SingleBatch(first, full_size=False)
                     continue
                 if not (can_be_stacked and _has_samples(first)):
@@ -119,15 +119,15 @@ class DatasetSource(Source):
                     self._reading = StackReader(stacks, first, iterator)
                     yield from self._reading.chunks(size)
         finally:
-            # Also where an epoch is left early: the next one begins at the start.
+            # Also if an epoch is left early: the next one begins at the start.
             self._iterator = self._reading = self._batch_size = None
 
     def _begin(self, index: int, start: int) -> Any:
-        """Return the iterator of an epoch, with what is to come from `start` on."""
+        """Return the iterator of an epoch, positioned at batch `start`."""
         if self._iterator is None:
             if self._reads_again:
-                # A dataset that shuffles does so in another order for every iterator:
-                # those of the epochs before are made, too, and not read.
+                # A shuffling dataset uses another order for every iterator: those of
+                # earlier epochs are created too, but not read.
                 for _ in range(index):
                     iter(self._dataset)
             self._iterator = self._next_iterator or self._make_iterator()
@@ -137,7 +137,7 @@ class DatasetSource(Source):
         return self._iterator
 
     def _make_iterator(self) -> Any:
-        # `StackReader` reads ahead only what it stacks; this serves other batches, too.
+        # `StackReader` only prefetches what it stacks; this also serves other batches.
         return iter(self._dataset.prefetch(tf.data.AUTOTUNE))
 
 
@@ -150,7 +150,7 @@ def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
     @tf.autograph.experimental.do_not_convert
     def cast(*batch: Any) -> Any:
-        # `map` passes the parts of a tuple one by one, anything else as one argument.
+        # `map` passes the parts of a tuple separately, anything else as one argument.
         leaves = tf.nest.flatten(batch if isinstance(spec, tuple) else batch[0])
         return tf.nest.pack_sequence_as(spec, [to_tensor(leaf) for leaf in leaves])
 
@@ -158,13 +158,13 @@ def _in_floatx(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _has_samples(batch: Any) -> bool:
-    """Whether all arrays of a batch have the same number of samples, not 0."""
+    """Whether all arrays of a batch have the same nonzero number of samples."""
     lengths = {leaf.shape[0] for leaf in keras.tree.flatten(batch)}
     return len(lengths) == 1 and 0 not in lengths
 
 
 def _can_be_stacked(element_spec: Any) -> bool:
-    """Whether all that a batch's shape leaves open is the number of samples."""
+    """Whether a batch's shape leaves only the number of samples open."""
     return not tf.config.functions_run_eagerly() and all(
         isinstance(spec, tf.TensorSpec)
         and spec.shape.rank

@@ -1,4 +1,4 @@
-"""Batches out of anything that can be iterated over."""
+"""Batches from anything that can be iterated over."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,26 +11,26 @@ from keras_ext.training.data.source import Source, skip
 
 
 class IterableSource(Source):
-    """A `DataLoader`, a list, a generator: what only goes forward."""
+    """A `DataLoader`, a list, a generator: data that is only read forward."""
 
     def __init__(self, iterable: Any) -> None:
         self._iterable = iterable
 
     @property
     def num_batches(self) -> int | None:
-        """What the iterable says of its length."""
+        """The length that the iterable reports."""
         return len(self._iterable) if hasattr(self._iterable, "__len__") else None
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield what the iterable yields; an iterator continues where it stood."""
+        """Yield what the iterable yields; an iterator continues where it stopped."""
         del index
         return skip(alike(self._iterable), start)
 
 
 class WholeBatches:
-    """The batches of a distributed dataset, before they were cut for the replicas.
+    """The batches of a distributed dataset, before they were split for the replicas.
 
-    A step cuts them for its replicas itself, also where they can't be cut evenly.
+    A step splits them for its replicas itself, even if they cannot be split evenly.
     """
 
     def __init__(self, dataset: tf.distribute.DistributedDataset) -> None:
@@ -38,7 +38,7 @@ class WholeBatches:
         spec = cluster.cluster_spec()
         if sum(spec.num_tasks(job) for job in spec.jobs) > 1:
             raise ValueError(
-                "With several workers, a dataset that is distributed already has only "
+                "With several workers, a dataset that is already distributed has only "
                 "this worker's part of each batch. Received: "
                 f"{type(dataset).__name__}. Pass the whole `tf.data.Dataset`, the same "
                 "in every worker: each takes its part."
@@ -61,7 +61,7 @@ def alike(batches: Iterable[Any]) -> Iterator[Any]:
     """Yield `batches` while they have the structure, ranks and dtypes of the first.
 
     Raises:
-        ValueError: If one has not.
+        ValueError: If one does not match.
     """
     first = None
     for number, batch in enumerate(batches):

@@ -1,4 +1,4 @@
-"""The data arguments of `fit`, turned into a source as stock Keras reads them."""
+"""The data arguments of `fit`, turned into a source, as stock Keras reads them."""
 
 import warnings
 from collections.abc import Sequence
@@ -35,17 +35,17 @@ def fit_source(
         x: As in `fit`.
         y: As in `fit`.
         sample_weight: As in `fit`.
-        class_weight: Weights to look up, in place of `sample_weight`.
+        class_weight: Weights to look up, instead of `sample_weight`.
         batch_size: As in `fit`.
         steps: Batches per epoch.
         shuffle: As in `fit`.
         seed: What the orders are drawn from.
         resident: As in `fit`.
-        where: What errors add to the name of an argument.
+        where: Text that errors add to the name of an argument.
 
     Raises:
-        ValueError: If targets or weights come beside data that should contain them,
-            or both `class_weight` and `sample_weight` are given.
+        ValueError: If targets or weights are given in addition to data that should
+            contain them, or both `class_weight` and `sample_weight` are given.
     """
     check_not_both(class_weight, sample_weight)
     options: dict[str, Any] = {
@@ -78,7 +78,7 @@ def pass_source(
         data: `(x, y, sample_weight)`, or a `Source` in place of `x`.
         batch_size: Samples per batch, for arrays.
         steps: Number of batches.
-        prefix: What the names of the arguments begin with where the user gave them.
+        prefix: Prefix of the argument names in the user's call.
     """
     if isinstance(data[0], Source):
         return data[0]
@@ -101,9 +101,9 @@ def validation_source(
     """Return the source for `validation_data`, or `None` if there is none.
 
     Args:
-        data: `(x, y)`, `(x, y, sample_weight)` or what else `evaluate` takes.
+        data: `(x, y)`, `(x, y, sample_weight)` or anything else `evaluate` accepts.
         batch_size: Samples per batch, for arrays.
-        fallback: Those of the training, in its place.
+        fallback: Batch size of training, used instead if it is not given.
         steps: Number of batches.
     """
     if data is None:
@@ -115,11 +115,11 @@ def validation_source(
 
 
 def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
-    """Return all but the last `fraction` of the samples, and that last part.
+    """Return all but the last `fraction` of the samples, and the last part.
 
     Raises:
-        ValueError: If `fraction` is not between 0 and 1, leaves one part empty, or
-            the data is not made of arrays.
+        ValueError: If `fraction` is not between 0 and 1, leaves one part empty, or the
+            data does not consist of arrays.
     """
     if not 0 < fraction < 1:
         raise ValueError(
@@ -138,8 +138,8 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
     at = int(samples * (1.0 - fraction))
     if not 0 < at < samples:
         raise ValueError(
-            f"`validation_split={fraction}` of {samples} samples leaves "
-            f"{at} for training and {samples - at} for validation; each needs one."
+            f"`validation_split={fraction}` of {samples} samples leaves {at} for "
+            f"training and {samples - at} for validation; each needs one."
         )
 
     return _rows(arrays, slice(0, at)), _rows(arrays, slice(at, None))
@@ -160,22 +160,22 @@ def debugging_limit(name: str, value: int | None, limit: int | None) -> int | No
     """Return `value`, or the lower `limit` that is set in `keras.config`."""
     if limit is None or (value is not None and value <= limit):
         return value
-    warnings.warn(f"Limiting {name} to {limit}, as keras.config says.", stacklevel=3)
+    warnings.warn(f"Limiting {name} to {limit}, as set in keras.config.", stacklevel=3)
     return limit
 
 
 def limited_steps(name: str, steps: int | None) -> int | None:
-    """Return a number of batches, checked and limited as `keras.config` says.
+    """Return a number of batches, checked and limited as set in `keras.config`.
 
     Raises:
-        ValueError: If it is no positive integer.
+        ValueError: If it is not a positive integer.
     """
     steps = _checks.optional(_checks.positive_int, name, steps)
     return debugging_limit(name, steps, keras.config.max_steps_per_epoch())
 
 
 def is_due(frequency: int | Sequence[int], epoch: int) -> bool:
-    """Whether `validation_freq` asks for validation after epoch `epoch` (from 0)."""
+    """Whether `validation_freq` requests validation after epoch `epoch` (from 0)."""
     # Keras numbers epochs from 1 here.
     if isinstance(frequency, Sequence):
         return epoch + 1 in frequency
@@ -189,26 +189,27 @@ def _is_shared(sample_weight: Any, y: Any) -> bool:
 
 
 def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
-    """Raise `ValueError` if there are weights for some of several targets only."""
+    """Raise `ValueError` if there are weights for only some of several targets."""
     if sample_weight is None or not keras.tree.is_nested(y):
         return
     targets, weights = (list(one) for one in (y, sample_weight))
     named = isinstance(y, dict) and isinstance(sample_weight, dict)
     if set(targets) != set(weights) if named else len(targets) != len(weights):
         raise ValueError(
-            "`sample_weight` must hold weights for each of the targets, ones where all "
-            f"samples count alike. Expected: {targets if named else len(targets)}. "
-            f"Received: {weights if named else len(weights)}."
+            "`sample_weight` must hold weights for each of the targets, with ones "
+            "where all samples count equally. Expected: "
+            f"{targets if named else len(targets)}. Received: "
+            f"{weights if named else len(weights)}."
         )
 
 
 def _check_kinds(where: str, x: Any, **others: Any) -> None:
-    """Raise for what is not an array, and for what stands beside other data."""
+    """Raise for values that are not arrays, or given in addition to other data."""
     for name, value in {"x": x, **others}.items():
         if isinstance(value, (list, tuple, dict)) and not are_arrays(value):
             raise TypeError(
                 f"`{name}`{where} is a {type(value).__name__} that contains something "
-                f"else than arrays: {shortened(value)}. Convert Python numbers with "
+                f"other than arrays: {shortened(value)}. Convert Python numbers with "
                 "`np.asarray`; wrap several batches in a generator or a "
                 "`tf.data.Dataset`."
             )
@@ -221,6 +222,6 @@ def _check_kinds(where: str, x: Any, **others: Any) -> None:
             )
         if value is not None and not are_arrays(value):
             raise TypeError(
-                f"`{name}`{where} must be an array, or a structure of arrays, as `x` "
-                f"is. Received: {shortened(value)} of type {type(value).__name__}."
+                f"`{name}`{where} must be an array, or a structure of arrays, like "
+                f"`x`. Received: {shortened(value)} of type {type(value).__name__}."
             )

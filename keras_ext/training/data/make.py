@@ -1,7 +1,7 @@
 """The source for any kind of data: arrays, `tf.data`, `PyDataset`, iterables.
 
-The order of arrays and of a `PyDataset` is a pure function of `(seed, epoch)`: an
-epoch can be repeated without repeating those before it.
+The order of arrays and of a `PyDataset` is a pure function of `(seed, epoch)`: an epoch
+can be repeated without repeating earlier ones.
 """
 
 from typing import Any, Literal
@@ -35,16 +35,16 @@ def make_source(
             `keras.utils.PyDataset`, a generator, a list or another iterable of
             batches. A list is an iterable of batches.
         batch_size: Samples per batch, for arrays only. Default: 32.
-        shuffle: Whether arrays, and the batches of a `PyDataset`, come in an order
-            of their own in every epoch; `"batch"` shuffles within each batch.
-        seed: What the orders are drawn from.
-        steps: Batches per epoch; needed where the data has no end.
+        shuffle: Whether arrays, and the batches of a `PyDataset`, come in a different
+            order in every epoch; `"batch"` shuffles within each batch.
+        seed: Seed of the orders.
+        steps: Batches per epoch; required if the data is infinite.
         resident: Whether arrays are copied to the device as a whole; see
             `ArraySource`.
 
     Raises:
-        ValueError: If `batch_size` is given for data that has batches already, the
-            data has no end and `steps` is missing, or an argument is out of range.
+        ValueError: If `batch_size` is given for data that is already batched, the data
+            is infinite and `steps` is missing, or an argument is out of range.
         TypeError: If `data` is none of the above.
     """
     if not isinstance(data, list) and are_arrays(data):
@@ -59,9 +59,9 @@ def make_source(
     _checks.one_of("resident", resident, ("auto",))
     if batch_size is not None:
         raise ValueError(
-            "`batch_size` is for arrays; other data comes in batches already. "
-            f"Received: batch_size={batch_size!r} with data of type "
-            f"{type(data).__name__}. Leave it out, or batch the data itself."
+            "`batch_size` is for arrays; other data is already batched. Received: "
+            f"batch_size={batch_size!r} with data of type {type(data).__name__}. Leave "
+            "it out, or batch the data itself."
         )
     if isinstance(data, (tuple, dict)):
         kinds = sorted({type(leaf).__name__ for leaf in keras.tree.flatten(data)})

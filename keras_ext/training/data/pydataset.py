@@ -1,4 +1,4 @@
-"""Batches out of a `PyDataset`, fetched ahead by its workers."""
+"""Batches from a `PyDataset`, prefetched by its workers."""
 
 import concurrent.futures
 import itertools
@@ -32,17 +32,17 @@ class PyDatasetSource(Source):
 
     @property
     def num_batches(self) -> int | None:
-        """What the dataset says now: `on_epoch_end` may change it."""
+        """The current length of the dataset: `on_epoch_end` may change it."""
         return self._dataset.num_batches
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield the batches of epoch `index`, in an order of its own."""
+        """Yield the batches of epoch `index`, in the epoch's own order."""
         self._dataset.on_epoch_begin()
         yield from alike(fetched(self._dataset, self._order(index, start)))
         self._dataset.on_epoch_end()
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return the seed, which with epoch and batch says everything."""
+        """Return the seed, which with epoch and batch determines everything."""
         return {"seed": self._seed}, []
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
@@ -54,7 +54,7 @@ class PyDatasetSource(Source):
         return SingleBatch(self._dataset[0])
 
     def reseed(self, seed: int) -> None:
-        """Draw the orders to come from another seed."""
+        """Draw later orders from another seed."""
         self._seed = seed
 
     def _order(self, index: int, start: int) -> Iterable[int]:
@@ -71,9 +71,9 @@ def fetched(dataset: keras.utils.PyDataset, numbers: Iterable[int]) -> Iterator[
     """Yield `dataset[number]` for all numbers, in order.
 
     With `workers > 1`, or `use_multiprocessing`, up to `max_queue_size` batches are
-    fetched ahead, in threads or in processes.
+    prefetched, in threads or in processes.
     """
-    # As in Keras: a single worker fetches ahead only if it is a process.
+    # As in Keras: a single worker prefetches only if it is a process.
     if dataset.workers < 1 or (dataset.workers == 1 and not _in_processes(dataset)):
         yield from map(dataset.__getitem__, numbers)
         return
@@ -82,7 +82,7 @@ def fetched(dataset: keras.utils.PyDataset, numbers: Iterable[int]) -> Iterator[
     try:
         for number in numbers:
             waiting.append(pool.submit(fetch, number))
-            # A queue that is shorter than the number of workers would leave some idle.
+            # A queue shorter than the number of workers would leave some idle.
             if len(waiting) > max(dataset.max_queue_size, dataset.workers):
                 yield waiting.popleft().result()
         while waiting:
@@ -103,7 +103,7 @@ def _pool(dataset: keras.utils.PyDataset) -> tuple[Any, Any]:
     safe = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if safe else "spawn")
     if safe:
-        # What takes long to import is imported once, not by every worker.
+        # Slow imports are done once, not by every worker.
         context.set_forkserver_preload([type(dataset).__module__])
     try:
         processes = concurrent.futures.ProcessPoolExecutor(
@@ -112,8 +112,8 @@ def _pool(dataset: keras.utils.PyDataset) -> tuple[Any, Any]:
     except OSError as error:
         raise OSError(
             "`use_multiprocessing=True` needs semaphores, which Linux keeps in "
-            f"/dev/shm. Received: {error}. Mount /dev/shm for writing, or make the "
-            "PyDataset with `use_multiprocessing=False`, which takes threads."
+            f"/dev/shm. Received: {error}. Mount /dev/shm for writing, or create the "
+            "PyDataset with `use_multiprocessing=False`, which uses threads."
         ) from error
     return processes, _fetch
 
@@ -122,7 +122,7 @@ _received: list[keras.utils.PyDataset] = []
 
 
 def _receive(dataset: keras.utils.PyDataset) -> None:
-    """Keep the dataset in a worker process, to which it is sent once."""
+    """Keep the dataset in a worker process, to which it is sent only once."""
     _received[:] = [dataset]
 
 

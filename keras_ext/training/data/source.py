@@ -1,6 +1,6 @@
-"""What a source of batches is.
+"""The interface of a source of batches.
 
-A source knows how many batches an epoch has (where that can be known) and gives the
+A source knows how many batches an epoch has (if that can be known) and yields the
 batches of any epoch, one by one or several together.
 """
 
@@ -30,24 +30,24 @@ class Source(abc.ABC):
     def chunks(
         self, index: int, size: Callable[[], int], start: int = 0
     ) -> Iterator[Chunk]:
-        """Yield the batches of epoch `index`, several together where that can be.
+        """Yield the batches of epoch `index`, several together where possible.
 
         Args:
             index: Number of the epoch.
-            size: Called before each chunk, says how many batches it may have.
+            size: Called before each chunk; returns how many batches it may have.
             start: Number of the batch to begin with.
         """
         del size
         return (SingleBatch(batch) for batch in self.epoch(index, start))
 
     def description(self) -> dict[str, Any]:
-        """Return what must be the same when a run is continued with this source."""
+        """Return what must be equal when a run is continued with this source."""
         return {"batches": self.num_batches}
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return what is needed, beside epoch and batch, to continue from here.
+        """Return what is needed, in addition to epoch and batch, to continue from here.
 
-        As plain data; and iterators of datasets.
+        Consists of plain data and iterators of datasets.
 
         Args:
             iterators: Whether iterators can be saved.
@@ -56,42 +56,43 @@ class Source(abc.ABC):
         return {}, []
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
-        """Continue from where `state` was read, when the next epoch is asked for.
+        """Continue from where `state` was read, when the next epoch is requested.
 
         Args:
             state: What `state` returned.
-            restores: For every iterator that `state` returned, a function which has
-                another one continue where it stood. `None` if they could not be saved.
+            restores: For every iterator that `state` returned, a function that makes
+                another one continue where it stopped. `None` if they could not be
+                saved.
         """
         del state, restores
 
     def example(self) -> Chunk | None:
-        """Return a batch like those to come, `None` if that would use one up."""
+        """Return a batch like those to come, or `None` if that would consume one."""
         return None
 
     def reseed(self, seed: int) -> None:
-        """Draw the orders to come from another seed, if there is one."""
+        """Draw later orders from another seed, if there is one."""
         del seed
 
     def close(self) -> None:
-        """Let go of what is being read; the next epoch begins at the start."""
+        """Release what is being read; the next epoch begins at the start."""
         return  # nothing is read beyond the end of an epoch
 
 
 def skip(batches: Iterator[Any], count: int) -> Iterator[Any]:
-    """Read `count` batches that were used before, and return what follows them.
+    """Read `count` batches that were used before, and return the following ones.
 
-    The random numbers of Python and NumPy that are drawn for it are drawn again.
+    The random numbers of Python and NumPy drawn for them are drawn again.
     """
     if count:
         warnings.warn(
-            "The position in the data was not saved. Batches that are read again and "
-            f"dropped, to go on where the run was: {count}. That takes as long as "
-            "reading takes, and the run is continued exactly if they come in the same "
+            "The position in the data was not saved. To continue where the run was, "
+            f"{count} batches are read again and dropped. That takes as long as "
+            "reading them, and the run continues exactly if they come in the same "
             "order as before.",
             stacklevel=3,
         )
-        # The random state that was saved already includes what these batches draw.
+        # The saved random state already includes what these batches draw.
         with host_random.untouched():
             for _ in range(count):
                 next(batches, None)

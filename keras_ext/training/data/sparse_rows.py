@@ -1,4 +1,4 @@
-"""Sparse data on the host, of which rows are taken by number."""
+"""Sparse data on the host, with rows taken by number."""
 
 from typing import Any
 
@@ -12,7 +12,8 @@ class SparseRows:
     """The rows (first axis) of a sparse matrix or tensor, never made dense.
 
     Args:
-        starts: For every row, where its values begin; and where the last one ends.
+        starts: For every row, the position of its first value; and the end of the last
+            row.
         inner: The indices of the values on the other axes, row by row.
         values: The values.
         shape: The shape of the data.
@@ -43,7 +44,7 @@ class SparseRows:
 
     def __getitem__(self, rows: slice) -> "SparseRows":
         begin, end, _ = rows.indices(self.shape[0])
-        # They count from the first of all values, so a part can share these.
+        # They count from the first of all values, so a part can share them.
         starts = self._starts[begin : end + 1]
         return SparseRows(
             starts, self._inner, self._values, (end - begin, *self.shape[1:])
@@ -53,7 +54,7 @@ class SparseRows:
         """Return the rows with the numbers `rows`, floats in `floatx`."""
         begins = self._starts[rows]
         counts = self._starts[rows + 1] - begins
-        # The first value's position in the result, and in the data, of every row.
+        # For every row, the position of its first value in the result and in the data.
         first = np.cumsum(counts) - counts
         places = np.repeat(begins - first, counts) + np.arange(counts.sum())
         row_numbers = np.repeat(np.arange(len(rows)), counts)[:, None]
@@ -65,5 +66,5 @@ class SparseRows:
 
 
 def is_sparse(data: Any) -> bool:
-    """Whether `data` is sparse: of TensorFlow, of SciPy, or rows of such."""
+    """Whether `data` is sparse: from TensorFlow, from SciPy, or rows of these."""
     return isinstance(data, (SparseRows, tf.SparseTensor)) or is_sparse_matrix(data)

@@ -1,4 +1,4 @@
-"""So many batches an epoch, whatever the data has."""
+"""A fixed number of batches per epoch, regardless of the data."""
 
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -10,24 +10,24 @@ from keras_ext.training.data.source import Source
 
 
 class SteppedSource(Source):
-    """A fixed number of batches an epoch, out of a source that may be endless."""
+    """A fixed number of batches per epoch, from a source that may be infinite."""
 
     def __init__(self, source: Source, steps: int) -> None:
         self._source = source
         self._steps = _checks.positive_int("steps", steps)
         self._running: Iterator[Chunk] | None = None
-        # The source's epoch that is being read, and how many batches of it were.
+        # The source's epoch that is being read, and how many of its batches were read.
         self._began: tuple[int, int] | None = None
-        # How many batches the epoch that runs now wants at a time.
+        # How many batches the current epoch requests at a time.
         self._size: Callable[[], int] = lambda: 1
 
     @property
     def num_batches(self) -> int:
-        """The number of steps that was asked for."""
+        """The requested number of steps."""
         return self._steps
 
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
-        """Yield the next batches, and begin again where the data has ended."""
+        """Yield the next batches, and begin again when the data has ended."""
 
         def one_by_one(index: int, start: int) -> Iterator[Chunk]:
             return (SingleBatch(batch) for batch in self._source.epoch(index, start))
@@ -41,7 +41,8 @@ class SteppedSource(Source):
         """Yield the next batches, several together, as `epoch` does one by one."""
 
         def several(index: int, start: int) -> Iterator[Chunk]:
-            # Not the `size` of now: what begins here may be continued in a later epoch.
+            # Not the current `size`: what begins here may be continued in a later
+            # epoch.
             return self._source.chunks(index, lambda: self._size(), start)
 
         return self._walk(index, start, several, size)
@@ -53,16 +54,16 @@ class SteppedSource(Source):
         begin: Callable[[int, int], Iterator[Chunk]],
         size: Callable[[], int] = lambda: 1,
     ) -> Iterator[Chunk]:
-        """Yield the next batches until there were as many as an epoch has."""
+        """Yield the next batches up to the number of an epoch."""
         before = taken
-        # A chunk must not reach into the next epoch.
+        # A chunk must not extend into the next epoch.
         self._size = lambda: min(size(), self._steps - taken)
-        # Continue what the last epoch has left. If that gives nothing, begin the source
+        # Continue what the last epoch left. If that yields nothing, begin the source
         # again, but only once: it may be empty.
         for begin_anew in (False, True):
             if begin_anew:
                 self._running = self._began = None
-            # A source that is continued stays in the epoch, and so the order, that it
+            # A source that is continued stays in the epoch, and thus the order, that it
             # began in.
             source_index, read = self._began or (index, 0)
             if self._running is None:
@@ -95,7 +96,7 @@ class SteppedSource(Source):
         self._source.set_state(state["source"], restores)
 
     def example(self) -> Chunk | None:
-        """Return one of the source's batches, if that uses none up."""
+        """Return one of the source's batches, if that consumes none."""
         return self._source.example()
 
     def reseed(self, seed: int) -> None:
@@ -105,9 +106,9 @@ class SteppedSource(Source):
     def close(self) -> None:
         """Let go of what is being read; the next epoch begins at the start.
 
-        Unless the batches come from an iterator, these are the same again.
+        Unless they come from an iterator, the batches are then the same again.
         """
-        # Its `finally` ends the threads that read ahead; a `map` has nothing to close.
+        # Its `finally` ends the prefetching threads; a `map` has nothing to close.
         if isinstance(self._running, Generator):
             self._running.close()
         self._running = self._began = None
@@ -115,8 +116,8 @@ class SteppedSource(Source):
     def _warn(self, taken: int) -> None:
         if taken:
             warnings.warn(
-                f"The data ended after {taken} of {self._steps} steps of this "
-                "epoch, and the epoch with it. Lower `steps_per_epoch`, or repeat the "
-                "data (`dataset.repeat()`).",
+                f"The data ended after {taken} of {self._steps} steps of this epoch, "
+                "which ends the epoch. Lower `steps_per_epoch`, or repeat the data "
+                "(`dataset.repeat()`).",
                 stacklevel=3,
             )

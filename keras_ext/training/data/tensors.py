@@ -1,4 +1,4 @@
-"""What becomes of an array on its way to a step: a tensor, its floats in `floatx`."""
+"""Conversion of arrays for a step: to tensors, with floats in `floatx`."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 def to_tensor(array: Any) -> Any:
     """Return `array` as a tensor, floats in `keras.config.floatx()`; `None` stays.
 
-    Ragged and sparse tensors stay what they are, and a sparse matrix of SciPy becomes a
+    Ragged and sparse tensors keep their type, and a sparse matrix of SciPy becomes a
     sparse tensor.
     """
     if array is None:
@@ -18,14 +18,14 @@ def to_tensor(array: Any) -> Any:
     if isinstance(array, tf.Tensor):
         return in_floatx(array)
     if isinstance(array, (keras.Variable, tf.Variable)):
-        # Tensors to `tf.is_tensor`, but not to a trace.
+        # Tensors according to `tf.is_tensor`, but not to a trace.
         array = tf.convert_to_tensor(array)
     elif is_sparse_matrix(array):
         array = _sparse_tensor(array)
     elif not tf.is_tensor(array):
         if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
-            # TensorFlow takes Python's numbers in a list, not in an array of objects,
-            # as pandas makes them.
+            # TensorFlow accepts Python numbers in a list, but not in an array of
+            # objects, which pandas creates.
             array = array.tolist()
         array = tf.convert_to_tensor(array)
     if isinstance(array, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
@@ -34,7 +34,7 @@ def to_tensor(array: Any) -> Any:
 
 
 def in_floatx(tensor: Any) -> Any:
-    """Return a tensor of any kind, cast to `keras.config.floatx()` if it has floats."""
+    """Return a tensor of any kind, with floats cast to `keras.config.floatx()`."""
     floatx, dtype = keras.config.floatx(), tensor.dtype
     if dtype.is_floating and dtype.name != floatx:
         return tf.cast(tensor, floatx)
@@ -55,7 +55,7 @@ def canonical_rows(matrix: Any) -> Any:
         )
     rows = matrix.tocsr()
     if not rows.has_canonical_format:
-        # The next line works in place, and the matrix is the user's.
+        # The next line works in place, but the matrix is the user's.
         rows = rows.copy() if rows is matrix else rows
         rows.sum_duplicates()
     return rows

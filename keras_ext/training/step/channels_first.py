@@ -1,4 +1,4 @@
-"""TensorFlow's limit for images channels first on a CPU, with what to do about it."""
+"""TensorFlow's limitation for channels-first images on a CPU, and what to do."""
 
 import contextlib
 import re
@@ -11,13 +11,13 @@ _LIMIT = re.compile(r"[^\n}]*\bonly support(?:s|ed) [^\n\[]*\bND?HWC\b[^\n\[]*")
 
 @contextlib.contextmanager
 def explained(step: str) -> Iterator[None]:
-    """Explain an error that is about the place of the channels.
+    """Explain an error about the position of the channels.
 
     Args:
-        step: The name of the step that is made.
+        step: Name of the step.
 
     Raises:
-        RuntimeError: If an operation is there for images channels last only.
+        RuntimeError: If an operation is available only for channels-last images.
     """
     try:
         yield
@@ -26,12 +26,12 @@ def explained(step: str) -> Iterator[None]:
         if not limit:
             raise
         raise RuntimeError(
-            f"`{step}` has an operation on images channels first that TensorFlow does "
-            "not have on this CPU. Expected: channels last. Received: "
-            f"{limit[0].strip()!r}. Make the model with "
-            "`data_format='channels_last'`, or do one of these: "
-            "`compile(..., jit_compile=True)`, since XLA has the operation; "
+            f"`{step}` has an operation on channels-first images that TensorFlow does "
+            "not support on this CPU. Expected: channels last. Received: "
+            f"{limit[0].strip()!r}. Create the model with "
+            "`data_format='channels_last'`, or use one of these: "
+            "`compile(..., jit_compile=True)`, since XLA supports the operation; "
             "TF_ENABLE_ONEDNN_OPTS=1 in the environment, before TensorFlow is "
-            "imported, since oneDNN has most of them (TensorFlow leaves it off on a "
-            "CPU without AVX-512); a GPU; `keras.Model` on JAX."
+            "imported, since oneDNN supports most of them (TensorFlow leaves it off on "
+            "a CPU without AVX-512); a GPU; `keras.Model` on JAX."
         ) from error

@@ -1,4 +1,4 @@
-"""A step that predicts, compiled, with the outputs of all batches."""
+"""A compiled prediction step that returns the outputs of all batches."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ from keras_ext.training.step.tracing import Trace
 
 
 class PredictProgram(Program):
-    """A step that predicts, for one batch or for many.
+    """A prediction step, for one batch or for many.
 
-    Made like another `Program`, but `many` returns a list of outputs, for `join`: one
-    for many batches where they can be put together, or one per batch.
+    Like any other `Program`, but `many` returns a list of outputs, for `join`: one for
+    many batches if they can be stacked, or one per batch.
     """
 
-    # Whether batches turned out to have outputs that can't be put together.
+    # Whether batches turned out to have outputs that cannot be stacked.
     _one_by_one = False
 
     def _of_all_replicas(self, outputs: Any) -> Any:
@@ -40,17 +40,17 @@ class PredictProgram(Program):
         outputs = self._trace(chunk.arrays).outputs
         most = batches_at_once(outputs, chunk.batch_size)
         parts = []
-        # The loop has room for `most` batches, however many a chunk has.
+        # The loop has room for `most` batches, regardless of the size of a chunk.
         for part in chunk.cut(lambda: most):
             try:
                 stacks = super()._loop_over(part, hooks)
             except tf.errors.InvalidArgumentError:
-                # As many rows as the values say: they differ from batch to batch.
+                # As many rows as the values have: they differ from batch to batch.
                 self._one_by_one = True
                 return [self._one(batch, hooks) for batch in chunk.batches()]
             count = len(part)
             parts.append(
-                # Copied to the host at once, so that the device need not hold all
+                # Copied to the host immediately, so that the device need not hold all
                 # predictions.
                 keras.tree.map_structure(
                     lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
@@ -61,7 +61,7 @@ class PredictProgram(Program):
     def _loop(
         self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
     ) -> Any:
-        del hooks  # nothing acts at the steps of a prediction
+        del hooks  # no hooks act during prediction
         structure = trace.outputs
         # The same number as in `_loop_over`.
         most = batches_at_once(structure, batch_size)
@@ -80,7 +80,7 @@ class PredictProgram(Program):
                 return number + 1, written
 
             stacks = [
-                # A loop variable can't grow, so there is room for all outputs from the
+                # A loop variable cannot grow, so there is room for all outputs from the
                 # start.
                 tf.TensorArray(spec.dtype, most, element_shape=spec.shape)
                 for spec in tf.nest.flatten(structure)
@@ -101,7 +101,7 @@ class PredictProgram(Program):
 def join(parts: list[Any]) -> Any:
     """Return the outputs of several batches as one structure of arrays.
 
-    Dense outputs become NumPy arrays; where they differ in more than the number of
+    Dense outputs become NumPy arrays or, if they differ in more than the number of
     samples, a ragged tensor.
     """
     return keras.tree.map_structure_up_to(

@@ -1,4 +1,4 @@
-"""A step, compiled to be made once or many times."""
+"""A step, compiled for one or many batches."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ from keras_ext.training.step.xla_policy import UNCOMPILABLE, Compilation, XlaPol
 
 
 class StepContext(Compilation, Protocol):
-    """What a compiled step has to know of the model that it belongs to."""
+    """What a compiled step must know of the model that it belongs to."""
 
     @property
     def run_eagerly(self) -> bool:
@@ -44,16 +44,16 @@ class StepContext(Compilation, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A step, as somebody has written it.
+    """A step, as written by the user or a Trainer.
 
     Args:
-        name: What messages call it.
+        name: Name of the step in messages.
         function: Takes a batch and returns the logs.
-        join: Makes one set of logs of those of all replicas.
+        join: Combines the logs of all replicas into one set.
         build: Called with the first batch, before the step is traced for it.
         traced: Called after each trace of the step.
-        explain: Called with the error, the batch, and whether that is a single batch
-            (not arrays that are cut into batches), where a step has failed. May raise a
+        explain: Called when a step has failed, with the error, the batch, and whether
+            that is a single batch (not arrays that are cut into batches). May raise a
             better error.
     """
 
@@ -68,8 +68,8 @@ class Step:
 class Program:
     """A step that is made on one batch, or on many in one call.
 
-    What is compiled calls one trace of the step: for a batch, or in a loop over the
-    batches of a chunk. Whether XLA compiles it, `XlaPolicy` decides.
+    The compiled function calls one trace of the step: for a batch, or in a loop over
+    the batches of a chunk. `XlaPolicy` decides whether XLA compiles it.
 
     Args:
         context: The model. If it runs eagerly, nothing is compiled.
@@ -82,7 +82,7 @@ class Program:
         self._policy = XlaPolicy(context)
         self._traces = Traces(self._run, step.build, step.traced)
         self._compiled: dict[Any, Any] = {}
-        # What is compiled with hooks in it, as long as these are the same.
+        # Functions compiled with hooks, as long as these are the same.
         self._compiled_with_hooks: dict[Any, Any] = {}
         self._hooks_key: list[Any] = []
 
@@ -97,19 +97,19 @@ class Program:
 
         Args:
             chunk: The batches.
-            options: How many steps come, and what acts at each. Default: those that
-                came with the chunk.
+            options: How many steps there are, and what acts at each. Default: those
+                that came with the chunk.
         """
         options = chunk.options if options is None else options
         self._policy.begin_call(options.budget)
         if options.budget is not None and not options.hooks.traced:
-            # A training without those of another one.
+            # Hooks of an earlier training run do not apply.
             self._forget_hooks()
         with channels_first.explained(self._step.name):
             return self._many(chunk, options.hooks)
 
     def prepare(self, chunk: Chunk) -> None:
-        """Make all variables that the step on such batches needs, but no step."""
+        """Create all variables that the step on such batches needs, without a step."""
         if isinstance(chunk, EqualBatches):
             # Any number of rows will do: a trace leaves the length open.
             batch = chunk.arrays
@@ -126,16 +126,16 @@ class Program:
         return [one for trace in self._traces for one in trace.function.variables]
 
     def unrepeatable_operations(self) -> list[str]:
-        """Return what draws random numbers in the step whose state can't be saved."""
+        """Return random operations of the step whose state cannot be saved."""
         found = frozenset().union(*(trace.operations for trace in self._traces))
         return sorted(found & UNREPEATABLE)
 
     def get_state(self) -> dict[str, Any]:
-        """Return what decides how further steps are compiled."""
+        """Return what determines how further steps are compiled."""
         return self._policy.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Have further steps compiled as those of the run with this state."""
+        """Compile further steps like those of the run with this state."""
         self._policy.set_state(state)
 
     def _many(self, chunk: Chunk, hooks: StepHooks) -> Any:
@@ -144,25 +144,25 @@ class Program:
             return self._collected([logs])
         if isinstance(chunk, EqualBatches) and not self._is_eager():
             try:
-                # Also where XLA makes the steps: this trace shows which operations they
-                # have, which decides that, and whether a loop can carry their outputs.
+                # Also if XLA makes the steps: this trace shows their operations, which
+                # decide that, and whether a loop can carry their outputs.
                 trace = self._trace(chunk.arrays)
             except FAILURES as error:
                 self._step.explain(error, chunk.arrays, False)
                 raise
-            # What is called from Python at every step needs a call for every step.
+            # Hooks that are called from Python at every step need a call per step.
             in_one_call = len(chunk) == 1 or not hooks.called
             if in_one_call and self._can_be_looped(trace.outputs):
                 return self._in_one_call(chunk, hooks)
         return self._collected([self._one(batch, hooks) for batch in chunk.batches()])
 
     def _one(self, batch: Any, hooks: StepHooks, *, full_size: bool = True) -> Any:
-        """Make the step on one batch, and have the hooks act around it."""
+        """Make the step on one batch, with the hooks around it."""
         self._policy.count(1)
-        # Before the conversion, which makes a scalar of each number in a list.
+        # Before the conversion, which turns each number in a list into a scalar.
         check_arrays(batch)
         batch = keras.tree.map_structure(to_tensor, batch)
-        # Outside of `try`: what a callback raises has nothing to do with the batch.
+        # Outside `try`: errors of callbacks have nothing to do with the batch.
         call_before(hooks.called)
         try:
             logs = self._of_one(batch, hooks, full_size)
@@ -182,7 +182,7 @@ class Program:
         def single(trace: Trace) -> Any:
             return _with_hooks(trace.function, hooks.traced)
 
-        # In this order: `takes_shapes` takes the first shapes that it sees for the
+        # In this order: `takes_shapes` regards the first shapes that it sees as the
         # usual ones.
         if self._uses_xla(batch) and self._policy.takes_shapes(
             batch, full_size=full_size
@@ -190,7 +190,7 @@ class Program:
             return self._call("one", batch, single, (batch,), hooks)
         trace = self._trace(batch)
         if not hooks.traced:
-            # It can be called as it is; a function around it would be one more to
+            # It can be called directly; a function around it would be one more to
             # compile.
             return trace.function(batch)
         return self._function("one", trace, single, (batch,), hooks)(batch)
@@ -224,10 +224,10 @@ class Program:
         step = _with_hooks(trace.function, hooks.traced)
 
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
-            # The arrays come as arguments: what is captured would be compiled in, and
-            # copied, for every data set.
+            # The arrays are arguments: captured ones would be compiled in, and copied,
+            # for every dataset.
             data = with_tensors(arrays, leaves)
-            # A loop has to begin with outputs of the types that it ends with.
+            # A loop must begin with outputs of the types that it ends with.
             nothing = keras.tree.map_structure(
                 lambda spec: tf.zeros(spec.shape, spec.dtype), trace.outputs
             )
@@ -236,13 +236,13 @@ class Program:
                 del logs
                 return number + 1, step(take_batch(data, order, number, batch_size))
 
-            # Both ends are tensors, so that no other number of steps needs a trace.
+            # Both bounds are tensors, so that other numbers of steps need no new trace.
             return tf.while_loop(lambda i, _: i < stop, body, (first, nothing))[1]
 
         return loop
 
     def _can_be_looped(self, outputs: Any) -> bool:
-        """Whether a loop can hand the outputs from one round to the next."""
+        """Whether a loop can pass the outputs from one iteration to the next."""
         return all(
             isinstance(spec, (tf.Tensor, tf.TensorSpec))
             and spec.shape.is_fully_defined()
@@ -250,7 +250,7 @@ class Program:
         )
 
     def _collected(self, outputs: list[Any]) -> Any:
-        """Return what steps made one by one have returned together."""
+        """Return the combined results of steps made one by one."""
         return outputs[-1]
 
     def _run(self, batch: Any) -> Any:
@@ -291,7 +291,7 @@ class Program:
         arguments: Sequence[Any],
         hooks: StepHooks,
     ) -> Any:
-        """Call what `make` makes of the trace: with XLA, or as a graph if it can't."""
+        """Call `make(trace)` with XLA, or as a graph if XLA cannot compile it."""
         if self._uses_xla(batch):
             try:
                 trace = self._traces.of(batch, for_xla=True)
@@ -299,7 +299,7 @@ class Program:
                     key, trace, make, arguments, hooks, jit_compile=True
                 )
                 return function(*arguments)
-            # XLA fails before it runs anything: all variables are as they were, and the
+            # XLA fails before it runs anything: all variables are unchanged, and the
             # graph can make the same steps.
             except UNCOMPILABLE as error:
                 if self._policy.is_forced:
@@ -311,9 +311,9 @@ class Program:
 
     def _warn_of_graph(self, error: Exception) -> None:
         warnings.warn(
-            f"XLA can't compile `{self._step.name}`, which now runs as a graph. Pass "
-            "`jit_compile=False` to `compile` to have it so without this warning. XLA "
-            f"says: {str(error)[:300]}",
+            f"XLA cannot compile `{self._step.name}`, which now runs as a graph. Pass "
+            "`jit_compile=False` to `compile` to avoid this warning. XLA says: "
+            f"{str(error)[:300]}",
             stacklevel=level_of_user(),
         )
 
@@ -327,8 +327,8 @@ class Program:
         *,
         jit_compile: bool = False,
     ) -> Any:
-        """Return what `make` makes of the trace, for arguments of every length."""
-        # Batches of another kind have another trace, and so another function.
+        """Return `make(trace)`, compiled for arguments of any length."""
+        # Batches of another kind have another trace, and thus another function.
         key = (key, trace, jit_compile)
         compiled = self._compiled_for(hooks)
         if key not in compiled:
@@ -339,13 +339,13 @@ class Program:
             others = arguments[1:]
             specs = keras.tree.map_structure(spec_of_any_length, others)
             first = _tensors(trace.batch) if others else trace.batch
-            # A concrete function is never traced again, whatever it is called with. XLA
-            # still compiles it for every length that comes.
+            # A concrete function is never traced again, whatever its arguments. XLA
+            # still compiles it for every new length.
             compiled[key] = function.get_concrete_function(first, *specs)
         return compiled[key]
 
     def _compiled_for(self, hooks: StepHooks) -> dict[Any, Any]:
-        """Return what is compiled with these hooks; those before are let go."""
+        """Return the functions compiled with these hooks; earlier ones are released."""
         if not hooks.traced:
             return self._compiled
         # A schedule is compiled with the step, so another one means another function.
@@ -353,8 +353,8 @@ class Program:
         if len(now) != len(before) or any(
             one is not other for one, other in zip(now, before, strict=True)
         ):
-            # Only the latest are kept: every `fit` may bring new callbacks, and what is
-            # compiled with them keeps them alive.
+            # Only the latest are kept: every `fit` may bring new callbacks, which the
+            # functions compiled with them keep alive.
             self._forget_hooks()
             self._hooks_key = now
         return self._compiled_with_hooks
@@ -365,7 +365,7 @@ class Program:
 
 
 def with_tensors(structure: Any, leaves: list[Any]) -> Any:
-    """Return `structure` with `leaves` in place of what is not `None` in it."""
+    """Return `structure` with `leaves` in place of its entries that are not `None`."""
     remaining = iter(leaves)
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else next(remaining), structure
@@ -373,7 +373,7 @@ def with_tensors(structure: Any, leaves: list[Any]) -> Any:
 
 
 def _with_hooks(step: Callable[[Any], Any], callbacks: Sequence[Any]) -> Any:
-    """Return a step with what acts before and after it."""
+    """Return a step with the hooks before and after it."""
     if not callbacks:
         return step
 

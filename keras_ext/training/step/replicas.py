@@ -9,15 +9,15 @@ import tensorflow as tf
 
 from keras_ext.training.data.chunks import first_tensor, has_axis
 
-# MirroredStrategy traces each replica in a thread of its own.
+# MirroredStrategy traces each replica in its own thread.
 _here = threading.local()
 
 
 def loss_share(loss: Any) -> Any:
-    """Return what this replica's loss counts for, as a factor on its gradients.
+    """Return the weight of this replica's loss, as a factor for its gradients.
 
     Keras divides the mean loss of every replica by their number, which makes their sum
-    the mean over the whole batch if all have equally many samples. Where one has fewer,
+    the mean over the whole batch if all have equally many samples. If one has fewer,
     its mean must count for less.
     """
     share = getattr(_here, "share", None)
@@ -25,10 +25,10 @@ def loss_share(loss: Any) -> Any:
 
 
 def summable(gradients: list[Any]) -> list[Any]:
-    """Return the gradients of a share such that optimizers may square their sum.
+    """Return the gradients of a share in a form that optimizers may sum and square.
 
-    Of a sparse batch, a gradient is slices, each column's once. Those of all replicas
-    would be put side by side, and optimizers square each for itself.
+    For a sparse batch, a gradient consists of slices, one per column. Those of all
+    replicas would be concatenated, and optimizers square each separately.
     """
     if not getattr(_here, "sparse", False):
         return gradients
@@ -41,10 +41,10 @@ def summable(gradients: list[Any]) -> list[Any]:
 def run_on_shares(
     strategy: tf.distribute.Strategy, step: Callable[[Any], Any], batch: Any
 ) -> Any:
-    """Run `step` on every replica and return what each has returned.
+    """Run `step` on every replica and return the result of each.
 
-    Every replica is given the whole batch and takes consecutive samples of it, as
-    many as the others or one more or less.
+    Every replica receives the whole batch and takes consecutive samples of it, as many
+    as the others, plus or minus one.
     """
     replicas = strategy.num_replicas_in_sync
     if replicas == 1:
@@ -53,7 +53,7 @@ def run_on_shares(
     def step_on_share(batch: Any) -> Any:
         samples = tf.shape(first_tensor(batch))[0]
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        # Rounded in the same way at both ends, so that the shares leave no sample out.
+        # Rounded in the same way at both ends, so that no sample is left out.
         begin = samples * replica // replicas
         end = samples * (replica + 1) // replicas
         _here.share = (end - begin) * replicas / samples
@@ -71,7 +71,7 @@ def run_on_shares(
 
 
 def _samples(leaf: Any, begin: Any, end: Any) -> Any:
-    """Return samples of a batch, from number `begin` to before `end`."""
+    """Return the samples of a batch from `begin` up to but not including `end`."""
     if not has_axis(leaf):
         return leaf
     if not isinstance(leaf, tf.SparseTensor):
@@ -93,13 +93,13 @@ def joined_logs(
     logs: dict[str, Any],
     results: Callable[[], dict[str, Any]],
 ) -> dict[str, Any]:
-    """Return one set of logs for those of all replicas.
+    """Return one set of logs, combined from those of all replicas.
 
     Args:
-        strategy: What distributes the step.
-        logs: What the step has returned on each replica.
-        results: Returns what the metrics say, read from all replicas together. Logs
-            of other names are averaged.
+        strategy: Strategy that distributes the step.
+        logs: Logs that the step returned on each replica.
+        results: Returns the results of the metrics, read from all replicas together.
+            Logs of other names are averaged.
     """
     if strategy.num_replicas_in_sync == 1:
         return logs
@@ -113,7 +113,7 @@ def joined_logs(
 
 
 def joined_outputs(strategy: tf.distribute.Strategy, outputs: Any) -> Any:
-    """Return the outputs of all replicas, one after the other."""
+    """Return the concatenated outputs of all replicas."""
     if strategy.num_replicas_in_sync == 1:
         return outputs
     return keras.tree.map_structure(

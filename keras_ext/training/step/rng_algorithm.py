@@ -1,4 +1,4 @@
-"""Which algorithm draws random numbers in a compiled step."""
+"""The algorithm that draws random numbers in a compiled step."""
 
 import contextlib
 import functools
@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-# What Keras draws with, by way of these public modules at every call, and the name of
-# the argument that selects the algorithm.
+# The functions that Keras draws with, looked up in these public modules at every call,
+# and the name of the argument that selects the algorithm.
 _SAMPLERS = (
     (tf.random, "stateless_uniform", "alg"),
     (tf.random, "stateless_normal", "alg"),
@@ -23,24 +23,24 @@ _SAMPLERS = (
 Algorithm = Literal["philox", "threefry"]
 
 
-# The functions are replaced for all threads, the algorithm is a thread's own.
+# The functions are replaced for all threads; the algorithm is local to a thread.
 _here = threading.local()
 _lock = threading.Lock()
 _replaced: list[tuple[Any, str, Any]] = []
 # Open contexts in all threads. The first one replaces the functions and the last one
-# restores them: in between, a sampler would be taken for TensorFlow's own.
+# restores them: in between, a sampler would be mistaken for TensorFlow's own.
 _users = 0
 
 
 @contextlib.contextmanager
 def drawing_with(algorithm: Algorithm) -> Iterator[None]:
-    """Have `tf.random.stateless_*` and Keras's Dropout draw with one algorithm.
+    """Make `tf.random.stateless_*` and Keras's Dropout draw with one algorithm.
 
-    Keras leaves the choice to TensorFlow, which takes Philox on CPU and GPU. Inside
-    XLA on a CPU it takes a form of it that is twelve times slower, and would be most of
-    a small network's step; there ThreeFry is the fastest. It holds for functions that
-    this thread traces inside the context. Where TensorFlow has no such function, or
-    the caller says which algorithm to use, nothing happens.
+    Keras leaves the choice to TensorFlow, which takes Philox on CPU and GPU. Inside XLA
+    on a CPU, it uses a form of it that is twelve times slower, and would take most of a
+    small network's step; there, ThreeFry is the fastest. The context applies to
+    functions that this thread traces inside it. If TensorFlow has no such function, or
+    the caller names the algorithm, nothing happens.
     """
     _install()
     # Contexts may be nested.
@@ -54,7 +54,7 @@ def drawing_with(algorithm: Algorithm) -> Iterator[None]:
 
 
 def _install() -> None:
-    """Put the samplers in place, unless another thread has done so."""
+    """Install the samplers, unless another thread has done so."""
     global _users
     with _lock:
         _users += 1
@@ -68,7 +68,7 @@ def _install() -> None:
 
 
 def _restore() -> None:
-    """Put TensorFlow's functions back, when no thread needs the samplers any more."""
+    """Restore TensorFlow's functions when no thread needs the samplers anymore."""
     global _users
     with _lock:
         _users -= 1
@@ -86,7 +86,7 @@ def _sampler(function: Any, argument: str) -> Any:
         # Another thread has replaced the functions, for its own tracing.
         if algorithm is None:
             return function(*args, **kwargs)
-        # By its name, also where the caller passes the algorithm by position.
+        # By name, even if the caller passes the algorithm by position.
         call = signature.bind(*args, **kwargs)
         if call.arguments.get(argument) in (None, "auto_select"):
             call.arguments[argument] = algorithm

@@ -23,7 +23,7 @@ UNREPEATABLE = frozenset(
         "TruncatedNormal",
     }
 )
-"""Operations that draw random numbers and keep their state where it can't be saved."""
+"""Operations that draw random numbers and keep their state where it cannot be saved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Trace:
     """A step as a graph.
 
     Args:
-        function: What to call with a batch.
+        function: Function to call with a batch.
         operations: The types of the operations in it.
     """
 
@@ -50,11 +50,11 @@ class Trace:
 
 
 class Traces:
-    """Traces a step when a batch of a new kind comes.
+    """Traces a step when a batch of a new kind arrives.
 
-    One trace serves batches of every size, and if other axes differ, TensorFlow traces
-    once more with those left open, too. What XLA shall compile is traced by itself:
-    gradients of loops and random numbers are written differently for it.
+    One trace serves batches of every size; if other axes differ, TensorFlow traces once
+    more with those left open too. Steps for XLA are traced separately: gradients of
+    loops and random numbers are written differently for it.
 
     Args:
         step: The function to trace.
@@ -84,9 +84,9 @@ class Traces:
 
         Args:
             batch: A batch, or arrays that are cut into batches.
-            for_xla: Whether XLA is to compile it.
+            for_xla: Whether XLA will compile it.
         """
-        # As a string, since a structure may have dicts in it, which are no keys.
+        # As a string, since a structure may contain dicts, which cannot be keys.
         key = for_xla, str(keras.tree.map_structure(_kind, batch))
         if key not in self._traces:
             if not self._traces:
@@ -102,13 +102,13 @@ class Traces:
 
     def _traced_for(self, specs: Any, for_xla: bool) -> Any:
         try:
-            # Under XLA on a CPU, ThreeFry is the fastest; elsewhere, Philox is what
-            # TensorFlow would choose itself.
+            # Under XLA on a CPU, ThreeFry is the fastest; elsewhere, Philox is
+            # TensorFlow's own choice.
             with drawing_with("threefry" if for_xla and on_cpu() else "philox"):
                 return self._functions[for_xla].get_concrete_function(specs)
         except Exception:
             if not any(xla == for_xla for xla, _ in self._traces):
-                # TensorFlow cannot use a function again whose first trace failed.
+                # TensorFlow cannot reuse a function whose first trace failed.
                 self._functions[for_xla] = self._function(for_xla)
             raise
 
@@ -119,7 +119,7 @@ class Traces:
 
 
 def _kind(leaf: Any) -> str:
-    """Return what batches of one trace have in common."""
+    """Return the properties that batches of one trace share."""
     if not tf.is_tensor(leaf):
         return type(leaf).__name__
     shape = leaf.shape

@@ -8,8 +8,7 @@ import tensorflow as tf
 from keras_ext.training.base.step_options import StepBudget
 
 WORTH_STEPS = 1000
-"""XLA takes as long to compile a step as some thousand steps take. Fewer are not worth
-it."""
+"""Compiling with XLA takes as long as some thousand steps; fewer are not worth it."""
 
 SLOW_ON_CPU = frozenset(
     {
@@ -22,10 +21,10 @@ SLOW_ON_CPU = frozenset(
         "AvgPool3D",
     }
 )
-"""Operations that XLA runs on one core of a CPU, without the libraries for them."""
+"""Operations that XLA runs on a single CPU core, without optimized libraries."""
 
 UNCOMPILABLE = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
-"""What TensorFlow raises for a function that XLA can't compile."""
+"""Errors that TensorFlow raises for a function that XLA cannot compile."""
 
 
 def suits_xla(found: frozenset[str], strategy: tf.distribute.Strategy) -> bool:
@@ -35,12 +34,12 @@ def suits_xla(found: frozenset[str], strategy: tf.distribute.Strategy) -> bool:
     - On a GPU or TPU: yes.
     - On a CPU: yes, unless the step contains convolution or pooling.
 
-    The rule looks at the step and the machine only, never at a clock, so that a
-    program computes the same numbers whenever it is run.
+    The rule depends only on the step and the machine, never on a clock, so that a
+    program computes the same numbers in every run.
 
     Args:
         found: The types of the operations in the step.
-        strategy: What distributes it.
+        strategy: Strategy that distributes it.
     """
     if strategy.num_replicas_in_sync > 1:
         return False
@@ -48,32 +47,32 @@ def suits_xla(found: frozenset[str], strategy: tf.distribute.Strategy) -> bool:
 
 
 def on_cpu() -> bool:
-    """Whether there is nothing faster than a CPU."""
+    """Whether a CPU is the only device."""
     faster = ("GPU", "TPU")
     return not any(tf.config.list_logical_devices(kind) for kind in faster)
 
 
 class Compilation(Protocol):
-    """What the choice depends on, beside the step itself."""
+    """What the choice depends on, in addition to the step itself."""
 
     @property
     def distribute_strategy(self) -> tf.distribute.Strategy:
-        """What distributes the step."""
+        """The strategy that distributes the step."""
 
     @property
     def jit_choice(self) -> bool | Literal["auto"]:
-        """What the user has asked for, as in `compile(jit_compile=)`."""
+        """The user's choice, as in `compile(jit_compile=)`."""
 
 
 class XlaPolicy:
     """Decides for one step which calls of it XLA compiles.
 
-    By the rule of `suits_xla`, by the number of steps, and by the shape of the batch:
-    XLA compiles for one shape, and an odd batch is not worth it. What the user has
-    asked for comes first.
+    By the rule of `suits_xla`, the number of steps, and the shape of the batch: XLA
+    compiles for one shape, and an odd batch is not worth it. The user's choice takes
+    precedence.
 
     Args:
-        compilation: What the user has asked for, and what distributes the step.
+        compilation: The user's choice, and the strategy that distributes the step.
     """
 
     def __init__(self, compilation: Compilation) -> None:
@@ -86,22 +85,22 @@ class XlaPolicy:
 
     @property
     def is_forced(self) -> bool:
-        """Whether the user has asked for XLA, whatever the step is."""
+        """Whether the user has requested XLA for every step."""
         return self._compilation.jit_choice is True
 
     @property
     def is_judged(self) -> bool:
-        """Whether the step was looked at."""
+        """Whether the step was examined."""
         return self._suits is not None
 
     @property
     def suits(self) -> bool:
-        """Whether XLA suits the step, once it was looked at."""
+        """Whether XLA suits the step, once it was examined."""
         return bool(self._suits)
 
     def judge(self, operations: frozenset[str]) -> None:
-        """Look at the operations of the traced step, the first time."""
-        # Only once: graph and XLA give different numbers, so a run must not change from
+        """Examine the operations of the traced step, the first time."""
+        # Only once: graph and XLA give different numbers, so a run must not switch from
         # one to the other because of a second trace.
         if self._suits is None:
             choice = self._compilation.jit_choice
@@ -109,38 +108,38 @@ class XlaPolicy:
             self._suits = rule if choice == "auto" else bool(choice)
 
     def decline(self) -> None:
-        """Take in that XLA can't compile the step."""
+        """Record that XLA cannot compile the step."""
         self._suits = False
 
     def count(self, steps: int) -> None:
-        """Take in that steps are made."""
+        """Record that steps are made."""
         self._made += steps
 
     def begin_call(self, budget: StepBudget | None) -> None:
-        """Decide, once for every budget, whether there are enough steps to compile for.
+        """Decide, once per budget, whether there are enough steps to compile for.
 
-        Without a budget, as many are sure to come as were made before.
+        Without a budget, as many are expected as were made before.
         """
         if budget is None or budget is not self._budget:
             if not (budget and budget.done):
                 # In a pass that is continued, the full size was restored.
                 self._full_size = None
-            # Those that an earlier process has made are part of `_made`. In sum, a
-            # continued pass is decided on as it was in the run before.
+            # Those that an earlier process made are part of `_made`. Altogether, the
+            # decision for a continued pass is the same as in the earlier run.
             steps = budget.steps - budget.done if budget else 0
             self._enough_steps = self._made + steps >= WORTH_STEPS
         self._budget = budget
 
     def begin_single_step(self) -> None:
-        """Decide that for a step that is made by itself."""
+        """Decide the same for a single step."""
         self._budget = None
         self._enough_steps = self._made >= WORTH_STEPS
 
     def may_suit(self, batch: Any) -> bool:
-        """Whether it is worth looking at the step, for batches like this one.
+        """Whether it is worth examining the step, for batches like this one.
 
-        XLA knows no ragged and sparse tensors, and compiles what it can for each number
-        of values.
+        XLA does not support ragged and sparse tensors, and compiles what it can
+        separately for each number of values.
         """
         if self.is_forced:
             return True
@@ -151,7 +150,7 @@ class XlaPolicy:
         )
 
     def takes_shapes(self, batch: Any, *, full_size: bool) -> bool:
-        """Whether to compile for a batch of these shapes, the first that came or not.
+        """Whether to compile for a batch of these shapes, the first or not.
 
         Args:
             batch: The batch, of tensors.
@@ -165,8 +164,8 @@ class XlaPolicy:
         return self.is_forced or shapes == self._full_size
 
     def get_state(self) -> dict[str, Any]:
-        """Return what decides how further steps are compiled."""
-        # Their names in checkpoints of format 1.
+        """Return what determines how further steps are compiled."""
+        # The names in checkpoints of format 1.
         return {"made": self._made, "regular": self._full_size}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -247,7 +247,7 @@ class TestFit:
             tagger().fit(batched(), class_weight={7: 2.0}, steps_per_epoch=1, verbose=0)
 
     def test_balanced_needs_all_targets(self):
-        with pytest.raises(ValueError, match="needs all targets at once"):
+        with pytest.raises(ValueError, match="needs all targets together"):
             tagger().fit(batched(), class_weight="balanced", verbose=0)
 
     def test_data_with_weights_of_its_own(self):

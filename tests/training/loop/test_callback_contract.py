@@ -275,7 +275,7 @@ class TestWarnings:
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter("always")
             getattr(self, call)()
-        (warning,) = [one for one in found if "XLA can't compile" in str(one.message)]
+        (warning,) = [one for one in found if "XLA cannot compile" in str(one.message)]
         assert warning.filename == __file__
         called = {"of_fit": ".fit(", "of_steps": ".steps(", "of_step": ".step("}
         line = linecache.getline(__file__, warning.lineno)

@@ -380,8 +380,8 @@ def held(*leaves, count=1, odd=False):
 READ_AHEAD = {
     "nothing held": (drop("sources", 0, 2, "held"), "'held'"),
     "held": (put("sources", 0, 2, "held", to=[1]), "must be a dict"),
-    "no leaves": (held(), "batches that were read ahead are not such as"),
-    "one leaf": (held(X[:2]), "batches that were read ahead are not such as"),
+    "no leaves": (held(), "batches that were read ahead do not match"),
+    "one leaf": (held(X[:2]), "batches that were read ahead do not match"),
     "other shapes": (held(X[:2, :1], Y[:2]), "batches that were read ahead"),
     "other lengths": (held(X[:2], Y[:1]), "batches that were read ahead"),
     "other types": (held(X[:2], Y[:2].astype(int)), "batches that were read ahead"),

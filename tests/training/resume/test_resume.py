@@ -319,7 +319,7 @@ def test_a_generator_is_read_again(tmp_path):
     def run(**options):
         return run_fit(problem=problem, **options)
 
-    with pytest.warns(UserWarning, match="to go on where the run was: 5"):
+    with pytest.warns(UserWarning, match="where the run was, 5 batches"):
         continued = killed_and_continued(run, tmp_path, (6,), save_freq=5)
     same(continued, run(seed=1))
 
@@ -338,7 +338,7 @@ def test_a_dataset_that_cannot_be_saved_is_read_again(tmp_path):
 
     with (
         pytest.warns(UserWarning, match="can't be saved"),
-        pytest.warns(UserWarning, match="Batches that are read again"),
+        pytest.warns(UserWarning, match="batches are read again"),
     ):
         continued = killed_and_continued(run, tmp_path, (12, 9), save_freq=5)
     same(continued, run(seed=1))

@@ -12,9 +12,10 @@ from tests.backends import convolves_channels_first
 X = np.random.default_rng(3).normal(size=(6, 2, 5, 4)).astype("float32")
 Y = np.ones((6, 1), "float32")
 EXPLAINED = (
-    r"`Trainer\.{step}` has an operation on images channels first .* on this CPU.*"
-    r"Received: '\S.* only supports NHWC.*'\. Make the model with `data_format='channel"
-    r"s_last'`.*jit_compile=True.*TF_ENABLE_ONEDNN_OPTS=1 .* AVX-512.*a GPU.*JAX"
+    r"`Trainer\.{step}` has an operation on channels-first images .* on this CPU.*"
+    r"Received: '\S.* only supports NHWC.*'\. Create the model with "
+    r"`data_format='channels_last'`.*jit_compile=True.*TF_ENABLE_ONEDNN_OPTS=1 .* AVX"
+    r"-512.*a GPU.*JAX"
 )
 on_a_cpu = pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")),
