@@ -552,7 +552,7 @@ class TestBadInputs:
     )
     def test_optimizer_whose_rate_is_no_number(self, optimizer, name, update_freq):
         callback = LearningRateScheduler(cosine(), update_freq=update_freq)
-        with pytest.raises(ValueError, match=f"Received: {name} which has no learning"):
+        with pytest.raises(ValueError, match=f"Received: {name}, which has no learn"):
             fit(compiled(optimizer()), callback)
 
     def test_an_exception_of_the_function_is_passed_on(self):

@@ -726,11 +726,11 @@ class TestRollBack:
         messages = [str(one.message) for one in warned]
         assert messages == [
             *(
-                "Epoch 0, batch 3: the loss is not finite. Going back to the last "
+                "Epoch 0, batch 3: the loss is not finite. Returning to the last "
                 f"checkpoint, for time {time + 1} of at most {retries}."
                 for time in range(retries)
             ),
-            "Epoch 0, batch 3: the loss is not finite. The training ends.",
+            "Epoch 0, batch 3: the loss is not finite. Training ends.",
         ]
         assert guard.found == [(0, 3, "loss")] * (retries + 1)
         assert history.epoch == [0]
@@ -858,7 +858,7 @@ class TestRollBack:
     def test_without_a_checkpoint_yet(self, tmp_path):
         guard = NaNGuard("roll_back")
         checkpoint = keras_ext.callbacks.Checkpoint(tmp_path)
-        match = "There is no checkpoint in .* yet to go back to.*save_freq=100"
+        match = "There is no checkpoint in .* yet to return to.*save_freq=100"
         trainer = compiled(keras_ext.Trainer)
         with goes_back(), pytest.raises(FloatingPointError, match=match):
             fit(trainer, spoilt(BAD), Y, guard, checkpoint)

@@ -1,7 +1,7 @@
-"""How often callbacks are called, and which act at every step.
+"""How often callbacks are called, and which of them act at every step.
 
-What a callback can say is documented in `keras_ext.callbacks.TrainingCallback`; what it
-does not say is found out here, from the hooks that it overrides.
+What a callback can declare is documented in `keras_ext.callbacks.TrainingCallback`;
+everything else is determined here, from the hooks that it overrides.
 """
 
 import math
@@ -35,22 +35,22 @@ def next_stop(callbacks: Iterable[Any], mode: Mode, *counts: int) -> float:
     """Return how many steps can be made before a callback has to be called.
 
     A callback that overrides a hook for batches, in its class or on the instance, is
-    called for every one, unless its attribute `batch_hook_freq` says otherwise. What it
-    is of Keras's own callbacks is known here. So is a callback called for every batch
-    that acts at every step and can't be compiled.
+    called for every batch, unless its attribute `batch_hook_freq` says otherwise. For
+    Keras's own callbacks it is known here. A callback that acts at every step and
+    cannot be compiled is also called for every batch.
 
     Args:
         callbacks: The callbacks.
-        mode: Whose hooks are meant.
-        *counts: Steps made so far, in the epoch and in all.
+        mode: The mode whose hooks are meant.
+        *counts: Steps made so far, in the epoch and in total.
 
     Returns:
-        A positive number, infinity if it does not matter.
+        A positive number; infinity if it does not matter.
     """
     frequencies = [_frequency(callback, mode) for callback in callbacks]
     return min(
-        # Some callbacks count the batches of an epoch, others, as `Checkpoint`, the
-        # steps of the run.
+        # Some callbacks count the batches of an epoch; others, such as `Checkpoint`,
+        # the steps of the run.
         (every - count % every for every in frequencies for count in counts),
         default=math.inf,
     )
@@ -66,8 +66,8 @@ def step_hooks(callbacks: Iterable[Any]) -> StepHooks:
         if not _is_traced(callback):
             called.append(callback)
         elif _num_traced_operations(callback) != 0:
-            # A scheduler of epochs does nothing at steps, and what is compiled without
-            # it serves again.
+            # A scheduler of epochs does nothing at steps, so functions compiled without
+            # it are reused.
             traced.append(callback)
     return StepHooks(traced, called)
 
@@ -78,7 +78,7 @@ def uncompiled_step_hooks(callbacks: Iterable[Any]) -> StepHooks:
 
 
 def _frequency(callback: Any, mode: Mode) -> float:
-    """Return at multiples of how many batches a callback has to be called."""
+    """Return the number of batches at whose multiples a callback must be called."""
     if mode == "train" and _acts_at_steps(callback) and not _is_traced(callback):
         return 1
     hooks = _HOOKS[mode]
@@ -93,7 +93,7 @@ def _frequency(callback: Any, mode: Mode) -> float:
 
 
 def _said(callback: Any) -> Any:
-    """Return what a callback says of how often it is called, `None` if nothing."""
+    """Return how often a callback declares to be called, or `None`."""
     return getattr(callback, "batch_hook_freq", None)
 
 
@@ -108,8 +108,8 @@ def _acts_at_steps(callback: Any) -> bool:
 def _is_traced(callback: Any) -> bool:
     """Whether the hooks around a step are compiled with it.
 
-    Not those of a callback that is called for every batch anyway: it may rely on what
-    its other hooks have done before.
+    Not those of a callback that is called for every batch anyway: it may rely on its
+    other hooks having acted before.
     """
     every_batch = _overrides(callback, _HOOKS["train"], keras.callbacks.Callback)
     if every_batch and _said(callback) in (None, 1):
@@ -118,19 +118,19 @@ def _is_traced(callback: Any) -> bool:
 
 
 _UNTRIED = object()
-# Asked before every call. Weak, since callbacks of a training that is over should not
-# be kept alive.
+# Used before every call. Weak, since callbacks of a finished training run should not be
+# kept alive.
 _tried: "weakref.WeakKeyDictionary[Any, tuple[Any, int | None]]" = (
     weakref.WeakKeyDictionary()
 )
 
 
 def _num_traced_operations(callback: Any) -> int | None:
-    """Return how much the hooks around a step compute; `None` if they can't be traced.
+    """Return how much the hooks around a step compute; `None` if not traceable.
 
-    Found out by a trace, once for everything that they hold on to.
+    Determined by tracing, once for all objects that they use.
     """
-    # Its hooks may use the model, so they can't be tried yet.
+    # Its hooks may use the model, so they cannot be tried yet.
     if callback.model is None:
         return 1
     holds = traced_with(callback)
@@ -143,7 +143,7 @@ def _num_traced_operations(callback: Any) -> int | None:
                 trace = tf.function(hook, autograph=False).get_concrete_function()
                 found += len(trace.graph.get_operations())
         except (TypeError, ValueError, AttributeError, NotImplementedError):
-            # A schedule with Python's `if` in it, for instance: it is called eagerly.
+            # For example, a schedule that contains a Python `if`: it is called eagerly.
             found = None
         _tried[callback] = (holds, found)
     return found
@@ -168,7 +168,7 @@ def _of_tensorboard(callback: Any) -> Any:
 
 
 def _overrides(callback: Any, hooks: Iterable[str], base: type) -> bool:
-    """Whether a hook is set on the instance, or is another than that of `base`."""
+    """Whether a hook is set on the instance or differs from that of `base`."""
     return any(
         hook in vars(callback)
         or getattr(type(callback), hook) is not getattr(base, hook)

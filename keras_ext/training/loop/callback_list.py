@@ -1,4 +1,4 @@
-"""The callbacks of a loop: those of the user, checked, and those of the house."""
+"""The callbacks of a loop: the user's, checked, and the built-in ones."""
 
 from typing import Any
 
@@ -14,22 +14,22 @@ from keras_ext.training.resume.signals import EvaluationInterrupter
 def callback_list(
     callbacks: Any, model: Any, *, verbose: int, epochs: int, steps: int | None
 ) -> keras.callbacks.CallbackList:
-    """Return the callbacks of a loop, with History and, if asked for, progress bar.
+    """Return the callbacks of a loop, with History and optionally a progress bar.
 
     Args:
-        callbacks: What the user has passed.
-        model: The model as callbacks see it.
+        callbacks: The user's callbacks.
+        model: The model as seen by callbacks.
         verbose: 0 for no progress bar.
         epochs: The number of the epoch at which the loop ends.
         steps: Batches per epoch; `None` while that is not known.
 
     Raises:
-        TypeError: If there is something that is no callback.
-        ValueError: If a callback can't work in a loop.
+        TypeError: If an item is not a callback.
+        ValueError: If a callback cannot work in a loop.
     """
     add_progbar = verbose != 0
     if isinstance(callbacks, keras.callbacks.CallbackList):
-        # Whoever made the list has decided on a progress bar.
+        # Whoever created the list decided about the progress bar.
         callbacks, add_progbar = callbacks.callbacks, False
     callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
     for callback in callbacks:
@@ -43,7 +43,7 @@ def callback_list(
         verbose=verbose,
         epochs=epochs,
         steps=steps,
-        # What a callback that must see every step can rely on, whatever the model was
+        # A callback that must see every step can rely on this, whatever the model was
         # compiled with.
         steps_per_execution=1,
         # See `keras_ext.callbacks.TrainingCallback`.
@@ -55,8 +55,8 @@ def callback_list(
 def _check_callback(callback: Any) -> None:
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         raise ValueError(
-            "keras.callbacks.BackupAndRestore works under keras.Model.fit only: it "
-            "tells no other loop where to continue. Save with "
+            "keras.callbacks.BackupAndRestore works only in keras.Model.fit: no other "
+            "loop can read from it where to continue. Save with "
             "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
             "`keras.Model.fit(trainer, ...)`."
         )
@@ -66,7 +66,7 @@ def _check_callback(callback: Any) -> None:
         return
     hint = "Pass instances of keras.callbacks.Callback."
     if isinstance(callback, type):
-        hint = f"Make an instance of it: `{callback.__name__}(...)`."
+        hint = f"Create an instance of it: `{callback.__name__}(...)`."
     elif isinstance(callback, keras.optimizers.schedules.LearningRateSchedule):
         hint = "Apply it with `keras_ext.callbacks.LearningRateScheduler(schedule)`."
     raise TypeError(

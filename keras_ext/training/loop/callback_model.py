@@ -1,4 +1,4 @@
-"""The model that callbacks are shown by a `Loop`."""
+"""The model that a `Loop` shows to callbacks."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import keras
 
 
 class ModelView:
-    """A model as callbacks see it: with an optimizer and a place to say stop.
+    """A model as seen by callbacks: with an optimizer and `stop_training`.
 
     Callbacks read `model.optimizer` and set `model.stop_training`, which a model that
     was not compiled does not have. Everything else is read from, and written to, the
@@ -23,7 +23,7 @@ class ModelView:
             self.optimizer = optimizer
         self.stop_training = False
 
-    # mypy: a class is not meant to claim another class, which is the point here.
+    # mypy: a class should not claim to be another class, which is the point here.
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
         return type(self._model)
@@ -32,14 +32,14 @@ class ModelView:
         return self._model(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        # A copy has no `_model` yet while it is made, and looking for one would never
-        # end.
+        # A copy has no `_model` while it is being created, and looking for it would
+        # never end.
         if name == "_model":
             raise AttributeError(name)
         if name == "optimizer" and not self._model.compiled:
             raise AttributeError(
-                "A callback asked for `model.optimizer`, and this Loop has none. Pass "
-                "it: `keras_ext.Loop(model, optimizer=optimizer, ...)`."
+                "A callback read `model.optimizer`, but this Loop has none. Pass it: "
+                "`keras_ext.Loop(model, optimizer=optimizer, ...)`."
             )
         return getattr(self._model, name)
 

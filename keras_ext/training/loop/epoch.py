@@ -1,4 +1,4 @@
-"""One pass of a `Loop`: hands out batches, collects what they report."""
+"""One epoch of a `Loop`: hands out batches and collects their logs."""
 
 import time
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from keras_ext.training.resume.signals import EvaluationLeft
 
 
 class Epoch:
-    """One epoch of a `Loop`; the loop makes it, the body of the `for` uses it.
+    """One epoch of a `Loop`; the loop creates it, the body of the `for` uses it.
 
-    `batches` hands out the data and notifies callbacks that a batch begins; `log`
-    takes what the step reported and notifies them that it ended; `log_validation` or
+    `batches` hands out the data and notifies callbacks that a batch begins; `log` takes
+    the results of the step and notifies them that the batch ended; `log_validation` or
     `evaluate` adds the `val_` columns. Every batch is logged exactly once.
 
     Args:
@@ -49,11 +49,11 @@ class Epoch:
         self._logs = EpochLogs()
         self._validation: dict[str, Any] = {}
         self._open_weight: float | None = None
-        # What acts after the step of the batch that was handed out last.
+        # The hooks after the step of the batch that was handed out last.
         self._open_hooks = StepHooks()
         self._iterating = False
         self._ended = False
-        # Passes over data that were begun, and how many steps the last has made.
+        # The passes over data that were begun, and the number of steps of the last one.
         self._passes = 0
         self._pass_steps = 0
         self._pass_is_over = False
@@ -61,7 +61,7 @@ class Epoch:
 
     @property
     def logs(self) -> dict[str, Any]:
-        """The values of the epoch so far, those of the validation included."""
+        """The values of the epoch so far, including those of validation."""
         return {**self._logs.values(), **self._validation}
 
     def batches(
@@ -75,22 +75,22 @@ class Epoch:
     ) -> Iterator[Any]:
         """Yield the batches of `data`; each must be logged before the next.
 
-        Ends early where a callback (or the body) has set `stop_training`.
+        Ends early if a callback (or the body) has set `stop_training`.
 
         Args:
             data: A tuple, dict or other structure of equally long arrays, which is
-                cut into batches of the same structure; or anything that yields
+                split into batches of the same structure; or anything that yields
                 batches: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a list, a
                 generator.
-            batch_size: Samples per batch; for arrays only. Default: 32.
+            batch_size: Samples per batch; only for arrays. Default: 32.
             shuffle: Whether arrays come in a new order in every epoch. The order is a
                 pure function of the loop's seed and the epoch's number. Default:
                 `True`.
-            steps: Batches per epoch. An iterable is then continued from epoch to
-                epoch, as Keras does with `steps_per_epoch`. Default: all there are.
+            steps: Batches per epoch. An iterable is then continued from epoch to epoch,
+                as Keras does with `steps_per_epoch`. Default: all batches.
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
-                or have more than 2 GiB together. Default: `"auto"`.
+                or have more than 2 GiB in total. Default: `"auto"`.
 
         Raises:
             ValueError: If there is no batch at all, or a batch differs from the first
@@ -106,7 +106,7 @@ class Epoch:
         )
         start = self._begin_pass(source)
         if start is not None:
-            # The step is not ours, so what acts at it is called from here.
+            # The step is not ours, so its hooks are called from here.
             hooks = uncompiled_step_hooks(self._run.callbacks)
             batches = map(SingleBatch, source.epoch(self.index, start))
             for chunk in self._hand_out(batches, source, start):
@@ -126,9 +126,9 @@ class Epoch:
         """Yield the batches of `data`, many at a time, for `Trainer.steps`.
 
         A chunk holds as many consecutive batches as take about a tenth of a second,
-        and is logged once; callbacks are then notified of its last batch. Where a
-        callback must be notified of every batch (`TerminateOnNaN`), or the data comes
-        from a generator, a chunk is a single batch.
+        and is logged once; callbacks are then notified of its last batch. If a callback
+        must be notified of every batch (`TerminateOnNaN`), or the data comes from a
+        generator, a chunk is a single batch.
 
         Args:
             data: As in `batches`.
@@ -176,17 +176,16 @@ class Epoch:
     def log(self, logs: Logs) -> None:
         """Report the batch that was handed out last.
 
-        Plain numbers are averaged over the epoch, weighted by the batch's size; a
-        `keras.Metric` and the logs of `Trainer.step` are running values and are read
-        as they are. A metric that was logged here is reset when the next epoch
-        begins.
+        Plain numbers are averaged over the epoch, weighted by batch size; a
+        `keras.Metric` and the logs of `Trainer.step` are running values and are used
+        unchanged. A metric that was logged here is reset when the next epoch begins.
 
         Args:
             logs: Dict from names to numbers, scalar tensors or metrics
                 (`keras.Metric`).
 
         Raises:
-            RuntimeError: If there is no batch to report, or it was reported already.
+            RuntimeError: If there is no batch to report, or it was already reported.
             TypeError: If `logs` is not a dict.
             ValueError: If a value is not a single number.
         """
@@ -194,17 +193,17 @@ class Epoch:
             raise RuntimeError(
                 "`epoch.log` reports one batch of `epoch.batches`, once. "
                 + (
-                    f"Batch {self.step - 1} of epoch {self.index} was logged already."
+                    f"Batch {self.step - 1} of epoch {self.index} was already logged."
                     if self.step
                     else "No batch was taken yet: iterate over `epoch.batches(data)`."
                 )
             )
-        # Taken away first, so that no second call makes them act again.
+        # Removed first, so that a second call does not make them act again.
         hooks, self._open_hooks = self._open_hooks, StepHooks()
         hooks.after()
         self._logs.add(logs, self._open_weight)
         # Before callbacks are called: an exception in one of them must not be followed
-        # by an error that says nothing was logged.
+        # by an error that nothing was logged.
         self._open_weight = None
         values = self._logs.values()
         self._run.callback_list.on_train_batch_end(self.step - 1, values)
@@ -212,7 +211,7 @@ class Epoch:
     def log_validation(self, logs: Logs) -> None:
         """Add results under `val_` names to what `on_epoch_end` receives.
 
-        A metric that is used in training too would count those batches as well; use
+        A metric that is also used in training would count these batches too; use
         another one here.
 
         Args:
@@ -235,8 +234,8 @@ class Epoch:
         """Evaluate the compiled model and log the results under `val_` names.
 
         Args:
-            data: `(x, y)` or `(x, y, sample_weight)`, a `tf.data.Dataset`, or what
-                else the model's `evaluate` takes.
+            data: `(x, y)` or `(x, y, sample_weight)`, a `tf.data.Dataset`, or anything
+                else the model's `evaluate` accepts.
             **kwargs: Options of the model's `evaluate`: `batch_size`, `steps`.
 
         Returns:
@@ -253,12 +252,12 @@ class Epoch:
                 "evaluate it yourself and pass the numbers to `epoch.log_validation`."
             )
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        # Only `fit` passes a source; where it was read to is saved with the run.
+        # Only `fit` passes a source; its position is saved with the run.
         if isinstance(data, Source):
             self._run.restorer.restore_source("validation", data)
         self._run.saver.begin_evaluation(self)
         try:
-            # The body may have more batches to train on, and to count.
+            # The body may train on, and count, more batches.
             with kept(model):
                 logs = model.evaluate(
                     x,
@@ -280,7 +279,7 @@ class Epoch:
     def cut_short(self) -> bool:
         """Whether the epoch is to be continued later, or begun again.
 
-        It is not reported then, and need not be evaluated.
+        It is then not reported, and need not be evaluated.
         """
         return self._run.is_cut_short
 
@@ -290,7 +289,7 @@ class Epoch:
         return self._logs.metrics
 
     def get_state(self) -> dict[str, Any]:
-        """Return where the epoch is, and what was logged, as plain data."""
+        """Return the position in the epoch and what was logged, as plain data."""
         return {
             "step": self.step,
             "passes": self._passes,
@@ -301,14 +300,14 @@ class Epoch:
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `get_state` has returned."""
+        """Continue from a state that `get_state` returned."""
         self.step = state["step"]
         self._logs.set_state(state["logs"])
         self._validation = dict(state["validation"])
         self._continued = state
 
     def _begin_pass(self, source: Source) -> int | None:
-        """Return the batch to begin with, `None` if all were handed out before."""
+        """Return the batch to begin with, or `None` if all were handed out before."""
         number, self._passes = self._passes, self._passes + 1
         self._run.restorer.restore_source(number, source)
         state = self._continued
@@ -318,13 +317,13 @@ class Epoch:
         if number < state["passes"] - 1:
             return None
         if state["pass_is_over"]:
-            # No step comes that makes the variables to restore.
+            # No further step will create the variables to restore.
             self._run.restorer.restore_rest(source.example())
             return None
         return int(state["pass_steps"])
 
     def end(self) -> None:
-        """Call `on_epoch_end`, once; the loop does so after the body of the `for`."""
+        """Call `on_epoch_end` once; the loop does so after the body of the `for`."""
         if self._ended:
             return
         self._check_logged()
@@ -337,23 +336,23 @@ class Epoch:
     def _hand_out(
         self, chunks: Iterator[Chunk], source: Source, start: int
     ) -> Iterator[Chunk]:
-        """Yield `chunks` and notify the callbacks, while nothing says stop."""
+        """Yield `chunks` and notify the callbacks, until training is stopped."""
         run = self._run
         self._check_running()
         if self._iterating:
             raise RuntimeError(
-                "`epoch.batches` was called while another iteration over "
-                "`epoch.batches` goes on. Iterate over several sources at once with "
+                "`epoch.batches` was called during another iteration over "
+                "`epoch.batches`. Iterate over several sources at the same time with "
                 "`epoch.batches(zip(first, second))`."
             )
         self._iterating = True
         before, self._pass_steps, self._pass_is_over = self.step, start, False
         try:
-            # A run that was stopped within the epoch has no more batches to come.
+            # A run that was stopped within the epoch has no more batches.
             for chunk in () if start and run.stop_training else chunks:
                 self._check_logged()
-                # An epoch may have several passes; a continued one has made `start` of
-                # these steps already.
+                # An epoch may have several passes; a continued one has already made
+                # `start` of these steps.
                 if self.step == before and source.num_batches is not None:
                     run.set_steps_per_epoch(before - start + source.num_batches)
                 # Before callbacks are called, which may read the variables.
@@ -365,8 +364,8 @@ class Epoch:
                 yield chunk
                 run.count_steps(len(chunk), time.perf_counter() - begin)
                 self._pass_steps += len(chunk)
-                # What was not logged can't be saved; the next batch says that it is
-                # missing.
+                # A batch that was not logged cannot be saved; the next batch raises for
+                # it.
                 if self._open_weight is None:
                     run.saver.after_chunk(self)
                 if run.stop_training or run.is_cut_short:
@@ -377,9 +376,9 @@ class Epoch:
             run.restorer.restore_rest(source.example())
         elif self.step == before:
             raise ValueError(
-                f"The data gave no batch in epoch {self.index}: expected at least one. "
-                "An empty dataset, or a generator that ended in an earlier epoch? "
-                "Pass something that can be iterated over again, or `steps=`."
+                f"The data yielded no batch in epoch {self.index}: expected at least "
+                "one. An empty dataset, or a generator that ended in an earlier epoch? "
+                "Pass something that can be iterated over repeatedly, or `steps=`."
             )
         self._check_logged()
 
@@ -387,7 +386,7 @@ class Epoch:
         if self._ended:
             raise RuntimeError(
                 f"Epoch {self.index} is over: its callbacks have run. Use the epoch "
-                "that the loop has yielded last."
+                "that the loop yielded last."
             )
 
     def _check_logged(self) -> None:

@@ -1,4 +1,4 @@
-"""What a step reports, and what an epoch makes of it."""
+"""What a step reports, and how an epoch accumulates it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,9 @@ from keras_ext._types import Logs
 class StepLogs(dict[str, Any]):
     """The logs of `Trainer.step`: running values of metrics, not of one batch.
 
-    `Epoch.log` averages plain numbers over the epoch, but reads running values as
-    they are. This subclass of `dict` is how it distinguishes the two; everything else
-    about it is a `dict`.
+    `Epoch.log` averages plain numbers over the epoch, but uses running values
+    unchanged. This subclass of `dict` distinguishes the two; in all other respects it
+    is a `dict`.
 
     Example:
 
@@ -24,7 +24,7 @@ class StepLogs(dict[str, Any]):
     >>> type(logs).__name__, logs
     ('StepLogs', {'loss': 0.5, 'rate': 0.1})
 
-    Add to it with `|`; `{**logs}` makes an ordinary dict of it.
+    Add to it with `|`; `{**logs}` turns it into an ordinary dict.
     """
 
     # mypy: `dict` declares more forms of `|` than these two need.
@@ -35,7 +35,7 @@ class StepLogs(dict[str, Any]):
         return StepLogs({**other, **self})
 
     def copy(self) -> "StepLogs":
-        """Return a copy that is `StepLogs` too."""
+        """Return a copy that is also `StepLogs`."""
         return StepLogs(self)
 
 
@@ -48,7 +48,7 @@ class EpochLogs:
         self.metrics: list[keras.Metric] = []
 
     def add(self, logs: Logs, weight: float) -> None:
-        """Take in what one batch reported; `weight` is the number of its samples.
+        """Add what one batch reported; `weight` is the number of its samples.
 
         Raises:
             TypeError: If `logs` is not a mapping from names to numbers.
@@ -60,7 +60,7 @@ class EpochLogs:
                 f"{{'loss': loss}}. Received: {logs!r} of type {type(logs).__name__}"
             )
         if isinstance(logs, StepLogs):
-            # Running values: the metrics have weighted the batches already.
+            # Running values: the metrics have already weighted the batches.
             self._values.update(logs)
             return
         new = {name: self._read(name, value, weight) for name, value in logs.items()}
@@ -76,7 +76,7 @@ class EpochLogs:
         return {"values": values, "totals": self._totals}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continue from what `get_state` has returned."""
+        """Continue from a state that `get_state` returned."""
         self._values = dict(state["values"])
         self._totals = dict(state["totals"])
 
@@ -94,12 +94,12 @@ class EpochLogs:
 
 
 def scalar(name: str, value: Any) -> float:
-    """Return `value` as a Python float, or say what is wrong with it."""
+    """Return `value` as a Python float, or raise what is wrong with it."""
     shape = tuple(getattr(value, "shape", ()))
     if any(size != 1 for size in shape):
         raise ValueError(
             f"The logged value {name!r} must be a single number. Received: a tensor of "
-            f"shape {shape}. Reduce it first, for example with `tf.reduce_mean`; of a "
+            f"shape {shape}. Reduce it first, for example with `tf.reduce_mean`; for a "
             "metric, log the `keras.Metric` itself."
         )
     try:
@@ -112,15 +112,15 @@ def scalar(name: str, value: Any) -> float:
 
 
 def _number(value: Any) -> Any:
-    """Return a scalar as a Python number, anything else as it is."""
+    """Return a scalar as a Python number, anything else unchanged."""
     return value if len(getattr(value, "shape", ())) else float(value)
 
 
 @contextlib.contextmanager
 def kept(model: keras.Model) -> Iterator[None]:
-    """Give the metrics of a model their values back, whatever happens to them within.
+    """Restore the values of a model's metrics at the end of the block.
 
-    Of several replicas, each its own: a sum of integers can't be shared out again.
+    Each replica gets its own: a sum of integers cannot be divided up again.
     """
     results = model.distribute_strategy.experimental_local_results
     before = [

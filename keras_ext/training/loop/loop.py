@@ -1,4 +1,4 @@
-"""What an epoch is: callbacks, progress and History around any training step."""
+"""The loop over epochs: callbacks, progress and History around any training step."""
 
 import random
 import warnings
@@ -23,32 +23,31 @@ from keras_ext.training.resume.arguments import Resume
 class Loop:
     """Drives callbacks, progress bar and `History` around a hand-written loop.
 
-    A loop written by hand around `tf.GradientTape` keeps all that `Model.fit` gives:
-    the body of the `for` makes the step, `Loop` does the rest. The model may be
-    compiled or not, the step may be anything. Callbacks see the same hooks in the
-    same order as under `Model.fit`; `EarlyStopping` and others that set
+    A loop written by hand around `tf.GradientTape` keeps everything that `Model.fit`
+    offers: the body of the `for` makes the step, `Loop` does the rest. The model may be
+    compiled or not, and the step may be anything. Callbacks receive the same hooks in
+    the same order as in `Model.fit`; `EarlyStopping` and others that set
     `stop_training` end the `for`.
 
     Args:
         model: The `keras.Model` (or `keras_ext.Trainer`) that callbacks work on. It is
-            not altered, except that a compiled model is given `stop_training` and
-            `history`, as `Model.fit` gives them.
+            not altered, except that a compiled model gets `stop_training` and
+            `history`, as in `Model.fit`.
         optimizer: The optimizer that callbacks see as `model.optimizer`.
             Default: the compiled model's.
         epochs: Non-negative integer, number of the epoch at which to end. Default: 1.
         initial_epoch: Non-negative integer, number of the epoch to begin with.
             Default: 0.
-        steps: Batches per epoch, for the progress bar and for callbacks that ask
-            before the first batch. Default: `None`, found out from the data.
+        steps: Batches per epoch, for the progress bar and for callbacks that need it
+            before the first batch. Default: `None`, determined from the data.
         callbacks: A callback, a list of callbacks, or a `keras.callbacks.CallbackList`.
-        verbose: 0 is silent, 1 a progress bar, 2 one line per epoch. `"auto"` is 1 in
-            a terminal or notebook and 2 where the output goes to a file. Default:
-            `"auto"`.
-        seed: Integer, from which the order of arrays is drawn: a pure function of
-            seed and epoch. Default: `None`, drawn from Python's `random`, which
+        verbose: 0 is silent, 1 a progress bar, 2 one line per epoch. `"auto"` is 1 in a
+            terminal or notebook and 2 if the output goes to a file. Default: `"auto"`.
+        seed: Integer that determines the order of arrays, a pure function of seed and
+            epoch. Default: `None`, drawn from Python's `random`, which
             `keras.utils.set_random_seed` fixes.
         resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
-            saved: `True` for the folder of the Checkpoint among `callbacks`, where a
+            saved: `True` for the folder of the Checkpoint among `callbacks`, in which a
             new run is begun if it is empty, or the path of another folder. Weights,
             optimizer, data order, callbacks and History then continue where they were;
             `initial_epoch` and `seed` are those of the run. Default: `False`.
@@ -60,7 +59,7 @@ class Loop:
         interrupted: Whether a callback has ended the run for now, see
             `keras_ext.callbacks.TimeLimit`.
         history: `keras.callbacks.History` with the epochs so far.
-        stop_training: Set it to `True` to end after the running batch.
+        stop_training: Set it to `True` to end after the current batch.
 
     Raises:
         TypeError: If `model` is not a `keras.Model`.
@@ -95,12 +94,13 @@ class Loop:
 
     `break`, an exception and Ctrl-C in the body close the callbacks (`on_train_end`
     is called once). An exception in `on_train_end` after a `break` reaches the caller
-    only if the loop is also used as a context manager (`with loop: for epoch in loop:
-    ...`); Python cannot raise it otherwise and prints it.
+    only if the loop is also used as a context manager
+    (`with loop: for epoch in loop: ...`); otherwise, Python cannot raise it and only
+    prints it.
 
     At the end of the last epoch, or after `stop_training`, moving averages of a
-    compiled model's optimizer with `use_ema` are written into the model, as `Model.fit`
-    does. With an `optimizer` passed here that is for the caller to do:
+    compiled model's optimizer with `use_ema` are written into the model, as in
+    `Model.fit`. For an `optimizer` passed here, the caller must do so:
     `optimizer.finalize_variable_values(variables)`.
     """
 
@@ -132,7 +132,7 @@ class Loop:
         seen_model = model
         if optimizer is not None or not model.compiled:
             seen_model = ModelView(model, optimizer)
-        # An earlier training may have left it set.
+        # An earlier training run may have left it set.
         seen_model.stop_training = False
         if hasattr(model, "stop_training"):
             model.stop_training = False
@@ -171,7 +171,7 @@ class Loop:
 
     @property
     def callbacks(self) -> keras.callbacks.CallbackList:
-        """All callbacks, the History among them."""
+        """All callbacks, including the History."""
         return self._run.callback_list
 
     @property
@@ -186,7 +186,7 @@ class Loop:
 
     @property
     def seed(self) -> int:
-        """What the order of arrays is drawn from."""
+        """The seed of the order of arrays."""
         return self._run.seed
 
     @property
@@ -210,7 +210,7 @@ class Loop:
 
     @property
     def stop_training(self) -> bool:
-        """Whether a callback, or the body of the loop, asked for the end."""
+        """Whether a callback, or the body of the loop, has requested the end."""
         return self._run.stop_training
 
     @stop_training.setter
@@ -223,11 +223,11 @@ class Loop:
         `Trainer.fit` calls this, which knows its data before the first epoch.
 
         Args:
-            source: Where the batches come from.
-            validation: Where those of the validation come from.
+            source: Source of the batches.
+            validation: Source of the validation batches.
 
         Raises:
-            ValueError: If it is other data.
+            ValueError: If it is different data.
         """
         self._run.restorer.expect(source, validation)
 
@@ -237,7 +237,7 @@ class Loop:
         run, left = self._run, False
         try:
             index = self.initial_epoch
-            # After `on_train_begin`, in which callbacks forget what they remembered.
+            # After `on_train_begin`, in which callbacks reset their state.
             run.restorer.restore(in_epoch=False)
             while index < run.epochs and not run.stop_training:
                 epoch = self._begin_epoch(index)
@@ -247,9 +247,9 @@ class Loop:
                     return
                 if not run.is_requested(RunRequest.ROLL_BACK):
                     epoch.end()
-                # What is called at the end of the epoch may ask for it, too.
+                # Callbacks at the end of the epoch may also request it.
                 if run.is_requested(RunRequest.ROLL_BACK):
-                    # The epoch that failed is not ended: it counts as not made.
+                    # A failed epoch is not ended: it counts as not made.
                     index = run.restorer.roll_back()
                     continue
                 self._last_logs = epoch.logs
@@ -258,12 +258,12 @@ class Loop:
                 if run.interrupted:
                     return
             if run.restorer.is_waiting:
-                # There was no step that would have made the rest of the variables.
+                # There was no step that would have created the other variables.
                 run.restorer.restore_rest(None)
             else:
                 run.saver.finish(index)
-            # After the last checkpoint, which holds the weights as they are trained:
-            # with more epochs, training continues from these, not from their averages.
+            # After the last checkpoint, which holds the trained weights: with more
+            # epochs, training continues from these, not from their averages.
             self._finalize_variables()
         except GeneratorExit:
             left = True
@@ -286,7 +286,7 @@ class Loop:
         self.close()
 
     def close(self) -> None:
-        """Notify the callbacks that training has ended, once."""
+        """Notify the callbacks once that training has ended."""
         if self._run.stage == "running":
             self._run.stage = "ended"
             try:
@@ -299,13 +299,13 @@ class Loop:
         run = self._run
         if run.stage != "new":
             raise RuntimeError(
-                "This Loop was iterated over before. Make a new Loop; to continue the "
-                "epochs, pass `initial_epoch=`."
+                "This Loop was already iterated over. Create a new Loop; to continue "
+                "the epochs, pass `initial_epoch=`."
             )
         try:
             if run.program is not None:
                 run.program.begin_run()
-            # Before callbacks open files: if another run has the folder, nothing is
+            # Before callbacks open files: if another run uses the folder, nothing is
             # changed.
             run.saver.begin()
             self.callbacks.on_train_begin()
@@ -344,7 +344,7 @@ class Loop:
             )
 
     def _finalize_variables(self) -> None:
-        # The averages of an optimizer that was passed are for the caller to write.
+        # The averages of an optimizer that was passed must be written by the caller.
         if self._run.seen_model is not self.model:
             return
         optimizer = self.model.optimizer

@@ -1,4 +1,4 @@
-"""How much is printed, and for whom."""
+"""How much output is printed."""
 
 import sys
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ Verbose = Literal["auto", 0, 1, 2]
 
 
 def resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
-    """Turn `"auto"` into a bar for people and one line per epoch for files."""
+    """Turn `"auto"` into a bar for terminals and one line per epoch for files."""
     _checks.one_of("verbose", verbose, ("auto", 0, 1, 2))
     if verbose != "auto":
         return verbose
-    # What replaces `sys.stdout` may have no `isatty`; in notebooks it is not a
-    # terminal, and still draws a bar.
+    # A replaced `sys.stdout` may have no `isatty`; in notebooks it is not a terminal,
+    # but still shows a bar.
     interactive = getattr(sys.stdout, "isatty", bool)() or "ipykernel" in sys.modules
     return 1 if interactive else 2
 
@@ -26,7 +26,7 @@ def resolve_verbose(verbose: Verbose) -> Literal[0, 1, 2]:
 class ProgressBar(keras.callbacks.ProgbarLogger):
     """Keras's progress bar, without the logs that are arrays.
 
-    Keras 3.12 can't print the result of a metric such as a confusion matrix, and later
+    Keras 3.12 cannot print the result of a metric such as a confusion matrix, and later
     versions print its mean.
     """
 
@@ -34,11 +34,11 @@ class ProgressBar(keras.callbacks.ProgbarLogger):
     async_safe = True
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Show how far the epoch is."""
+        """Show the progress of the epoch."""
         super().on_train_batch_end(batch, _numbers(logs))
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Show how far the evaluation is."""
+        """Show the progress of the evaluation."""
         super().on_test_batch_end(batch, _numbers(logs))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""The state of one run: what a `Loop`, its epochs, and what saves it share."""
+"""The state of one run, shared by a `Loop`, its epochs, and the code that saves it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -22,16 +22,16 @@ from keras_ext.training.resume.saver import Saver
 class Run:
     """One run of a `Loop`.
 
-    It is `"new"` until the first epoch is asked for, then `"running"`, and at last
-    `"ended"`, in whatever way. While it runs, it may be cut short within an epoch:
-    interrupted, to be continued another time, or to be rolled back.
+    It is `"new"` until the first epoch is requested, then `"running"`, and finally
+    `"ended"`, for whatever reason. While it runs, it may be cut short within an epoch:
+    interrupted, to be continued later, or rolled back.
 
     Args:
         model: The model that is trained.
-        seen_model: The model as callbacks see it.
+        seen_model: The model as seen by callbacks.
         callback_list: All callbacks.
         epochs: The number of the epoch at which to end.
-        seed: What the orders of arrays are drawn from.
+        seed: Seed of the orders of arrays.
         verbose: 0 if nothing is to be printed.
         steps: Batches per epoch; `None` while that is not known.
         resume: The folder to continue from, or whether to continue at all.
@@ -41,12 +41,12 @@ class Run:
         stage: `"new"`, `"running"` or `"ended"`.
         program: The compiled training step of the model, if it has one.
         steps_made: The number of steps so far.
-        metrics_to_reset: What is reset when the next epoch begins.
-        sources: Where the batches come from, by the number of the pass over data
-            within the epoch; or `"validation"`.
-        saved_sources: What was saved of sources that were not asked for yet, likewise.
-        saver: What saves the run.
-        restorer: What continues a saved one.
+        metrics_to_reset: Metrics that are reset when the next epoch begins.
+        sources: Sources of the batches, by the number of the pass over data within the
+            epoch; or `"validation"`.
+        saved_sources: Saved states of sources not yet requested, likewise.
+        saver: Saves the run.
+        restorer: Continues a saved run.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Run:
         strategy = getattr(model, "distribute_strategy", None)
         self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
         checkpoint = find_checkpoint(self.callbacks)
-        # In this order: the Saver notes what is in the folder before it is read.
+        # In this order: the Saver records the contents of the folder before it is read.
         self.saver = Saver(self, checkpoint)
         self.restorer = Restorer(self, resume, checkpoint)
-        # Here, not in `restore`: sources draw from it when they are made.
+        # Here, not in `restore`: sources use it when they are created.
         if self.restorer.saved is not None:
             self.seed = self.restorer.saved.state["loop"]["seed"]
 
@@ -101,8 +101,8 @@ class Run:
 
     @property
     def stop_training(self) -> bool:
-        """Whether a callback, or the body of the loop, asked for the end."""
-        # A callback that holds on to the model itself says it there.
+        """Whether a callback, or the body of the loop, has requested the end."""
+        # A callback that refers to the model itself sets it there.
         said = getattr(self.model, "stop_training", False)
         return bool(self.seen_model.stop_training or said)
 
@@ -119,15 +119,15 @@ class Run:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether the running epoch is to be continued later, or begun again."""
+        """Whether the current epoch is to be continued later, or begun again."""
         return self.interrupted or self.is_requested(RunRequest.ROLL_BACK)
 
     def is_requested(self, request: str) -> bool:
-        """Whether a callback asks for something, see `RunRequest`."""
+        """Whether a callback makes this request, see `RunRequest`."""
         return any(getattr(one, "request", None) == request for one in self.callbacks)
 
     def forget_request(self, request: str) -> None:
-        """Let go of what callbacks have asked for."""
+        """Reset the requests of callbacks."""
         for callback in self.callbacks:
             if getattr(callback, "request", None) == request:
                 callback.request = None
@@ -142,22 +142,22 @@ class Run:
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Continue from there; seed and epoch were set when the run was made."""
+        """Continue from there; seed and epoch were set when the run was created."""
         self.steps_made = state["steps_made"]
         self.stop_training = bool(state["stopped"])
 
     def begin_epoch(self) -> None:
-        """Have metrics begin again, and let go of data that is not used any more."""
+        """Let metrics begin again, and release data that is no longer used."""
         if self.model.compiled:
             self.model.reset_metrics()
         for metric in self.metrics_to_reset:
             metric.reset_state()
         self.metrics_to_reset.clear()
-        # What one whole epoch has not used is dropped.
+        # Sources that a whole epoch has not used are dropped.
         self._kept, self._used = self._used, {}
 
     def reset_at_next_epoch(self, metrics: Iterable[keras.Metric]) -> None:
-        """Have metrics begin again with the next epoch."""
+        """Let metrics begin again with the next epoch."""
         self.metrics_to_reset.extend(metrics)
 
     def source_of(
@@ -169,11 +169,11 @@ class Run:
         steps: int | None,
         resident: bool | Literal["auto"],
     ) -> Source:
-        """Return where the batches of `data` come from.
+        """Return the source of the batches of `data`.
 
-        What is taken a number of steps at a time continues in the next epoch, and what
-        reads a dataset is compiled, so such sources are kept. Arrays are read again:
-        they may have been changed.
+        Data taken a fixed number of steps at a time continues in the next epoch, and
+        the code that reads a dataset is compiled, so such sources are kept. Arrays are
+        read again: they may have been changed.
         """
         if isinstance(data, Source):
             return data
@@ -194,24 +194,24 @@ class Run:
         return source
 
     def step_options(self, epoch: int, source: Source, done: int) -> StepOptions:
-        """Return what comes with the batches of a source, from epoch `epoch` on."""
-        # All that is to come counts, not this pass alone: what is compiled serves the
-        # other epochs as well.
+        """Return the options of a source's batches, from epoch `epoch` on."""
+        # All remaining steps count, not just this pass: compiled functions also serve
+        # the other epochs.
         steps = (self.epochs - epoch) * (source.num_batches or 0)
         return StepOptions(StepBudget(steps, done), step_hooks(self.callbacks))
 
     def chunk_size(self, step: int) -> int:
-        """Return how many steps to make from step `step` on, before callbacks act."""
+        """Return how many steps to make from step `step` on before callbacks act."""
         stop = next_stop(self.callbacks, "train", step, self.steps_made)
         return int(min(self._sizer.steps, stop))
 
     def count_steps(self, steps: int, seconds: float) -> None:
-        """Take in that steps were made, and how long they took."""
+        """Record that steps were made, and how long they took."""
         self.steps_made += steps
         self._sizer.ran(steps, seconds)
 
     def set_steps_per_epoch(self, steps: int) -> None:
-        """Let callbacks and progress bar know how many batches an epoch has."""
+        """Inform callbacks and progress bar of the number of batches per epoch."""
         if steps == self._steps:
             return
         self._steps = steps

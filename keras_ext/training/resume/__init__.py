@@ -1,1 +1,1 @@
-"""A run is saved, and continued from what was saved; knows no Trainer."""
+"""Saves a run and continues it from there; knows no Trainer."""

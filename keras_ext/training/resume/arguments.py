@@ -1,4 +1,4 @@
-"""What `resume` asks for, and whether that can be done."""
+"""What `resume` requests, and whether it is possible."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -30,17 +30,17 @@ def read_checkpoint(
     checkpoint: Checkpoint | None,
     check: Callable[[Contents], None] | None = None,
 ) -> Saved | None:
-    """Return what to continue from, `None` to begin again.
+    """Return what to continue from, or `None` to begin again.
 
     Args:
-        resume: What the user has asked for.
+        resume: The user's `resume` argument.
         checkpoint: The Checkpoint among the callbacks.
-        check: Called before the tensors are read, with what there is.
+        check: Called with the contents before the tensors are read.
     """
     if resume is True and checkpoint is None:
         raise ValueError(
             "`resume=True` continues from the folder of the Checkpoint among the "
-            "callbacks, and there is none. Pass "
+            "callbacks, but there is none. Pass "
             "`callbacks=[keras_ext.callbacks.Checkpoint(directory)]`, or "
             "`resume=directory`."
         )
@@ -65,11 +65,11 @@ def read_checkpoint(
         raise FileNotFoundError(
             f"`resume`: there is no checkpoint in {directory!r}. Expected: a folder in "
             "which keras_ext.callbacks.Checkpoint has saved a run. (With a Checkpoint "
-            "for that very folder among the callbacks, a new run is begun there.)"
+            "for the same folder among the callbacks, a new run is begun there.)"
         )
     if checkpoint is not None and not own and checkpoint.files.paths():
         raise FileExistsError(
-            f"{checkpoint.directory!r} holds the checkpoints of an earlier run, and "
+            f"{checkpoint.directory!r} holds the checkpoints of an earlier run, but "
             f"another one, in {directory!r}, is to be continued. Choose an empty "
             "folder for the Checkpoint."
         )
@@ -83,8 +83,8 @@ def _of_a_loop(saved: Saved | None) -> Saved | None:
     if "seed" not in saved.state["loop"]:
         raise ValueError(
             f"The checkpoint {saved.path!r} was saved in keras.Model.fit, which cannot "
-            "be continued exactly. Expected: one of Trainer.fit or Loop. Choose "
-            "another folder, or go on with keras.Model.fit."
+            "be continued exactly. Expected: one from Trainer.fit or Loop. Choose "
+            "another folder, or continue with keras.Model.fit."
         )
     check_run(saved)
     return saved
@@ -98,8 +98,8 @@ def check_others(others: Mapping[str, Any]) -> Mapping[str, Any]:
     for name, other in others.items():
         if name in ("model", "optimizer", "metrics", "step"):
             raise ValueError(
-                f"`state` must not use the name {name!r}, which the run's own has. "
-                "Choose another name."
+                f"`state` must not use the name {name!r}, which is reserved for the "
+                "run. Choose another name."
             )
         has_methods = hasattr(other, "get_state") and hasattr(other, "set_state")
         if not (variables_of(other) or has_methods):
@@ -117,6 +117,6 @@ def check_logs_are_kept(callbacks: Any) -> None:
         if isinstance(one, keras.callbacks.CSVLogger) and not one.append:
             raise ValueError(
                 "keras.callbacks.CSVLogger would erase the rows of the run that is to "
-                "be continued. Use keras_ext.callbacks.CSVLogger, which keeps them, "
-                "or append=True."
+                "be continued. Use keras_ext.callbacks.CSVLogger, which keeps them, or "
+                "append=True."
             )

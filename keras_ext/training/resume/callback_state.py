@@ -1,4 +1,4 @@
-"""What callbacks remember, to be saved and given back to them."""
+"""The state of callbacks, to be saved and restored."""
 
 import collections
 import contextlib
@@ -16,7 +16,7 @@ from keras_ext.training.resume.codec import is_plain
 
 
 def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
-    """Return the name of every callback's class, and its state."""
+    """Return the class name and the state of every callback."""
     states = []
     for callback in callbacks:
         name, state = type(callback).__name__, _get(callback)
@@ -27,7 +27,7 @@ def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
             )
         if not is_plain(state):
             raise TypeError(
-                f"The state of the callback {name} can't be saved. Expected: numbers, "
+                f"The state of the callback {name} cannot be saved. Expected: numbers, "
                 f"strings, arrays, or lists and dicts of them. Received: {state!r}"
             )
         states.append((name, state))
@@ -35,20 +35,20 @@ def get_states(callbacks: Iterable[Any]) -> list[tuple[str, Any]]:
 
 
 def check_methods(callbacks: Iterable[Any]) -> None:
-    """Raise `ValueError` if a callback could be saved, and not be continued with."""
+    """Raise `ValueError` if a callback could be saved but not restored."""
     for callback in callbacks:
         says = isinstance(callback, TrainingCallback) and has_own(callback, "get_state")
         if says and not has_own(callback, "set_state"):
             raise ValueError(
                 f"{type(callback).__name__} overrides `get_state` without `set_state`, "
-                "so a run can't be continued with it. Override both or neither."
+                "so a run cannot be continued with it. Override both or neither."
             )
 
 
 def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
     """Raise `ValueError` if there is a state that `get_states` would not have saved.
 
-    Of a callback with a method `set_state`, that is for this method to find out.
+    For a callback with a method `set_state`, that method has to check.
     """
     for callback, state in _pairs(callbacks, states)[0]:
         if not _takes_state(callback):
@@ -56,13 +56,13 @@ def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) ->
 
 
 def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
-    """Give callbacks the states back that callbacks of their class had.
+    """Restore the states of callbacks, matched by class.
 
-    Several of one class are told apart by their order. What there is only before or
-    only now is warned about: the run is then another one.
+    Several of one class are distinguished by their order. Callbacks that existed only
+    before, or exist only now, are warned about: the run is then a different one.
 
     Raises:
-        ValueError: If the method `set_state` of a callback raises something.
+        ValueError: If the method `set_state` of a callback raises.
     """
     pairs, new, left = _pairs(callbacks, states)
     for callback, state in pairs:
@@ -82,40 +82,40 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
 
 
 def has_own(thing: Any, method: Literal["get_state", "set_state"]) -> bool:
-    """Whether something has such a method, other than the default of a callback."""
+    """Whether an object has such a method, other than a callback's default."""
     if isinstance(thing, TrainingCallback) and method not in vars(thing):
         return getattr(type(thing), method) is not getattr(TrainingCallback, method)
     return hasattr(thing, method)
 
 
 def give(receiver: Any, state: Any, name: str) -> None:
-    """Call the method `set_state` of something.
+    """Call the method `set_state` of an object.
 
     Raises:
-        ValueError: If it raises something.
+        ValueError: If it raises.
     """
     try:
         receiver.set_state(state)
-    # The methods of others may raise anything.
+    # User-defined methods may raise anything.
     except Exception as error:
         raise ValueError(
-            f"the state of {name} is not one that it takes: {type(error).__name__}: "
+            f"the state of {name} is not one that it accepts: {type(error).__name__}: "
             f"{error}"
         ) from error
 
 
 def resetting(thing: Any) -> Callable[[], None]:
-    """Return what gives a callback, or another object, the state that it has now."""
+    """Return a function that restores the current state of an object."""
     attributes = dict(getattr(thing, "__dict__", {}))
     state = None
-    # Methods of others: they may not be ready for it at this moment, and must not hide
-    # why something is reset. The attributes are set in any case.
+    # User-defined methods: they may not be ready for it now, and must not hide why a
+    # state is reset. The attributes are set in any case.
     with contextlib.suppress(Exception):
         state = thing.get_state() if has_own(thing, "get_state") else None
 
     def reset() -> None:
-        # `set_state` for what is elsewhere, such as a file; the attributes after it,
-        # since they are exact, and those that were added since are dropped.
+        # `set_state` for state elsewhere, such as in a file; the attributes after it,
+        # since they are exact, and those added since are dropped.
         with contextlib.suppress(Exception):
             if state is not None:
                 thing.set_state(state)
@@ -129,7 +129,7 @@ def resetting(thing: Any) -> Callable[[], None]:
 def _pairs(
     callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]
 ) -> tuple[list[tuple[Any, Any]], list[Any], list[tuple[str, Any]]]:
-    """Return callbacks with their states, those without, and states that are left."""
+    """Return callbacks with their states, callbacks without, and unmatched states."""
     pairs, new, left = [], [], list(states)
     for callback in callbacks:
         name = type(callback).__name__
@@ -142,9 +142,9 @@ def _pairs(
 
 
 def _get(callback: Any) -> Any:
-    """Return what `get_state` says; of others, all that looks like state.
+    """Return the result of `get_state`; without it, everything that looks like state.
 
-    That is every attribute which is plain data and was not a constructor argument.
+    That is every attribute that is plain data and was not a constructor argument.
     """
     if has_own(callback, "get_state"):
         return callback.get_state()
@@ -152,10 +152,10 @@ def _get(callback: Any) -> Any:
         return {}
     if isinstance(callback, keras.callbacks.History):
         return {"history": callback.history, "epoch": callback.epoch}
-    # What the constructor was given is for the program to say, not for a checkpoint: it
-    # may be a path or an address.
+    # Constructor arguments are determined by the program, not by a checkpoint: they may
+    # be paths or addresses.
     arguments = _arguments(callback)
-    # Its folders are made of an argument.
+    # Its folders are derived from an argument.
     folders = isinstance(callback, keras.callbacks.TensorBoard)
     return {
         name: value
@@ -168,20 +168,20 @@ def _get(callback: Any) -> Any:
 
 
 def _takes_state(callback: Any) -> bool:
-    """Whether the state is for a method `set_state` to check and to set.
+    """Whether a method `set_state` checks and sets the state.
 
-    A `TrainingCallback` that says its state has to take it, too.
+    A `TrainingCallback` that returns its state must also accept it.
     """
     says = isinstance(callback, TrainingCallback) and has_own(callback, "get_state")
     return says or has_own(callback, "set_state")
 
 
 def _arguments(callback: Any) -> set[str]:
-    """Return the names that the arguments of the constructor have."""
+    """Return the names of the constructor's arguments."""
     # Keras sets `params` from the arguments of `fit`.
     arguments = {"params"}
     for kind in type(callback).__mro__[:-1]:
-        # Base classes, too: a subclass may pass on what it takes under the same name.
+        # Base classes too: a subclass may pass on arguments of the same name.
         if "__init__" in vars(kind):
             arguments.update(inspect.signature(vars(kind)["__init__"]).parameters)
     return arguments
@@ -206,23 +206,24 @@ _MISSING = object()
 def _check(callback: Any, state: Any) -> None:
     """Raise `ValueError` if `_get` would not have returned such a state.
 
-    Only attributes that may be state are set: no argument of the constructor (a path,
-    an address), no method, and nothing of another type than it has.
+    Only attributes that may be state are set: no constructor argument (a path, an
+    address), no method, and nothing of a different type.
     """
     owner = type(callback).__name__
     if not isinstance(state, dict):
         raise ValueError(f"the state of the callback {owner} must be a dict")
     known = _get(callback)
     for name, value in state.items():
-        # What controls a run was saved once, and is not set any more.
+        # Attributes that control a run were saved once, and are no longer set.
         if name in CONTROLS or _is_no_value(callback, name, value):
             continue
         its = known.get(name, _MISSING) if isinstance(name, str) else _MISSING
         if its is _MISSING and not _may_be_made(callback, name):
             raise ValueError(
-                f"the callback {owner} saves no {name!r}, which is no state of it"
+                f"the callback {owner} saves no {name!r}, which is not part of its "
+                "state"
             )
-        # Of Keras's own callbacks, none has a text where there was nothing.
+        # None of Keras's own callbacks has a string where there was nothing.
         of_keras = type(callback).__module__.split(".")[0] == "keras"
         text = its is None and isinstance(value, str) and of_keras
         if text or not _is_alike(its, value):
@@ -240,21 +241,21 @@ def _check_history(history: Any, epoch: Any) -> None:
     lists = all(_kind(values) == "list" for values in history.values())
     if not lists or any(len(values) > len(epoch) for values in history.values()):
         raise ValueError(
-            f"the state of History must hold a list for each name, of {len(epoch)} "
-            f"values at most. Received: {history!r}"
+            "the state of History must hold a list for each name, of at most "
+            f"{len(epoch)} values. Received: {history!r}"
         )
 
 
 def _is_no_value(callback: Any, name: Any, value: Any) -> bool:
-    """Whether there was nothing yet where there is an object now that is no state."""
+    """Whether there was nothing where there is now an object that is not state."""
     return (
-        # A file that `on_train_begin` has opened, for instance, must stay.
+        # For example, a file that `on_train_begin` opened must stay.
         value is None and name in vars(callback) and not is_plain(vars(callback)[name])
     )
 
 
 def _may_be_made(callback: Any, name: Any) -> bool:
-    """Whether an attribute that is not there may come in the course of a training."""
+    """Whether a missing attribute may be added in the course of training."""
     fixed = isinstance(
         callback, (keras.callbacks.History, keras.callbacks.ProgbarLogger)
     )
@@ -262,13 +263,13 @@ def _may_be_made(callback: Any, name: Any) -> bool:
         return False
     if name in vars(callback) or name in _OF_A_LOOP or name.startswith("__"):
         return False
-    # A class may hold the value of the beginning.
+    # A class may hold the initial value.
     of_class = inspect.getattr_static(type(callback), name, None)
     return name.lstrip("_") not in _arguments(callback) and is_plain(of_class)
 
 
 CONTROLS = frozenset({"batch_hook_freq", "request", "traced_with"})
-"""What a callback says of the run that is running, which is no state of it."""
+"""What a callback declares about the current run, which is not its state."""
 
 _OF_A_LOOP = CONTROLS | {
     "after_compiled_step",
@@ -277,14 +278,14 @@ _OF_A_LOOP = CONTROLS | {
     "schedule",
     "set_state",
 }
-"""What `Loop` looks for in a callback."""
+"""Attributes that `Loop` looks for in a callback."""
 
 
 def _is_alike(its: Any, value: Any) -> bool:
-    """Whether a value can have come from one that a callback has at the beginning.
+    """Whether a value can have developed from the initial one of a callback.
 
-    Numbers of Python, NumPy and TensorFlow take each other's place, and so do lists,
-    tuples and arrays; before there is a value, it often is `None`.
+    Numbers of Python, NumPy and TensorFlow are interchangeable, and so are lists,
+    tuples and arrays; before there is a value, it is often `None`.
     """
     return its is _MISSING or its is None or value is None or _kind(its) == _kind(value)
 

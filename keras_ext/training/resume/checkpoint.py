@@ -18,10 +18,10 @@ from keras_ext.training.resume.variables import Restoration, run_variables
 
 
 class Checkpoint(TrainingCallback):
-    """Saves a run, so that it can be killed at any moment and continued to the bit.
+    """Saves a run, so that it can be killed at any time and continued to the bit.
 
-    Pass `resume=` to `Trainer.fit` or `Loop` as well, and run the same program again:
-    it continues where the last whole checkpoint was, and ends with the same weights,
+    Also pass `resume=` to `Trainer.fit` or `Loop`, and run the same program again: it
+    continues from the last complete checkpoint, and ends with the same weights,
     optimizer state, History and log as one that was never interrupted. A run that has
     ended is recognized; with more `epochs`, it is continued.
 
@@ -29,31 +29,32 @@ class Checkpoint(TrainingCallback):
     generators, the position in the data and its order, the state of the other
     callbacks, the History, and the random numbers of Python and NumPy. It consists of
     the files of a `tf.train.Checkpoint`, is written during training, and counts only
-    once it is whole. Nothing that is there is ever written over.
+    once it is complete. Existing files are never overwritten.
 
-    On the first of the `signals`, the running call is finished, the run is saved, and
-    the process left: by `Preempted`, exit code 75, or by `KeyboardInterrupt` if it was
-    Ctrl-C. A second signal leaves at once.
+    On the first of the `signals`, the current call is finished, the run is saved, and
+    the process exits: by `Preempted`, exit code 75, or by `KeyboardInterrupt` after
+    Ctrl-C. A second signal exits immediately.
 
     Args:
-        directory: The folder for the checkpoints of this one run, made if need be. A
-            relative path is resolved at once: a later `os.chdir` does not move it.
-        save_freq: When to save. `"epoch"`: after every epoch. A positive integer:
-            after every so many steps. A length of time, `"90s"`, `"10min"`, `"2h"`:
-            when so much time has passed. Default: `"epoch"`.
+        directory: The folder for the checkpoints of this one run, created if necessary.
+            A relative path is resolved immediately: a later `os.chdir` does not move
+            it.
+        save_freq: When to save. `"epoch"`: after every epoch. A positive integer: after
+            that many steps. A duration, `"90s"`, `"10min"`, `"2h"`: when that much time
+            has passed. Default: `"epoch"`.
         max_to_keep: Positive integer, how many of the newest to keep, or `None` for
             all. Default: 3.
-        signals: Numbers of the signals that ask for an end. Default: SIGTERM, SIGINT.
+        signals: Numbers of the signals that request an end. Default: SIGTERM, SIGINT.
 
     Raises:
         ValueError: If an argument is out of range.
-        FileExistsError: When training begins, if the folder holds the checkpoints of
-            an earlier run and `resume` was not asked for.
+        FileExistsError: When training begins, if the folder holds the checkpoints of an
+            earlier run and `resume` was not passed.
         BlockingIOError: When training begins, if another process, or another training
-            of this one, is being saved in the folder.
-        OSError: When training begins, if the folder can't be written to; during
-            training, if a checkpoint can't be written. Those before it are left as
-            they are.
+            run of this one, is being saved in the folder.
+        OSError: When training begins, if the folder cannot be written to; during
+            training, if a checkpoint cannot be written. Earlier ones are left
+            unchanged.
 
     Example:
 
@@ -76,7 +77,7 @@ class Checkpoint(TrainingCallback):
     >>> train(epochs=3).epoch  # the first two are not made again
     [0, 1, 2]
 
-    In `keras.Model.fit`, where a callback learns nothing of the data and of the other
+    In `keras.Model.fit`, where a callback has no access to the data and the other
     callbacks, weights, optimizer, random generators and metrics are saved and, if the
     folder has a checkpoint, restored. Pass `initial_epoch=checkpoint.next_epoch`.
     """
@@ -121,26 +122,26 @@ class Checkpoint(TrainingCallback):
         return int(saved.state["loop"]["epoch"])
 
     def get_state(self) -> dict[str, Any]:
-        """Return nothing: what this callback remembers is no part of the run."""
+        """Return nothing: the state of this callback is not part of the run."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Set nothing."""
 
     def drive(self) -> None:
-        """Leave it to a `Loop` to save; it knows more than a callback does.
+        """Leave saving to a `Loop`, which knows more than a callback does.
 
         Raises:
-            OSError: If the folder can't be written to, or another run has it.
+            OSError: If the folder cannot be written to, or another run uses it.
         """
         self.files.begin(lasting=True)
         self._driven = True
 
     def release(self) -> None:
-        """Be a callback as any other again.
+        """Become an ordinary callback again.
 
         Raises:
-            OSError: If what was to be written could not be.
+            OSError: If pending data could not be written.
         """
         self._driven = False
         self.files.close()
@@ -160,7 +161,7 @@ class Checkpoint(TrainingCallback):
         return not at_epoch_end and steps % int(self.save_freq) == 0
 
     def saved(self) -> None:
-        """Note that the run was saved just now."""
+        """Record that the run has just been saved."""
         self._saved_at = time.monotonic()
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -169,14 +170,14 @@ class Checkpoint(TrainingCallback):
         if self._driven:
             return
         self._steps = self._epoch = self._epoch_start = 0
-        # `keras.Model.fit` does not say when an error ends it.
+        # `keras.Model.fit` does not notify callbacks when an error ends it.
         self.files.begin(lasting=False)
         saved = self.files.read()
         if saved is not None:
             self._restore(saved)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Note which epoch begins."""
+        """Record which epoch begins."""
         self._epoch = epoch
         self._epoch_start = self._steps
 
@@ -190,7 +191,7 @@ class Checkpoint(TrainingCallback):
         if frequency == "epoch":
             due = self.is_due(self._steps, at_epoch_end=False)
         else:
-            # Several steps per call may go past a multiple without meeting it.
+            # Several steps per call may pass a multiple without hitting it.
             due = self._steps // frequency > before // frequency
         if due:
             self._save(self._epoch)
@@ -217,7 +218,7 @@ class Checkpoint(TrainingCallback):
     def _restore(self, saved: Any) -> None:
         check_stock(saved)
         optimizer = self.model.optimizer
-        # Otherwise, most of its variables would come with the first step.
+        # Otherwise, most of its variables would be created in the first step.
         if self.model.built and not optimizer.built:
             optimizer.build(self.model.trainable_variables)
         restoration = Restoration(saved.path, saved.state["variables"], saved.variables)
@@ -233,7 +234,7 @@ class Checkpoint(TrainingCallback):
         warnings.warn(
             f"Restored the variables of {saved.path!r}. keras.Model.fit lets a "
             "callback restore neither the order of the data nor the state of other "
-            "callbacks, and begins with the epoch it is told: pass "
+            "callbacks, nor choose the epoch to begin with: pass "
             f"`initial_epoch={saved.state['loop']['epoch']}`. keras_ext.Trainer.fit "
             "with `resume=True` continues a run exactly.",
             stacklevel=2,
@@ -241,7 +242,7 @@ class Checkpoint(TrainingCallback):
 
 
 def _signals(signals: Sequence[int]) -> tuple[int, ...]:
-    """Return the numbers of signals that a process can listen to, else raise."""
+    """Return the numbers of signals that a process can handle, else raise."""
     deaf = {getattr(signal, name, None) for name in ("SIGKILL", "SIGSTOP")}
     try:
         numbers = tuple(signal.Signals(number) for number in signals)
@@ -250,6 +251,6 @@ def _signals(signals: Sequence[int]) -> tuple[int, ...]:
         return numbers
     except (TypeError, ValueError):
         raise ValueError(
-            "`signals` must be a sequence of signals that can be heard, such as "
+            "`signals` must be a sequence of signals that can be handled, such as "
             f"(signal.SIGTERM,). Received: signals={signals!r}"
         ) from None

@@ -30,8 +30,8 @@ _MAPPINGS: dict[str, type] = {
 
 
 def is_plain(value: Any) -> bool:
-    """Whether `pack` takes `value`: numbers, strings, arrays, and nests of them."""
-    # The exact type: an object of a subclass would come back as something else.
+    """Whether `pack` accepts `value`: numbers, strings, arrays, and nests of them."""
+    # The exact type: an object of a subclass would be read back as something else.
     kind = type(value)
     if kind is list or kind in _SEQUENCES.values():
         return all(map(is_plain, value))
@@ -44,7 +44,7 @@ def pack(value: Any) -> tuple[str, list[Any]]:
     """Return `value` as JSON, and the arrays that the JSON refers to by number.
 
     Raises:
-        TypeError: If there is something in it that is not plain data.
+        TypeError: If it contains anything other than plain data.
     """
     arrays: list[Any] = []
 
@@ -59,8 +59,8 @@ def pack(value: Any) -> tuple[str, list[Any]]:
             return {**items, "maxlen": value.maxlen} if kind is _DEQUE else items
         if kind in _MAPPINGS.values():
             pairs = [[packed(key), packed(item)] for key, item in value.items()]
-            # Other keys would come back as strings, and `_KIND` marks what is not an
-            # object.
+            # Other keys would be read back as strings, and `_KIND` marks values that
+            # are not objects.
             if kind is dict and _KIND not in value and _has_names(value):
                 return dict(pairs)
             return {_KIND: kind.__name__, "items": pairs}
@@ -74,7 +74,7 @@ def pack(value: Any) -> tuple[str, list[Any]]:
         return {_KIND: "array", "array": add(value)}
 
     def add(array: Any) -> int:
-        # NumPy's may be changed before they are written.
+        # NumPy arrays may be changed before they are written.
         arrays.append(np.array(array) if isinstance(array, np.ndarray) else array)
         return len(arrays) - 1
 
@@ -82,19 +82,19 @@ def pack(value: Any) -> tuple[str, list[Any]]:
 
 
 def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
-    """Return what `pack` was given; all arrays are NumPy's.
+    """Return the value passed to `pack`; all arrays are NumPy arrays.
 
     Args:
-        packed: What JSON makes of the text that `pack` has returned.
+        packed: The parsed JSON that `pack` returned.
         arrays: The arrays.
 
     Raises:
-        ValueError: If `pack` returns no such thing.
+        ValueError: If `packed` is not something that `pack` returns.
     """
 
     def array(item: Mapping[str, Any]) -> np.ndarray:
         number = item["array"]
-        # To Python, `True` is an `int` as well, and -1 the last of a list.
+        # In Python, `True` is also an `int`, and -1 the last item of a list.
         if type(number) is not int or not 0 <= number < len(arrays):
             raise IndexError(f"array number {number!r} of {len(arrays)}")
         return np.asarray(arrays[number])
@@ -126,7 +126,7 @@ def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
         if not isinstance(value, Mapping):
             return value
         if _KIND in value:
-            # Only classes in this table are made, whatever the file names.
+            # Only classes in this table are created, whatever the file names.
             return kinds[value[_KIND]](value)
         return {key: unpacked(item) for key, item in value.items()}
 
@@ -134,13 +134,13 @@ def unpack(packed: Any, arrays: Sequence[Any]) -> Any:
         return unpacked(packed)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(
-            f"its state is not such as Checkpoint saves: {type(error).__name__}: "
+            f"its state is not one that Checkpoint saves: {type(error).__name__}: "
             f"{error}"
         ) from error
 
 
 def _is_numeric(value: Any) -> bool:
-    """Whether `value` is an array or a number of NumPy's that can be written."""
+    """Whether `value` is a NumPy array or number that can be written."""
     if type(value) is not np.ndarray and not isinstance(value, (np.generic, tf.Tensor)):
         return False
     return getattr(value.dtype, "name", None) in _DTYPES

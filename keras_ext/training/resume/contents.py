@@ -1,4 +1,4 @@
-"""What a checkpoint holds: first looked at, then read, no more than expected."""
+"""The contents of a checkpoint: first inspected, then read, no more than expected."""
 
 import json
 import math
@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_ext.training.resume.codec import unpack
 
 FORMAT = 1
-"""The format of the checkpoints that are written; see `_check_format`."""
+"""The format of written checkpoints; see `_check_format`."""
 
 STATE = "state/.ATTRIBUTES/py_state"
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -34,13 +34,13 @@ _WRITERS = ("keras_ext", "keras", "tensorflow")
 
 @dataclass(frozen=True)
 class Saved:
-    """What was read from a checkpoint.
+    """The contents read from a checkpoint.
 
     Args:
-        path: The checkpoint, as `tf.train.load_checkpoint` takes it.
-        state: What was saved beside the variables.
+        path: The checkpoint, as `tf.train.load_checkpoint` accepts it.
+        state: The state saved in addition to the variables.
         variables: The values of the variables.
-        iterators: How many iterators of datasets there are.
+        iterators: Number of dataset iterators.
     """
 
     path: str
@@ -49,19 +49,19 @@ class Saved:
     iterators: int = 0
 
     def restore_iterator(self, number: int, iterator: Any) -> None:
-        """Have a dataset's iterator continue where the saved one stood."""
-        # Iterators are found by their position in the list, so others stand before it.
+        """Make a dataset's iterator continue where the saved one stopped."""
+        # Iterators are found by their position in the list, so others precede it.
         saved = tf.train.Checkpoint(iterators=[tf.train.Checkpoint()] * number)
         saved.iterators.append(iterator)
         saved.read(self.path).expect_partial()
 
 
 class OtherFormatError(ValueError):
-    """Says that a checkpoint is whole, and that another version has to read it."""
+    """Raised for a complete checkpoint that another version has to read."""
 
 
 class Contents:
-    """What a checkpoint says that it holds; its tensors are not read yet.
+    """The declared contents of a checkpoint, whose tensors are not read yet.
 
     Args:
         path: The checkpoint.
@@ -71,8 +71,8 @@ class Contents:
         variables: Shape and type of every variable.
 
     Raises:
-        OtherFormatError: If it has a format that is not known here.
-        ValueError: If `CheckpointStore` has not written such a checkpoint.
+        OtherFormatError: If it has a format unknown to this version.
+        ValueError: If it is not a checkpoint that `CheckpointStore` writes.
     """
 
     def __init__(self, path: str) -> None:
@@ -90,13 +90,13 @@ class Contents:
             raise ValueError(f"it holds {strange[0]!r}, which Checkpoint does not save")
         _check_size(path, shapes, types)
         if shapes[STATE] or types[STATE] != tf.string:
-            raise ValueError("its state is not a text")
+            raise ValueError("its state is not a string")
         content = json.loads(self._reader.get_tensor(STATE).decode())
         # First of all: the rest may look different in another format.
         if isinstance(content, dict):
             _check_format(path, content)
         if not isinstance(content, dict) or not {"variables", "state"} <= set(content):
-            raise ValueError("its state is not such as Checkpoint saves")
+            raise ValueError("its state is not one that Checkpoint saves")
         count, self._state = content["variables"], content["state"]
         if type(count) is not int or not 0 <= count <= len(self._values):
             raise ValueError(f"it has {len(self._values)} tensors, not {count!r}")
@@ -107,12 +107,12 @@ class Contents:
         ]
 
     def raw(self, name: str) -> Any:
-        """Return a part of the state as JSON has it, or `None` if it is missing."""
+        """Return a part of the state as in the JSON, or `None` if it is missing."""
         return self._state.get(name) if isinstance(self._state, Mapping) else None
 
     def read(self) -> Saved:
-        """Return all of it; every byte is read, and its sum checked."""
-        # Read only to check their sums; `restore_iterator` restores them later.
+        """Return everything; every byte is read and its checksum verified."""
+        # Read only to verify the checksums; `restore_iterator` restores them later.
         for name in self._iterators:
             tf.raw_ops.RestoreV2(
                 prefix=self.path,
@@ -128,10 +128,10 @@ class Contents:
 
 
 def _check_format(path: str, content: Mapping[str, Any]) -> None:
-    """Raise `OtherFormatError` unless a checkpoint has a format that is read here.
+    """Raise `OtherFormatError` unless a checkpoint has a format that can be read.
 
-    Those without one were written before there was a number, and are as those of
-    format 1. A format gets another number when this version could not read it.
+    Those without a number predate it, and are like those of format 1. A format gets a
+    new number if this version could not read it.
     """
     found = content.get("format", FORMAT)
     if found == FORMAT and type(found) is int:
@@ -143,12 +143,12 @@ def _check_format(path: str, content: Mapping[str, Any]) -> None:
     raise OtherFormatError(
         f"The checkpoint {path!r} has format {reprlib.repr(found)}, written by "
         f"{writer}. Expected: format {FORMAT}. Read it with the version of keras_ext "
-        "that has written it, or a later one; or choose another folder."
+        "that wrote it, or a later one; or choose another folder."
     )
 
 
 def _numbered(key: Any, names: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names that the numbers from 0 on have, as long as they are there."""
+    """Yield the names for the numbers from 0, as long as they exist."""
     number = 0
     while key(number) in names:
         yield key(number)
@@ -158,21 +158,21 @@ def _numbered(key: Any, names: Mapping[str, Any]) -> Iterator[str]:
 def _check_size(
     path: str, shapes: Mapping[str, Sequence[int]], types: Mapping[str, Any]
 ) -> None:
-    """Raise `ValueError` if there are more numbers than fit into the files.
+    """Raise `ValueError` if there are more values than fit into the files.
 
-    A file may say that many tensors are at the same place, or that one is larger than
-    the file; memory would be taken for all of them.
+    A file may claim that many tensors are at the same place, or that one is larger than
+    the file; memory would be allocated for all of them.
     """
     folder, name = os.path.split(path)
     data = f"{name}.data-"
     with os.scandir(folder or os.curdir) as entries:
         there = sum(one.stat().st_size for one in entries if one.name.startswith(data))
-    # Of texts and iterators, a byte of each at least.
+    # For strings and iterators, at least a byte each.
     claimed = sum(
         math.prod(shape) * max(types[name].size or 1, 1)
         for name, shape in shapes.items()
     )
     if claimed > there or any(size < 0 for shape in shapes.values() for size in shape):
         raise ValueError(
-            f"its tensors are said to take {claimed} bytes, and its files have {there}"
+            f"its tensors are said to take {claimed} bytes, but its files have {there}"
         )

@@ -1,4 +1,4 @@
-"""A folder that one run at a time may save to."""
+"""A folder that only one run at a time may save to."""
 
 import contextlib
 import errno
@@ -16,9 +16,9 @@ else:
 
 NAME = "ckpt.lock"
 _ATTEMPTS = 100
-# On Windows, others can't read the bytes that are locked, so these are not the text.
+# On Windows, others cannot read locked bytes, so these are outside the text.
 _BEHIND_THE_TEXT = 2**20
-# By which a file system says that it has no locks.
+# Errors by which a file system reports that it has no locks.
 _NO_LOCKS = {
     getattr(errno, name, None)
     for name in ("EINVAL", "ENOLCK", "ENOSYS", "ENOTSUP", "EOPNOTSUPP")
@@ -29,8 +29,8 @@ class FolderLock:
     """Keeps other runs out of a folder, on this machine and on others that mount it.
 
     A file in the folder is locked by the operating system, which unlocks it when the
-    process ends in whatever way. The file says who has locked it, and is removed at the
-    end. A process that is forked meanwhile has no part in the lock.
+    process ends, however that happens. The file says who locked it, and is removed at
+    the end. A process forked in the meantime has no share in the lock.
 
     Args:
         directory: The folder.
@@ -43,20 +43,20 @@ class FolderLock:
         self._is_lasting = False
 
     def acquire(self, *, lasting: bool) -> None:
-        """Lock the folder, which exists; nothing, if this object has locked it before.
+        """Lock the folder, which exists; nothing if this object has locked it before.
 
         Args:
-            lasting: Whether `release` is called however the run ends. Otherwise,
-                another run of this process may take the folder over.
+            lasting: Whether `release` is called no matter how the run ends. Otherwise,
+                another run of this process may take over the folder.
 
         Raises:
             BlockingIOError: If another run has locked it.
-            OSError: If the file can't be written.
+            OSError: If the file cannot be written.
         """
         with _guard:
             self._is_lasting = lasting
             if self._file is None:
-                # The operating system refuses a second lock to the same process, too.
+                # The operating system also refuses the same process a second lock.
                 for other in list(_locked):
                     other.give_way(self._directory)
                 self._file = self._locked_file()
@@ -75,7 +75,7 @@ class FolderLock:
                 self._unlock()
 
     def leave(self) -> None:
-        """Have no part in the lock, without unlocking what another process has."""
+        """Give up the lock without unlocking what another process holds."""
         file, self._file = self._file, None
         _locked.discard(self)
         if file is not None:
@@ -86,8 +86,8 @@ class FolderLock:
 
     def _unlock(self) -> None:
         if self._file is not None:
-            # Before it is unlocked: later, it might be another's. Where a file that is
-            # open can't be removed, it stays.
+            # Before it is unlocked: later, it might be another's. If an open file
+            # cannot be removed, it stays.
             with contextlib.suppress(OSError):
                 os.remove(self._path)
             self.leave()
@@ -105,9 +105,9 @@ class FolderLock:
             except BaseException:
                 os.close(file)
                 raise
-            # Who had locked it has removed it meanwhile.
+            # The previous holder has removed it in the meantime.
             os.close(file)
-        raise OSError(f"{self._path!r} is removed again and again by something")
+        raise OSError(f"{self._path!r} is repeatedly removed by something")
 
     def _lock(self, file: int) -> None:
         try:
@@ -127,7 +127,7 @@ class FolderLock:
             )
 
     def _is_there(self, file: int) -> bool:
-        # On a network file system, what was removed elsewhere can't be looked at.
+        # On a network file system, a file removed elsewhere cannot be inspected.
         with contextlib.suppress(OSError):
             return os.path.samestat(os.fstat(file), os.stat(self._path))
         return False
@@ -138,8 +138,8 @@ class FolderLock:
         by = f"process {process} on host {host!r}" if process.isdigit() else "another"
         return BlockingIOError(
             f"Another run is being saved in {self._directory!r}, by {by}. Expected: a "
-            "folder of its own for every run. Choose another one, or wait until that "
-            "run has ended."
+            "separate folder for every run. Choose another one, or wait until that run "
+            "has ended."
         )
 
 
@@ -149,7 +149,7 @@ _guard = threading.RLock()
 
 def _leave_all() -> None:
     global _guard
-    # At the fork, a thread that is not in this process may have held the old one.
+    # At the fork, a thread that is not in this process may have held the old lock.
     _guard = threading.RLock()
     for lock in list(_locked):
         lock.leave()

@@ -1,4 +1,4 @@
-"""A run is continued from what was saved, or changed back if that does not fit."""
+"""Continues a run from a checkpoint, or changes it back if that does not fit."""
 
 import contextlib
 import functools
@@ -33,11 +33,11 @@ from keras_ext.training.resume.variables import Restoration
 
 @dataclass(frozen=True)
 class SavedSource:
-    """What was saved of a source of batches.
+    """The saved state of a source of batches.
 
     Args:
         checkpoint: The checkpoint.
-        description: What must be the same.
+        description: Properties that must be equal.
         state: The position in the data.
         iterators: The numbers of its iterators; `None` if they could not be saved.
     """
@@ -53,18 +53,18 @@ class SavedSource:
             raise ValueError(
                 f"The checkpoint {self.checkpoint.path!r} is that of another run: its "
                 f"data had {_listed(self.description)}. Received: "
-                f"{_listed(source.description())}. Pass the same data, cut in the same "
-                "way, or choose another folder."
+                f"{_listed(source.description())}. Pass the same data, batched in the "
+                "same way, or choose another folder."
             )
         try:
-            # Only keys are compared; to return iterators, the source would have to make
-            # them.
+            # Only keys are compared; to return iterators, the source would have to
+            # create them.
             check_keys(self.state, source.state(iterators=False)[0])
         except ValueError as error:
             raise unusable(self.checkpoint.path, error) from None
 
     def restore(self, source: Source) -> None:
-        """Have the source continue as it would have."""
+        """Make the source continue as it would have."""
         self.check(source)
         restores = None
         if self.iterators is not None:
@@ -74,11 +74,11 @@ class SavedSource:
 
 
 class Restorer:
-    """Restores the run that was saved, step by step as its parts come into being.
+    """Restores a saved run, step by step as its parts are created.
 
     Plain data and the variables that exist are restored when the epoch begins,
-    variables that the first step makes before that step, and the position in the data
-    when the data is asked for. If something does not fit, all is as it was before.
+    variables that the first step creates before that step, and the position in the data
+    when the data is requested. If something does not fit, everything is changed back.
 
     Args:
         run: The run.
@@ -86,12 +86,13 @@ class Restorer:
         checkpoint: The Checkpoint among the callbacks, or `None`.
 
     Attributes:
-        saved: What is to be restored; `None` if nothing is, or it was begun.
+        saved: The checkpoint to restore; `None` if there is none, or restoring has
+            begun.
 
     Raises:
         FileExistsError: If the Checkpoint's folder holds another run.
         FileNotFoundError: If `resume` names a folder without a checkpoint.
-        ValueError: If what is there can't be read, or is that of another run.
+        ValueError: If a checkpoint cannot be read, or belongs to another run.
     """
 
     def __init__(
@@ -100,9 +101,9 @@ class Restorer:
         self._run = run
         self._checkpoint = checkpoint
         self.saved: Saved | None = read_checkpoint(resume, checkpoint, self._compare)
-        # What to do if what was restored turns out to be that of another run.
+        # What to do if the restored state turns out to be that of another run.
         self._undo = contextlib.ExitStack()
-        # The variables, as long as the first step has still to make some.
+        # The variables, as long as the first step has yet to create some.
         self._restoration: Restoration | None = None
         self._validation: Source | None = None
         if self.saved is not None:
@@ -110,14 +111,14 @@ class Restorer:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether there are variables to restore that the first step makes."""
+        """Whether there are variables to restore that the first step creates."""
         return self._restoration is not None
 
     def expect(self, source: Source, validation: Source | None) -> None:
-        """Take in what data `fit` will train on and evaluate with.
+        """Check the data that `fit` will train on and evaluate with.
 
         Raises:
-            ValueError: If it is other data than that of the saved run.
+            ValueError: If it differs from the data of the saved run.
         """
         self._validation = validation
         if self.saved is None:
@@ -127,21 +128,21 @@ class Restorer:
             now = given.get(name)
             if now is not None:
                 saved.check(now)
-        # With all variables there, they can be compared before anything is changed.
+        # If all variables exist, they can be compared before anything is changed.
         with host_random.untouched():
             self._prepare(source.example())
 
     def restore(self, *, in_epoch: bool) -> Any:
-        """Restore what was saved within an epoch, or between two.
+        """Restore a state saved within an epoch, or between two.
 
-        All but the variables that do not exist before the first step; for these, see
-        `restore_rest`.
+        Everything except the variables that do not exist before the first step; for
+        these, see `restore_rest`.
 
         Args:
-            in_epoch: Which of both to restore, if it is that what was saved.
+            in_epoch: Which of the two to restore, if that was saved.
 
         Returns:
-            What was saved of the epoch, or `None`.
+            The saved state of the epoch, or `None`.
         """
         saved, run = self.saved, self._run
         if saved is None or (saved.state["epoch"] is not None) != in_epoch:
@@ -163,13 +164,13 @@ class Restorer:
                 callback_state.give(other, state["others"][name], repr(name))
             self._restore_program(state["compiled"])
             run.saved_sources = _sources_in(saved)
-            # Last, since the methods of others, called above, may draw random numbers.
+            # Last, since user-defined methods, called above, may draw random numbers.
             host_random.set_state(state["random"])
         if self._checkpoint is not None and state["sources"]:
             # Iterators of datasets are read from it later.
             self._checkpoint.files.needed = saved.path
-        # `fit` has passed it already; other sources are restored when they are asked
-        # for.
+        # `fit` has already passed it; other sources are restored when they are
+        # requested.
         if self._validation is not None:
             self.restore_source("validation", self._validation)
         if run.verbose:
@@ -178,7 +179,7 @@ class Restorer:
         return state["epoch"]
 
     def restore_rest(self, chunk: Chunk | None) -> None:
-        """Restore the variables that are made for the first step, before it is made.
+        """Restore the variables created for the first step, before it is made.
 
         Args:
             chunk: Batches like those to come; `None` if there are none.
@@ -190,7 +191,7 @@ class Restorer:
         if restoration is None:
             return
         with self._undone_if_it_fails():
-            # What is drawn for it was drawn in the saved run before.
+            # Numbers drawn for this were already drawn in the saved run.
             with host_random.untouched():
                 self._prepare(chunk)
             # Without a first step, metrics may have no variables yet.
@@ -199,14 +200,14 @@ class Restorer:
             )
 
     def restore_source(self, name: Any, source: Source) -> None:
-        """Have the data continue as it would have, in the first continued epoch.
+        """Make the data continue as it would have, in the first continued epoch.
 
         Args:
             name: The number of the pass over data within the epoch, or `"validation"`.
-            source: Where the batches come from.
+            source: Source of the batches.
 
         Raises:
-            ValueError: If it is other data than that of the saved run.
+            ValueError: If it differs from the data of the saved run.
         """
         run = self._run
         run.sources[name] = source
@@ -216,37 +217,37 @@ class Restorer:
         with self._undone_if_it_fails(saved.checkpoint.path):
             saved.restore(source)
         if self._checkpoint is not None and not run.saved_sources:
-            # All iterators have been read from it, so it may be removed when it is old.
+            # All iterators have been read from it, so it may be removed once it is old.
             self._checkpoint.files.needed = None
 
     def roll_back(self) -> int:
-        """Go back to the last checkpoint, and return the epoch to continue with.
+        """Return to the last checkpoint; the result is the epoch to continue with.
 
-        The data comes in another order than before.
+        The data comes in a different order than before.
 
         Raises:
             RuntimeError: If there is no Checkpoint.
-            FloatingPointError: If it has saved nothing yet.
+            FloatingPointError: If it has not saved anything yet.
         """
         if self._checkpoint is None:
             raise RuntimeError(
-                "A callback asks to roll back, which needs a "
-                "keras_ext.callbacks.Checkpoint beside it."
+                "A callback requests ROLL_BACK, which needs a "
+                "keras_ext.callbacks.Checkpoint as well."
             )
         files, run = self._checkpoint.files, self._run
-        # The latest checkpoint may still be on its way to the disk.
+        # The latest checkpoint may not be fully written yet.
         files.wait()
         self.saved = files.read(self._compare)
         if self.saved is None:
             raise FloatingPointError(
-                f"There is no checkpoint in {files.directory!r} yet to go back to. "
-                "Save more often, `Checkpoint(..., save_freq=100)`, or lower the "
-                "learning rate."
+                f"There is no checkpoint in {files.directory!r} yet to return to. Save "
+                "more often, `Checkpoint(..., save_freq=100)`, or lower the learning "
+                "rate."
             )
         check_run(self.saved)
         index = int(self.saved.state["loop"]["epoch"])
-        # The data is not taken back: the same batches in the same order would lead to
-        # the same failure.
+        # The data is not reset: the same batches in the same order would lead to the
+        # same failure.
         self.saved.state["sources"] = []
         run.seed += 1
         for source in run.sources.values():
@@ -257,11 +258,11 @@ class Restorer:
         return index
 
     def _compare(self, contents: Contents) -> None:
-        """Raise `ValueError` if a checkpoint has other variables than this run."""
+        """Raise `ValueError` if a checkpoint has different variables than this run."""
         descriptions = descriptions_in(contents)
         values = [None] * len(descriptions)
         restoration = Restoration(contents.path, descriptions, values)
-        # Between two epochs, metrics are left as they are, and need not exist yet.
+        # Between two epochs, metrics are left unchanged, and need not exist yet.
         if contents.raw("epoch") is None:
             restoration.leave((), self._new_in_an_epoch())
         restoration.compare(variables_of_run(self._run))
@@ -271,7 +272,7 @@ class Restorer:
         return "metrics" if self._run.model.compiled else None
 
     def _prepare(self, chunk: Chunk | None) -> None:
-        """Have a Trainer make the variables that a step on such batches needs."""
+        """Let a Trainer create the variables that a step on such batches needs."""
         if chunk is not None and self._run.program is not None:
             self._run.program.prepare(chunk)
 
@@ -280,7 +281,7 @@ class Restorer:
             return
         if state is None:
             raise ValueError(
-                "it was saved in a Loop around a model that is no Trainer, and the "
+                "it was saved in a Loop around a model that was not a Trainer, but the "
                 "model is a Trainer now"
             )
         self._run.program.set_state(state)
@@ -288,9 +289,9 @@ class Restorer:
     def _restore_variables(self, saved: Saved) -> None:
         run, state = self._run, saved.state
         optimizer, model, program = run.optimizer, run.model, run.program
-        # An optimizer makes its variables with the first step. Made now, they can be
-        # compared and restored at once; but only a default step says for which
-        # variables.
+        # An optimizer creates its variables in the first step. Created now, they can be
+        # compared and restored immediately; but only a default step determines for
+        # which variables.
         known = program is None or program.updates_all_at_once()
         if known and model.built and optimizer and not optimizer.built:
             optimizer.build(model.trainable_variables)
@@ -301,7 +302,8 @@ class Restorer:
         if state["epoch"] is None:
             # An epoch begins with new metrics.
             restoration.leave(state["reset"], self._new_in_an_epoch())
-        # While some are missing, numbers in the checkpoint mean other variables here.
+        # While some are missing, numbers in the checkpoint refer to other variables
+        # here.
         elif len(variables) == len(state["variables"]):
             ids = {id(variables[number].variable) for number in state["reset"]}
             run.reset_at_next_epoch(
@@ -313,9 +315,9 @@ class Restorer:
         restoration.begin(variables)
 
     def _note_what_is_changed(self, objects: Sequence[Any]) -> None:
-        """Have all that `restore` changes changed back by `self._undo`."""
+        """Let `self._undo` change back everything that `restore` changes."""
         run, undo = self._run, self._undo
-        # Undone in reverse order, so the random numbers come last: methods of others
+        # Undone in reverse order, so the random numbers come last: user-defined methods
         # may draw some.
         undo.callback(host_random.set_state, host_random.get_state())
         for one in objects:
@@ -327,15 +329,15 @@ class Restorer:
 
     @contextlib.contextmanager
     def _undone_if_it_fails(self, path: str | None = None) -> Iterator[None]:
-        """Change everything back if the block raises something.
+        """Change everything back if the block raises.
 
         Args:
-            path: The checkpoint, if what is raised can only come from what is in it;
-                that is a `ValueError` with the path then.
+            path: The checkpoint, if errors can only come from its contents; they then
+                become a `ValueError` with the path.
         """
         try:
             yield
-        # Ctrl-C, too, must not leave one run with parts of another.
+        # Not even Ctrl-C may leave one run with parts of another.
         except BaseException as error:
             self._undo.close()
             if path is None or path in str(error) or not _is_error(error):

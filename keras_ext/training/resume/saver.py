@@ -1,4 +1,4 @@
-"""A run is saved while it runs, and left when a signal or a callback asks for it."""
+"""Saves a run while it runs, and ends it if a signal or callback requests that."""
 
 import warnings
 from collections.abc import Sequence, Set
@@ -27,8 +27,7 @@ class Saver:
         checkpoint: The Checkpoint, or `None`.
 
     Attributes:
-        interrupted: Whether a callback has asked to end here, and to continue another
-            time.
+        interrupted: Whether a callback has requested to end here and continue later.
 
     Raises:
         ValueError: If there is a Checkpoint, and other processes make the same steps.
@@ -44,7 +43,7 @@ class Saver:
         self._signals = checkpoint.signal_listener if checkpoint else SignalListener(())
         self._unsaved = UnsavedState(())
         self._iterators_can_be_saved = True
-        # The run as it was before the evaluation that is running.
+        # The state of the run before the current evaluation.
         self._before_evaluation: Snapshot | None = None
         self._last_position: Any = None
         self._has_checked_operations = False
@@ -53,10 +52,10 @@ class Saver:
             callback_state.check_methods(run.callbacks)
 
     def begin(self) -> None:
-        """Take over from the Checkpoint, and begin to listen to signals.
+        """Take over from the Checkpoint, and begin to listen for signals.
 
         Raises:
-            OSError: If the folder can't be written to, or another run has it.
+            OSError: If the folder cannot be written to, or another run uses it.
         """
         if self._checkpoint is not None:
             self._checkpoint.drive()
@@ -65,38 +64,38 @@ class Saver:
         self._signals.start()
 
     def has_begun(self) -> None:
-        """Look at what callbacks remember when training begins."""
+        """Record the state of callbacks when training begins."""
         if self._checkpoint is not None:
             self._unsaved = UnsavedState(self._run.callbacks)
 
     def close(self) -> None:
-        """Stop listening, and wait until all is written.
+        """Stop listening, and wait until everything is written.
 
         Raises:
-            OSError: If it can't be.
+            OSError: If that fails.
         """
         self._signals.stop()
         if self._checkpoint is not None:
             self._checkpoint.release()
 
     def after_chunk(self, epoch: EpochView) -> None:
-        """Save the run within an epoch, if it is time to, and leave if it is."""
+        """Save the run within an epoch, and end it, if either is due."""
         # A run that is to be rolled back must not become its own last checkpoint.
         if self._checkpoint is None or self._run.is_requested(RunRequest.ROLL_BACK):
             return
-        # Not before: the operations are known only once the first step was traced.
+        # Not earlier: the operations are known only once the first step was traced.
         self._warn_of_unrepeatable_operations()
         due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=False)
         self._save_if(due, epoch.index, epoch)
 
     def after_epoch(self, index: int) -> None:
-        """Save the run before epoch `index`, if it is time to, and leave if it is."""
+        """Save the run before epoch `index`, and end it, if either is due."""
         if self._checkpoint is not None:
             due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=True)
             self._save_if(due, index, None)
 
     def finish(self, index: int) -> None:
-        """Save the run that has ended before epoch `index`, unless that was done."""
+        """Save the run that has ended before epoch `index`, unless already done."""
         if self._checkpoint is None or self._run.is_requested(RunRequest.DISCARD):
             return
         if self._last_position != (index, None):
@@ -105,29 +104,29 @@ class Saver:
         self._leave_if_asked()
 
     def begin_evaluation(self, epoch: EpochView) -> None:
-        """Note the state of the run, to be saved if a signal ends the evaluation."""
+        """Record the state of the run, to be saved if a signal ends the evaluation."""
         if self._checkpoint is None:
             return
         self._signals.in_evaluation = True
         if not self._run.is_requested(RunRequest.DISCARD):
             taken = self._take(epoch.index, epoch)
-            # The values of now: the evaluation changes metrics.
+            # The current values: the evaluation changes metrics.
             values = [tf.convert_to_tensor(variable) for variable in taken.variables]
             self._before_evaluation = Snapshot(values, *taken[1:])
 
     def end_evaluation(self) -> None:
-        """Forget that state."""
+        """Discard that state."""
         self._before_evaluation, self._signals.in_evaluation = None, False
 
     def leave_evaluation(self) -> None:
-        """Save the run as it was before the evaluation, and leave."""
+        """Save the run in its state before the evaluation, and end it."""
         if self._before_evaluation is not None:
             self._write(self._before_evaluation)
         self._leave_if_asked()
 
     def _save_if(self, due: bool, index: int, epoch: EpochView | None) -> None:
         run = self._run
-        # What ends here anyway is not interrupted: nothing is left to continue.
+        # A run that ends here anyway is not interrupted: nothing is left to continue.
         has_ended = epoch is None and (index >= run.epochs or run.stop_training)
         self.interrupted = run.is_requested(RunRequest.INTERRUPT) and not has_ended
         discard = run.is_requested(RunRequest.DISCARD)
@@ -140,14 +139,14 @@ class Saver:
         if received is None or self._checkpoint is None:
             return
         files = self._checkpoint.files
-        # The process may end next, and the message names what is on the disk.
+        # The process may end next, and the message names what is on disk.
         files.wait()
         paths = files.paths()
         saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
         message = f"{received.name}: {saved}"
         if self._run.verbose:
             print(message)
-        # After Ctrl-C, programs expect what Python raises for it.
+        # After Ctrl-C, programs expect Python's own exception.
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
 
     def _take(self, index: int, epoch: EpochView | None) -> Snapshot:
@@ -165,18 +164,18 @@ class Saver:
         self._last_position = index, epoch and epoch.step
 
     def _write(self, taken: Snapshot) -> None:
-        """Write what was collected, without the iterators if they can't be saved."""
+        """Write what was collected, without the iterators if they cannot be saved."""
         if self._checkpoint is None:
             return
         files = self._checkpoint.files
         try:
             files.write(*taken)
         except tf.errors.FailedPreconditionError as error:
-            # The pipeline has a state of its own, such as a random `map`. That will not
+            # The pipeline has its own state, such as a random `map`. That will not
             # change, so later checkpoints do not try again.
             self._iterators_can_be_saved = False
             warnings.warn(
-                "The position in the dataset can't be saved: "
+                "The position in the dataset cannot be saved: "
                 f"{str(error).strip().splitlines()[0]} When the run is continued, the "
                 "batches of the epoch so far are read again and dropped, which takes "
                 "as long as reading takes, and is exact only if they come in the same "
@@ -195,7 +194,7 @@ class Saver:
         lost = program.unrepeatable_operations()
         if lost:
             warnings.warn(
-                "The training step draws random numbers whose state can't be saved: "
+                "The training step draws random numbers whose state cannot be saved: "
                 f"{', '.join(lost)}. A continued run will draw others. Use layers with "
                 "a `seed`, `keras.random` with a `keras.random.SeedGenerator`, or "
                 "`tf.random.Generator`.",
@@ -208,8 +207,8 @@ def _check_metrics(epoch: EpochView, variables: Sequence[Any]) -> None:
     for metric in epoch.logged_metrics:
         if any(id(variable) not in known for variable in metric.variables):
             raise ValueError(
-                f"The metric {metric.name!r} is logged, and belongs neither to the "
-                "model nor to `state`, so its value can't be saved within an epoch. "
+                f"The metric {metric.name!r} is logged, but belongs neither to the "
+                "model nor to `state`, so its value cannot be saved within an epoch. "
                 f"Pass `Loop(..., state={{{metric.name!r}: metric}})`."
             )
 
@@ -218,9 +217,8 @@ def _check_nothing_new(files: CheckpointStore, known: Set[str]) -> None:
     new = [path for path in files.paths() if path not in known]
     if new:
         raise FileExistsError(
-            f"Another run has saved {new[-1]!r} since this one has looked at the "
-            "folder. Run the program again to continue from there, or choose another "
-            "folder."
+            f"Another run has saved {new[-1]!r} since this one read the folder. Run "
+            "the program again to continue from there, or choose another folder."
         )
 
 

@@ -1,4 +1,4 @@
-"""Whether what was read from a checkpoint is what a run saves, before it is used."""
+"""Checks, before its use, that what was read from a checkpoint is what a run saves."""
 
 import re
 import reprlib
@@ -27,7 +27,7 @@ def _is_number(value: Any) -> bool:
 COUNT = "a non-negative integer", _is_count
 NUMBER = "a number", _is_number
 FLAG = "a boolean", lambda value: isinstance(value, (bool, np.bool_))
-TEXT = "a text", lambda value: isinstance(value, str)
+TEXT = "a string", lambda value: isinstance(value, str)
 ANYTHING = "anything", lambda value: True
 SIZE = "a size", lambda value: value is None or _is_count(value)
 PASS = "a number or 'validation'", lambda x: x == "validation" or _is_count(x)
@@ -38,7 +38,7 @@ class OrNone:
     """A kind that may be missing.
 
     Args:
-        kind: What it is if it is there.
+        kind: Its kind if it is present.
     """
 
     kind: Any
@@ -46,7 +46,7 @@ class OrNone:
 
 @dataclass(frozen=True)
 class Named:
-    """A dict from texts to what is of one kind.
+    """A dict from strings to values of one kind.
 
     Args:
         kind: The kind.
@@ -89,7 +89,7 @@ _STOCK = {"loop": {"epoch": COUNT}, "random": ANYTHING, "variables": VARIABLES}
 
 
 class NotSavedError(ValueError):
-    """Says where a value is not one that a run saves."""
+    """Raised for a value that a run does not save; names its place."""
 
 
 def check_run(saved: Saved) -> None:
@@ -113,7 +113,7 @@ def check_run(saved: Saved) -> None:
 def check_stock(saved: Saved) -> None:
     """Raise `ValueError` unless a Checkpoint in `keras.Model.fit` saves such a state.
 
-    What a `Loop` saves has all of it, and more.
+    A `Loop` saves all of it, and more.
     """
     try:
         check(saved.state, _STOCK, "state")
@@ -125,10 +125,10 @@ def check_stock(saved: Saved) -> None:
 
 
 def descriptions_in(contents: Contents) -> list[Any]:
-    """Return how the variables of a checkpoint that is not read yet are described.
+    """Return the descriptions of variables in a checkpoint that is not read yet.
 
     Raises:
-        ValueError: If its tensors are others.
+        ValueError: If its tensors are different.
     """
     found = contents.raw("variables")
     try:
@@ -151,7 +151,7 @@ def check_source(state: Any, where: str) -> None:
 
 
 def check_keys(state: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raise `NotSavedError` if a source's state lacks what another of its has."""
+    """Raise `NotSavedError` if a state lacks an entry that another one requires."""
     for name, value in expected.items():
         if name not in state:
             raise NotSavedError(f"the position in the data must have {name!r}")
@@ -165,9 +165,9 @@ def check(value: Any, kind: Any, where: str) -> None:
     Args:
         value: Plain data.
         kind: A dict of kinds by name, `Named`, a list with the kind of all items, a
-            tuple of the kinds of each, `OrNone`, or what is expected and a function
-            that says whether a value is that.
-        where: What to call the value.
+            tuple of the kinds of each, `OrNone`, or a description and a function that
+            checks whether a value matches it.
+        where: Name of the value.
     """
     if isinstance(kind, OrNone):
         if value is not None:
@@ -175,7 +175,7 @@ def check(value: Any, kind: Any, where: str) -> None:
     elif isinstance(kind, Named):
         _expect("a dict", isinstance(value, dict), value, where)
         for name, item in value.items():
-            _expect("a text", isinstance(name, str), name, f"a name in {where}")
+            _expect("a string", isinstance(name, str), name, f"a name in {where}")
             check(item, kind.kind, f"{where}[{name!r}]")
     elif isinstance(kind, dict):
         _expect("a dict", isinstance(value, dict), value, where)
@@ -183,7 +183,7 @@ def check(value: Any, kind: Any, where: str) -> None:
             _expect(f"a dict with {name!r}", name in value, value, where)
             check(value[name], of_one, f"{where}[{name!r}]")
     elif isinstance(kind, tuple) and callable(kind[1]):
-        # A leaf is a tuple as well: what is expected, and a function.
+        # A leaf is also a tuple: a description and a function.
         expected, test = kind
         _expect(expected, test(value), value, where)
     else:
@@ -198,8 +198,8 @@ def unusable(path: str, problem: BaseException) -> ValueError:
     """Return the error for a checkpoint that no run can have saved."""
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
     return ValueError(
-        f"The checkpoint {path!r} can't be used: {kind}{problem}. Expected: what "
-        "keras_ext.callbacks.Checkpoint has saved and that is unchanged. Remove it to "
+        f"The checkpoint {path!r} cannot be used: {kind}{problem}. Expected: an "
+        "unchanged checkpoint saved by keras_ext.callbacks.Checkpoint. Remove it to "
         "continue from the one before it, or choose another folder."
     )
 
@@ -223,7 +223,7 @@ def _check_random(state: Any) -> None:
 
 
 def _check_variables(descriptions: Any, tensors: list[Any]) -> None:
-    """Compare what the state says of the variables with what they are."""
+    """Compare the descriptions of the variables in the state with the variables."""
     _expect(
         f"a list of {len(tensors)}, the number of variables",
         len(descriptions) == len(tensors),
@@ -239,7 +239,7 @@ def _check_variables(descriptions: Any, tensors: list[Any]) -> None:
             f"of shape {tuple(found)} and type {its_dtype}, as its values are",
             fits and dtype == its_dtype,
             (tuple(shape), dtype),
-            # A name from a file may hold what a terminal takes for a command.
+            # A name from a file may contain terminal control sequences.
             f"the variable {re.sub('[^ -~]', '?', name)[:80]!r}",
         )
 

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: noted at once, obeyed between two calls."""
+"""Signals that request a process to end: recorded immediately, obeyed between calls."""
 
 import os
 import signal
@@ -12,13 +12,13 @@ import keras
 
 
 class Preempted(SystemExit):
-    """Ends the process after a signal, once the run was saved.
+    """Ends the process after a signal, once the run is saved.
 
-    Not caught by `except Exception`. The process leaves with `Preempted.code`, by which
-    a scheduler can tell a run that is to be started again from one that has failed.
+    Not caught by `except Exception`. The process exits with `Preempted.code`, by which
+    a scheduler can distinguish a run that should be restarted from one that has failed.
 
     Args:
-        message: What happened, for whoever catches it.
+        message: What happened.
 
     Attributes:
         code: 75, which `sysexits.h` calls "temporary failure, try again".
@@ -39,14 +39,14 @@ class Preempted(SystemExit):
 
 
 class EvaluationLeft(BaseException):
-    """Unwinds an evaluation, so that the run can be saved as it was before it."""
+    """Unwinds an evaluation, so that the run can be saved in its state before it."""
 
 
 class EvaluationInterrupter(keras.callbacks.Callback):
-    """Ends an evaluation that is running when a signal comes.
+    """Ends a running evaluation when a signal arrives.
 
     Args:
-        signals: What notes the signals.
+        signals: Listener that records the signals.
     """
 
     # Once per call is soon enough, and costs no speed.
@@ -57,17 +57,17 @@ class EvaluationInterrupter(keras.callbacks.Callback):
         self._signals = signals
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Leave, if a signal has come."""
+        """Raise if a signal has arrived."""
         if self._signals.received is not None and self._signals.in_evaluation:
             raise EvaluationLeft
 
 
 class SignalListener:
-    """Notes the first signal; a second one has the effect that it had before.
+    """Records the first signal; a second one has its previous effect.
 
-    Only the main thread can be asked, so in another one nothing is watched. Nor is
-    anything in a process that is forked meanwhile: there, signals have the effect at
-    once that they had before.
+    Only the main thread can handle signals, so nothing is watched in other threads, nor
+    in a process forked in the meantime: there, signals immediately have their previous
+    effect.
 
     Args:
         signals: The numbers of the signals.
@@ -89,21 +89,21 @@ class SignalListener:
             if not watch.is_watching:  # it was stopped in another thread
                 watch.stop()
         for number in self._signals:
-            # What is ignored (by `nohup`, for instance) stays so.
+            # Ignored signals (by `nohup`, for example) stay ignored.
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         _installed.add(self)
 
     @property
     def is_watching(self) -> bool:
-        """Whether a signal would be noted in this process."""
+        """Whether a signal would be recorded in this process."""
         return self._process == os.getpid()
 
     def stop(self) -> None:
-        """Have the signals do what they did before.
+        """Restore the previous effect of the signals.
 
-        Only the main thread can remove a handler. In another one, it is left to pass
-        on what comes, until the main thread begins to watch the next time.
+        Only the main thread can remove a handler. In other threads, it is left in place
+        to pass on signals, until the main thread next begins to watch.
         """
         self._process = None
         if not _in_main_thread():
@@ -121,19 +121,19 @@ class SignalListener:
             return
         before = self._before.get(number)
         self.stop()
-        # `stop` has left it where another handler was installed over this one, and has
-        # called it.
+        # `stop` left it in place because another handler was installed over this one,
+        # which called it.
         if callable(before) and number in self._before:
             before(number, frame)
             return
         if number in self._before:
             signal.signal(number, signal.SIG_DFL)
-        # Once more, for the handler that is back in its place.
+        # Once more, for the handler that is back in place.
         os.kill(os.getpid(), number)
 
 
 _installed: "weakref.WeakSet[SignalListener]" = weakref.WeakSet()
-"""Those whose handlers are installed."""
+"""The listeners whose handlers are installed."""
 
 
 def _in_main_thread() -> bool:
@@ -146,6 +146,6 @@ def _stop_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # At once, not when a signal comes: a process that is busy outside of Python would
-    # never run a handler, and could not be ended.
+    # Immediately, not when a signal arrives: a process that is busy outside Python
+    # would never run a handler, and could not be ended.
     os.register_at_fork(after_in_child=_stop_all)

@@ -1,4 +1,4 @@
-"""What is saved of a run: its variables, plain data, and iterators of datasets."""
+"""What is saved of a run: its variables, plain data, and dataset iterators."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from keras_ext.training.resume.variables import RunVariable, run_variables, vari
 
 
 class Snapshot(NamedTuple):
-    """A run at one moment, as `CheckpointStore.write` takes it.
+    """A run at a point in time, in the form that `CheckpointStore.write` takes.
 
     Args:
         variables: The variables, or their values.
@@ -31,8 +31,8 @@ def variables_of_run(run: RunView) -> list[RunVariable]:
     found = run_variables(model, run.optimizer, run.others)
     if run.program is None:
         return found
-    # What the step uses besides: a generator without a layer, for instance.
-    # A step captures variables of TensorFlow, under a strategy one for each replica.
+    # What else the step uses, such as a generator without a layer. A step captures
+    # TensorFlow variables, under a strategy one for each replica.
     values = [getattr(one.variable, "value", one.variable) for one in found]
     parts = map(model.distribute_strategy.experimental_local_results, values)
     known = {id(part) for of_replicas in parts for part in of_replicas}
@@ -44,12 +44,12 @@ def variables_of_run(run: RunView) -> list[RunVariable]:
 def take(
     run: RunView, index: int, epoch: EpochView | None, *, with_iterators: bool
 ) -> Snapshot:
-    """Return the run as it is now.
+    """Return the current state of the run.
 
     Args:
         run: The run.
         index: The epoch to continue with.
-        epoch: It, if it has begun.
+        epoch: That epoch, if it has begun.
         with_iterators: Whether iterators of datasets can be saved.
     """
     variables = variables_of_run(run)
@@ -104,7 +104,7 @@ def _source_states(run: RunView, can: bool) -> tuple[list[Any], list[Any]]:
         numbers = list(range(len(iterators), len(iterators) + len(found)))
         iterators += found
         states.append([name, source.description(), state, numbers if can else None])
-    # Those of a continued run that were not asked for yet stay as they were saved.
+    # Sources of a continued run that were not requested yet stay as they were saved.
     for name, saved in run.saved_sources.items():
         states.append([name, saved.description, saved.state, None])
     return states, iterators

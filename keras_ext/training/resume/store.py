@@ -1,4 +1,4 @@
-"""Checkpoints in a folder: written whole or not at all, read when they are whole."""
+"""Checkpoints in a folder: written completely or not at all, read if complete."""
 
 import concurrent.futures
 import contextlib
@@ -54,18 +54,18 @@ class _Text(tf.train.experimental.PythonState):
 class CheckpointStore:
     """The checkpoints in a folder, each the two files of a `tf.train.Checkpoint`.
 
-    They are written into a folder of their own and then put in place, the index last:
-    what has an index is whole. (`tf.train.CheckpointManager` writes in place, believes
-    what a file says that a killed process may have left behind, and removes what a
-    pattern matches.)
+    They are written into a separate folder and then moved into place, the index last: a
+    checkpoint with an index is complete. (`tf.train.CheckpointManager` writes in place,
+    trusts a file that a killed process may have left, and removes whatever matches a
+    pattern.)
 
     Args:
-        directory: The folder; made when the first one is written. A relative path is
-            resolved at once.
+        directory: The folder; created when the first one is written. A relative path is
+            resolved immediately.
         max_to_keep: How many to keep. Default: all.
 
     Raises:
-        ValueError: If `directory` has characters that TensorFlow takes for a pattern.
+        ValueError: If `directory` has characters that TensorFlow regards as a pattern.
     """
 
     def __init__(self, directory: str, max_to_keep: int | None = None) -> None:
@@ -75,7 +75,7 @@ class CheckpointStore:
         if set(directory) & set(forbidden):
             raise ValueError(
                 "The path of a folder for checkpoints must not contain any of "
-                f"{' '.join(forbidden)}, which TensorFlow takes for a pattern. "
+                f"{' '.join(forbidden)}, which TensorFlow regards as a pattern. "
                 f"Received: {given!r}, which is {directory!r}"
             )
         if "://" in given:
@@ -91,39 +91,39 @@ class CheckpointStore:
         self._process = os.getpid()
         # A checkpoint that is still to be read, and is not removed.
         self.needed: str | None = None
-        # What a `tf.train.Checkpoint` writes in addition to that many variables.
+        # The entries that a `tf.train.Checkpoint` adds to that many variables.
         self._graph: tuple[int, bytes] | None = None
         self._thread: concurrent.futures.ThreadPoolExecutor | None = None
         self._writing: concurrent.futures.Future[None] | None = None
 
     def paths(self) -> list[str]:
-        """Return the checkpoints that are there, the oldest first."""
+        """Return the existing checkpoints, the oldest first."""
         found = [path for path in self._listed() if _WHOLE.fullmatch(path.name)]
         return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
 
     def read(self, check: Callable[[Contents], None] | None = None) -> Saved | None:
-        """Return the newest whole checkpoint, `None` if there is not a single one.
+        """Return the newest complete checkpoint, or `None` if there is none.
 
-        Another process may write and remove checkpoints meanwhile.
+        Another process may write and remove checkpoints in the meantime.
 
         Args:
-            check: Called before the tensors of a checkpoint are read, with what it
-                says that it holds. What it raises is raised.
+            check: Called with the declared contents of a checkpoint before its tensors
+                are read. Its errors are raised.
 
         Raises:
-            ValueError: If there are some, and none of them can be read.
+            ValueError: If there are some, but none of them can be read.
         """
         for _ in range(_ATTEMPTS):
             paths = self._paths_or_wait()
             found, problems = self._newest(paths, check)
-            # What can't be read may have been removed just now.
+            # A file that cannot be read may just have been removed.
             if not problems or self.paths() == paths:
                 break
         if found is None and problems:
             raise ValueError(
                 f"No checkpoint in {self.directory!r} can be read. "
-                f"{'; '.join(problems)}. Expected: at least one that Checkpoint has "
-                "written and that is unchanged. Choose another folder to start again."
+                f"{'; '.join(problems)}. Expected: at least one unchanged checkpoint "
+                "written by Checkpoint. Choose another folder to start again."
             )
         if found is not None:
             self._warn(problems, found.path)
@@ -132,7 +132,7 @@ class CheckpointStore:
     def _newest(
         self, paths: Sequence[str], check: Callable[[Contents], None] | None
     ) -> tuple[Saved | None, list[str]]:
-        """Return the newest whole one, and what is wrong with those after it."""
+        """Return the newest complete one, and what is wrong with later ones."""
         problems: list[str] = []
         for path in reversed(paths):
             try:
@@ -146,8 +146,8 @@ class CheckpointStore:
                 problems.append(f"{os.path.basename(path)}: {_first_line(error)}")
                 continue
             try:
-                # What `check` refuses is whole, and of another model: an older one
-                # would be, too.
+                # A checkpoint that `check` rejects is complete, but of another model:
+                # an older one would be too.
                 if check is not None:
                     check(contents)
             except ValueError:
@@ -162,17 +162,17 @@ class CheckpointStore:
     def _warn(self, problems: Sequence[str], used: str) -> None:
         for problem in problems:
             warnings.warn(
-                f"{self.directory!r} has a checkpoint that is not whole, and is "
+                f"{self.directory!r} has a checkpoint that is not complete, and is "
                 f"left alone: {problem}. The one before it is used, "
                 f"{os.path.basename(used)}.",
                 stacklevel=5,
             )
 
     def _paths_or_wait(self) -> list[str]:
-        """Return the checkpoints that are there.
+        """Return the existing checkpoints.
 
-        While they are listed, one may come and the one before it go, so that neither is
-        seen. Where there are other files of checkpoints, it is looked again.
+        While they are listed, one may be added and the one before it removed, so that
+        neither is seen. If there are other files of checkpoints, they are listed again.
         """
         for _ in range(_ATTEMPTS):
             paths = self.paths()
@@ -182,22 +182,21 @@ class CheckpointStore:
         return paths
 
     def begin(self, *, lasting: bool) -> None:
-        """Make the folder, keep other runs out, and try whether it can be written to.
+        """Create the folder, keep other runs out, and check that it can be written to.
 
-        Otherwise that would be found when the first checkpoint is due.
+        Otherwise this would be noticed only when the first checkpoint is due.
 
         Args:
-            lasting: Whether `close` is called however the run ends.
+            lasting: Whether `close` is called no matter how the run ends.
 
         Raises:
             BlockingIOError: If another run is being saved there.
-            OSError: If it can't be written to.
+            OSError: If it cannot be written to.
         """
         with self._explained():
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(lasting=lasting)
-            # A name that `_remove_unfinished` removes, should this process be killed
-            # now.
+            # A name that `_remove_unfinished` removes if this process is killed now.
             trial = self._folder / f"{_NAME}-0_temp"
             try:
                 trial.mkdir(exist_ok=True)
@@ -211,27 +210,27 @@ class CheckpointStore:
     def write(
         self, variables: Sequence[Any], state: Any, iterators: Sequence[Any] = ()
     ) -> None:
-        """Write a checkpoint with the values that the variables have now.
+        """Write a checkpoint with the current values of the variables.
 
-        Returns before it is written, unless a dataset's iterator belongs to it: those
-        are read while they are saved. An error in writing is raised by the next call,
-        or by `wait`.
+        Returns before it is written, unless it includes a dataset's iterator: those are
+        read while they are saved. An error in writing is raised by the next call, or by
+        `wait`.
 
         Args:
             variables: Variables of Keras or TensorFlow.
-            state: Plain data, arrays included.
+            state: Plain data, including arrays.
             iterators: Iterators of datasets.
 
         Raises:
-            OSError: If it, or the one before it, can't be written.
-            tf.errors.FailedPreconditionError: If an iterator can't be saved.
+            OSError: If it, or the one before it, cannot be written.
+            tf.errors.FailedPreconditionError: If an iterator cannot be saved.
         """
-        # One at a time: an error in the last one is raised here, and memory holds one
-        # copy of the values at most.
+        # One at a time: an error in the last one is raised here, and memory holds at
+        # most one copy of the values.
         self.wait()
         content = {"variables": len(variables), "state": state}
         text, arrays = pack({"format": FORMAT, "versions": _versions(), **content})
-        # Tensors never change: the next steps write to memory of their own.
+        # Tensors never change: the next steps write to their own memory.
         values = [tf.convert_to_tensor(value) for value in (*arrays, *variables)]
         if self._thread is None:
             self._thread = concurrent.futures.ThreadPoolExecutor(1)
@@ -256,11 +255,11 @@ class CheckpointStore:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Have errors of the file system say what was expected."""
+        """Let errors of the file system say what was expected."""
         try:
             yield
-        # The Saver does without iterators after the first; the second says who holds
-        # the lock.
+        # After the first, the Saver continues without iterators; the second says who
+        # holds the lock.
         except (tf.errors.FailedPreconditionError, BlockingIOError):
             raise
         except (tf.errors.OpError, OSError) as error:
@@ -270,14 +269,14 @@ class CheckpointStore:
                 f"{_first_line(error)}. Expected: a folder that may be written to, on "
                 "a disk with room for another checkpoint. "
                 + (
-                    f"The last whole one is {last[0]}."
+                    f"The last complete one is {last[0]}."
                     if last
                     else "There is none yet."
                 )
             ) from error
 
     def close(self) -> None:
-        """Wait, and let the thread and the folder go."""
+        """Wait, and release the thread and the folder."""
         try:
             self.wait()
         finally:
@@ -304,13 +303,13 @@ class CheckpointStore:
     def _write_files(
         self, path: str, values: list[Any], text: str, iterators: Sequence[Any]
     ) -> None:
-        """Write the two files, of values that nothing holds on to afterward.
+        """Write the two files, with values that are not referenced afterward.
 
-        A `tf.train.Checkpoint` writes the first ones. The next differ from those in
-        nothing but the values, and are written by its operation alone: what it does
-        around that would cost several times as much.
+        A `tf.train.Checkpoint` writes the first ones. Later ones differ only in the
+        values, and are written by its operation alone: everything else it does would
+        cost several times as much.
         """
-        # The graph of objects depends on nothing but the number of variables.
+        # The graph of objects depends only on the number of variables.
         if iterators or self._graph is None or self._graph[0] != len(values):
             checkpoint = tf.train.Checkpoint(
                 state=_Text(text),
@@ -332,40 +331,41 @@ class CheckpointStore:
         )
 
     def _put_in_place(self, beside: pathlib.Path) -> None:
-        """Move the files of a whole checkpoint to where they count, the index last."""
+        """Move the files of a complete checkpoint into place, the index last."""
         for path in sorted(beside.iterdir(), key=lambda path: path.suffix == ".index"):
             with open(path, "rb+") as file:
-                # Before the file has its name, or a power cut may leave the name alone.
+                # Before the file gets its name, or a power failure may leave only the
+                # name.
                 os.fsync(file.fileno())
             os.replace(path, self._folder / path.name)
-        # New names are on the disk when the folder is; Windows opens no folders.
+        # New names are on disk once the folder is; Windows cannot open folders.
         if os.name == "posix":
             folder = os.open(self._folder, os.O_RDONLY)
             try:
                 os.fsync(folder)
             except OSError as error:
-                # Some file systems can't, and need not: all has been written.
+                # Some file systems cannot, and need not: everything has been written.
                 if error.errno not in _NO_SYNC:
                     raise
             finally:
                 os.close(folder)
 
     def _next_number(self) -> int:
-        """Return a number that no file has: nothing is ever written over."""
+        """Return a number that no file has: nothing is ever overwritten."""
         return 1 + max(map(_number, self._listed()), default=0)
 
     def _remove_oldest(self) -> None:
         if self._max_to_keep is None:
             return
         for path in self.paths()[: -self._max_to_keep]:
-            # Other programs, too, may call their checkpoints `ckpt-1`.
+            # Other programs may also call their checkpoints `ckpt-1`.
             if path != self.needed and _is_ours(path):
-                # The index first: what has one is whole.
+                # The index first: a checkpoint with one is complete.
                 os.remove(f"{path}.index")
         self._remove_unfinished()
 
     def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed has begun to write, or to remove."""
+        """Remove what a killed process has begun to write or remove."""
         for path in self._listed():
             data = _DATA.fullmatch(path.name)
             if _UNFINISHED.fullmatch(path.name):
@@ -379,7 +379,7 @@ class CheckpointStore:
 
 
 def _versions() -> dict[str, str]:
-    """Return what writes a checkpoint."""
+    """Return the object that writes a checkpoint."""
     return {
         "keras_ext": __version__,
         "keras": keras.__version__,
@@ -388,7 +388,7 @@ def _versions() -> dict[str, str]:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a checkpoint was written by this class; not if it can't be read."""
+    """Whether a checkpoint was written by this class; false if it cannot be read."""
     try:
         return bool(tf.train.load_checkpoint(path).has_tensor(STATE))
     except (tf.errors.OpError, ValueError, RuntimeError):
@@ -396,7 +396,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _number(path: pathlib.Path) -> int:
-    """Return the number in a file's name, 0 if it has none."""
+    """Return the number in a file's name, or 0 if it has none."""
     found = re.match(rf"{_NAME}-(\d+)", path.name)
     return int(found[1]) if found else 0
 

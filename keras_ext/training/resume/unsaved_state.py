@@ -1,4 +1,4 @@
-"""What callbacks remember and a checkpoint can't hold."""
+"""State of callbacks that a checkpoint cannot hold."""
 
 import dataclasses
 import datetime
@@ -28,13 +28,13 @@ _SCALARS = (
     *(datetime.date, datetime.time, datetime.timedelta, decimal.Decimal),
     *(fractions.Fraction, pathlib.PurePath, enum.Enum),
 )
-# Looking at everything would take too long: of an array, its two ends; of an
+# Examining everything would take too long: of an array, only both ends; of an
 # attribute, this many pieces of data.
 _NUM_OF_END = 100
 _NUM_OF_ATTRIBUTE = 10_000
 
 
-# Their variables are looked at, or they are saved themselves.
+# Their variables are examined, or they are saved themselves.
 _WITH_STATE = (
     *(keras.layers.Layer, keras.Metric, keras.optimizers.Optimizer, tf.Module),
     *(keras.callbacks.Callback, keras.utils.PyDataset),
@@ -42,7 +42,7 @@ _WITH_STATE = (
 
 
 class _Datum(NamedTuple):
-    """A piece of data: where it is, the variable that it belongs to, and what it is."""
+    """A piece of data: its location, the variable that it belongs to, and its value."""
 
     path: tuple[str, ...]
     variable: int | None
@@ -50,14 +50,15 @@ class _Datum(NamedTuple):
 
 
 class UnsavedState:
-    """Warns of callbacks whose state is not saved with a run.
+    """Warns about callbacks whose state is not saved with a run.
 
-    That is so of attributes which have changed since training began, hold data, and are
-    either no plain data or arguments of the constructor: see `get_states`. Data are
-    numbers, strings, times, paths, arrays and variables, random generators, and what
-    has such in it: containers, dataclasses, objects of classes in the module of the
-    callback. All else (functions, files, threads, other objects) is what a callback
-    works with, and makes again. Callbacks with `get_state`, and Keras's, are known.
+    This concerns attributes that have changed since training began, hold data, and are
+    either not plain data or constructor arguments: see `get_states`. Data are numbers,
+    strings, times, paths, arrays and variables, random generators, and anything that
+    contains these: containers, dataclasses, objects of classes in the module of the
+    callback. Everything else (functions, files, threads, other objects) is what a
+    callback works with, and creates again. Callbacks with `get_state`, and Keras's, are
+    known.
 
     Args:
         callbacks: The callbacks, after `on_train_begin`.
@@ -65,7 +66,7 @@ class UnsavedState:
 
     def __init__(self, callbacks: Iterable[Any]) -> None:
         self._before = [
-            # As text: lists and dicts are changed in place, so they can't be kept for
+            # As text: lists and dicts are changed in place, so they cannot be kept for
             # later.
             (one, {name: _data(one, value) for name, value in _attributes(one)})
             for one in callbacks
@@ -74,10 +75,10 @@ class UnsavedState:
         self._known: set[tuple[int, str]] = set()
 
     def warn(self, variables: Iterable[Any]) -> None:
-        """Warn of what has changed and is not saved, once for every attribute.
+        """Warn about attributes that have changed and are not saved, once each.
 
         Args:
-            variables: Those that are saved.
+            variables: The saved variables.
         """
         saved = {id(one) for v in variables for one in (v, getattr(v, "value", v))}
         for callback, before in self._before:
@@ -88,7 +89,7 @@ class UnsavedState:
                 if name not in state
                 and (id(callback), name) not in self._known
                 and _data(callback, value, saved)
-                # A variable may have been added to those that are saved.
+                # A variable may have been added to the saved ones.
                 != [one for one in before.get(name, []) if one.variable not in saved]
             ]
             self._known.update((id(callback), name) for name, _ in lost)
@@ -115,7 +116,7 @@ def _message(callback: Any, lost: Iterable[tuple[str, Any]]) -> str:
 
 
 def _is_known(callback: Any) -> bool:
-    """Whether it is known that what matters of a callback is saved."""
+    """Whether the relevant state of a callback is known to be saved."""
     kinds = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
     return isinstance(callback, kinds) or _is_of_keras(type(callback))
 
@@ -125,11 +126,11 @@ def _is_of_keras(kind: type) -> bool:
 
 
 def _attributes(callback: Any) -> list[tuple[str, Any]]:
-    """Return the attributes that a callback has of its own."""
+    """Return the callback's own attributes."""
     known = {"params"}
     for kind in type(callback).__mro__:
         if _is_of_keras(kind) and "__init__" in vars(kind):
-            # Keras's classes change arguments, `min_delta`, and do so again.
+            # Keras's classes change arguments, such as `min_delta`, and do so again.
             known.update(inspect.signature(kind).parameters)
     return [
         (name, value)
@@ -139,7 +140,7 @@ def _attributes(callback: Any) -> list[tuple[str, Any]]:
 
 
 def _data(callback: Any, value: Any, saved: Collection[int] = ()) -> list[_Datum]:
-    """Return what there is of data in an attribute, to be compared with it later."""
+    """Return the data in an attribute, for a later comparison."""
     found = _data_in(value, (), type(callback).__module__, saved, set())
     return list(itertools.islice(found, _NUM_OF_ATTRIBUTE))
 
@@ -166,7 +167,7 @@ def _data_in(
     elif (array := _as_array(value)) is not None:
         yield _Datum(path, None, (repr(array.shape), _ends_of_array(array)))
     elif id(value) not in seen:
-        # Objects may refer to each other in a circle.
+        # Objects may refer to each other in a cycle.
         seen.add(id(value))
         for name, item in _parts(value, module):
             yield from _data_in(item, (*path, repr(name)), module, saved, seen)
@@ -174,7 +175,7 @@ def _data_in(
 
 def _variables(value: Any) -> list[Any]:
     if isinstance(value, (list, tuple, Mapping)):
-        return []  # There may be other things in it.
+        return []  # It may contain other objects.
     return variables_of(value)
 
 
@@ -186,7 +187,7 @@ def _as_array(value: Any) -> Any:
         return None
     try:
         return np.asarray(value)
-    # Arrays of others may raise anything: one on another device, for instance.
+    # Arrays of other libraries may raise anything, such as one on another device.
     except Exception:
         return None
 
@@ -198,7 +199,7 @@ def _ends_of_array(array: Any) -> str:
 
 
 def _parts(value: Any, module: str) -> Iterable[tuple[Any, Any]]:
-    """Return names and values of what a value consists of, if that may be data."""
+    """Return names and values of a value's components, if they may be data."""
     if isinstance(value, Mapping):
         return list(value.items())
     if isinstance(value, Set):

@@ -1,4 +1,4 @@
-"""The variables that belong to a run: which ones, and how saved ones fit them."""
+"""The variables of a run, and how saved ones are matched to them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ class RunVariable:
 
     Args:
         owner: What it belongs to: `"model"`, `"metrics"`, `"optimizer"`, `"step"` for
-            what only the compiled step knows of, an attribute, or a name in `state`.
+            variables known only to the compiled step, an attribute, or a name in
+            `state`.
         variable: The variable itself.
     """
 
@@ -44,8 +45,8 @@ def run_variables(
 ) -> list[RunVariable]:
     """Return every variable that can be reached, each once.
 
-    Those of the model, its metrics and random generators, of the optimizer, of what
-    is an attribute of the model (the second optimizer of a GAN), and of `others`.
+    Those of the model, its metrics and random generators, of the optimizer, of
+    attributes of the model (such as the second optimizer of a GAN), and of `others`.
     """
     found: list[RunVariable] = []
     seen: set[int] = set()
@@ -63,7 +64,7 @@ def run_variables(
     add("metrics", metrics)
     add("optimizer", variables_of(optimizer))
     for name, attribute in vars(model).items():
-        # Layers, and all that is in them, are the model's own already.
+        # Layers, and everything in them, are already the model's.
         if not isinstance(attribute, keras.layers.Layer):
             add(name.lstrip("_"), variables_of(attribute))
     for name, thing in others.items():
@@ -72,9 +73,9 @@ def run_variables(
 
 
 def variables_of(thing: Any) -> list[Any]:
-    """Return the variables that something has, or that things in a list or dict have.
+    """Return the variables of an object, or of the objects in a list or dict.
 
-    Nothing for what has none.
+    Returns nothing for an object without variables.
     """
     if isinstance(thing, (list, tuple)):
         return [variable for item in thing for variable in variables_of(item)]
@@ -92,14 +93,14 @@ def variables_of(thing: Any) -> list[Any]:
 
 
 class Restoration:
-    """Gives variables their saved values, as soon as they exist.
+    """Restores the saved values of variables as soon as they exist.
 
-    Variables are matched by their order within what they belong to: names may be
-    others in a new process.
+    Variables are matched by their order within their owner: names may differ in a new
+    process.
 
     Args:
         path: The checkpoint, for messages.
-        descriptions: Those of the saved variables.
+        descriptions: Descriptions of the saved variables.
         values: The values of the saved variables.
     """
 
@@ -113,14 +114,14 @@ class Restoration:
         self._left: str | None = None
 
     def leave(self, numbers: Sequence[int], owner: str | None) -> None:
-        """Leave these variables, and all of an owner, as they are."""
+        """Leave these variables, and all of an owner, unchanged."""
         self._done.update(numbers)
         self._left = owner
 
     def compare(
         self, variables: Sequence[RunVariable]
     ) -> list[tuple[RunVariable, int]]:
-        """Return the variables that exist, each with the number of the saved one.
+        """Return the existing variables, each with the number of the saved one.
 
         Raises:
             ValueError: If they do not fit.
@@ -128,7 +129,7 @@ class Restoration:
         pairs: list[tuple[RunVariable, int]] = []
         for owner in self._owners(variables):
             now, saved = self._of(owner, variables)
-            # If there are fewer, the first step makes the rest, and `finish` compares
+            # If there are fewer, the first step creates the rest, and `finish` compares
             # them.
             if len(now) >= len(saved):
                 self._check(now, saved)
@@ -139,25 +140,25 @@ class Restoration:
         return pairs
 
     def begin(self, variables: Sequence[RunVariable]) -> None:
-        """Set those that exist already, before the first step has made the others.
+        """Set those that already exist, before the first step has created the others.
 
         Raises:
-            ValueError: If they do not fit. Then nothing was set.
+            ValueError: If they do not fit. In that case, nothing was set.
         """
         self._assign(self.compare(variables))
 
     def finish(
         self, variables: Sequence[RunVariable], may_lack: str | None = None
     ) -> None:
-        """Set all that `begin` has not.
+        """Set all variables that `begin` has not set.
 
         Args:
-            variables: All there are.
+            variables: All variables.
             may_lack: An owner whose variables may be missing.
 
         Raises:
-            ValueError: If they do not fit. Then all have the values again that they had
-                before `begin`.
+            ValueError: If they do not fit. In that case, all have the values from
+                before `begin` again.
         """
         pairs: list[tuple[RunVariable, int]] = []
         try:
@@ -173,7 +174,7 @@ class Restoration:
         self._before.clear()
 
     def undo(self) -> None:
-        """Give all variables the values that they had before `begin`."""
+        """Reset all variables to their values before `begin`."""
         for variable, value in self._before:
             variable.assign(value)
 
@@ -201,7 +202,7 @@ class Restoration:
         return [(one, known[_comparable(one.description)]) for one in now]
 
     def missing(self, may_lack: str | None = None) -> str | None:
-        """Return the first saved variable that was not set, but of `may_lack`."""
+        """Return the first saved variable that was not set, ignoring `may_lack`."""
         for number, (description, _) in enumerate(self._saved):
             if number not in self._done and description[0] != may_lack:
                 return _written(description)
@@ -209,7 +210,7 @@ class Restoration:
 
     def _assign(self, pairs: Sequence[tuple[RunVariable, int]]) -> None:
         for one, number in pairs:
-            # `finish` gets those again that `begin` has set.
+            # `finish` also receives those that `begin` has set.
             if number not in self._done:
                 self._done.add(number)
                 # A tensor that was read keeps its value when the variable changes.
@@ -222,13 +223,13 @@ class Restoration:
         if problem:
             raise ValueError(
                 f"The checkpoint {self.path!r} is that of another run: {problem}. "
-                "Make model, optimizer and metrics as they were when it was saved, or "
-                "choose another folder."
+                "Create model, optimizer and metrics as they were when it was saved, "
+                "or choose another folder."
             )
 
 
 def _difference(now: Sequence[Any], saved: Sequence[Any]) -> str | None:
-    """Return what the first variable is in which two runs differ."""
+    """Return the first variable in which two runs differ."""
     for here, there in zip(now, saved, strict=False):
         if _comparable(here) != _comparable(there):
             return (
@@ -238,7 +239,7 @@ def _difference(now: Sequence[Any], saved: Sequence[Any]) -> str | None:
     if len(now) < len(saved):
         return f"it has {_written(saved[len(now)])}, which is missing now"
     if len(now) > len(saved):
-        return f"it lacks {_written(now[len(saved)])}, which is there now"
+        return f"it lacks {_written(now[len(saved)])}, which exists now"
     return None
 
 

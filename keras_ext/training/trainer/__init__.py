@@ -1,1 +1,1 @@
-"""A Keras model whose training step is there to be overridden."""
+"""A Keras model whose training step is designed to be overridden."""

@@ -1,4 +1,4 @@
-"""The arguments of `Trainer.compile`, checked and in the form that Keras takes."""
+"""The arguments of `Trainer.compile`, checked and in the form that Keras accepts."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import tensorflow as tf
 def bind(
     function: Callable[..., Any], args: Any, kwargs: Any, replicas: int
 ) -> tuple[inspect.BoundArguments, bool | Literal["auto"]]:
-    """Return the arguments, and what is asked for as `jit_compile`.
+    """Return the arguments, and the requested `jit_compile`.
 
     Args:
         function: `keras.Model.compile` of the model.
@@ -22,7 +22,7 @@ def bind(
 
     Raises:
         ValueError: If one number is given as the weight of several losses, or XLA is
-            asked for and there are several replicas.
+            requested with several replicas.
     """
     call = inspect.signature(function).bind(*args, **kwargs)
     choice = call.arguments.get("jit_compile", "auto")
@@ -31,9 +31,9 @@ def bind(
         losses = keras.tree.flatten(call.arguments.get("loss"))
         if isinstance(weights, float) and len(losses) > 1:
             raise ValueError(
-                "`loss_weights` must be one number for each loss, in a list or "
-                f"dict as `loss` is. Received: loss_weights={weights} for "
-                f"{len(losses)} losses"
+                "`loss_weights` must be one number for each loss, in a list or dict "
+                f"like `loss`. Received: loss_weights={weights} for {len(losses)} "
+                "losses"
             )
         call.arguments["loss_weights"] = weights
     if choice is True and replicas > 1:

@@ -60,7 +60,7 @@ def predict(
     callbacks: Any,
     verbose: Verbose,
 ) -> Any:
-    """Return the predictions for all batches, one after the other.
+    """Return the concatenated predictions for all batches.
 
     Raises:
         ValueError: If there is no batch.
@@ -84,10 +84,10 @@ def predict(
 
 
 def in_order(trainer: keras.Model, logs: dict[str, float]) -> Any:
-    """Return the results as `keras.Model.evaluate` does: a list, or the only one."""
+    """Return the results like `keras.Model.evaluate`: a list, or the only value."""
     names: list[str] = []
     for metric in trainer.metrics:
-        # The metrics of `compile` are in a single one of Keras's.
+        # The metrics of `compile` are in a single Keras metric.
         names += [one.name for one in getattr(metric, "metrics", [metric])]
     known = [logs[name] for name in names if name in logs]
     results = known + [logs[name] for name in sorted(logs) if name not in names]
@@ -120,7 +120,7 @@ def _sized(
     """Yield the number of the first batch, and the batches up to the next call."""
     first = 0
     workers = has_several_workers(trainer.distribute_strategy)
-    # A new one for every pass, so it has to grow faster than in a training.
+    # A new one for every pass, so it must grow faster than in training.
     sizer = ChunkSizer(fixed=workers, growth=64)
 
     def size() -> int:
@@ -135,7 +135,7 @@ def _sized(
 
 
 def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested logs as one dict of Python numbers, and arrays for all else."""
+    """Return nested logs as one dict of Python numbers, and arrays for the rest."""
     numbers: dict[str, Any] = {}
     for name, value in logs.items():
         if isinstance(value, Mapping):
@@ -149,6 +149,6 @@ def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
 def _check_any(method: str, results: Any) -> None:
     if results is None:
         raise ValueError(
-            f"The data for `{method}` gave no batch: expected at least one. An empty "
-            "dataset, or a generator that has ended?"
+            f"The data for `{method}` yielded no batch: expected at least one. An "
+            "empty dataset, or a generator that has ended?"
         )

@@ -1,4 +1,4 @@
-"""The names of `Trainer`'s hooks, and checks of what a subclass makes of them."""
+"""The names of `Trainer`'s hooks, and checks of their overrides."""
 
 import functools
 import inspect
@@ -19,7 +19,7 @@ HOOKS = (
 
 
 class SteppedModel(Protocol):
-    """A Keras model with the hooks of a Trainer, as what is compiled for it sees it."""
+    """A Keras model with the hooks of a Trainer, as seen by its compiled steps."""
 
     model: keras.Model
     compiled: bool
@@ -51,9 +51,9 @@ class SteppedModel(Protocol):
 
 
 def check_spelling(cls: type) -> None:
-    """Raise `TypeError` if `cls` defines a method one typing error from a hook.
+    """Raise `TypeError` if `cls` defines a method that is one typo away from a hook.
 
-    Such a method would never be called, and the default would run in its place.
+    Such a method would never be called, and the default would run instead.
     """
     for name, value in vars(cls).items():
         if not callable(value) or name in HOOKS or name.startswith("_"):
@@ -63,17 +63,17 @@ def check_spelling(cls: type) -> None:
                 raise TypeError(
                     f"{cls.__name__}.{name} looks like a misspelling of the hook "
                     f"`{hook}` and would never be called. Expected one of "
-                    f"{', '.join(HOOKS)}. Rename it; if it is a method of your own, "
-                    "give it a name that is less alike."
+                    f"{', '.join(HOOKS)}. Rename it; if it is not meant to be a hook, "
+                    "give it a less similar name."
                 )
 
 
 def accept_training(cls: type) -> None:
     """Let a `compute_loss` without the argument `training` be called with it.
 
-    Keras allows to leave it out: its own was added later.
+    Keras allows leaving it out: its own was added later.
     """
-    # Perhaps of another base class. One that was wrapped here takes it already.
+    # Possibly of another base class. One that was wrapped here already takes it.
     override = inspect.getattr_static(cls, "compute_loss")
     if not inspect.isfunction(override):
         return
@@ -99,7 +99,7 @@ def accept_training(cls: type) -> None:
 
 
 def check_loss(trainer: keras.Model, loss: Any) -> None:
-    """Raise `ValueError` unless `compute_loss` has returned a scalar."""
+    """Raise `ValueError` unless `compute_loss` returned a scalar."""
     shape = getattr(loss, "shape", ())
     if loss is None or len(shape):
         received = "None" if loss is None else f"a tensor of shape {tuple(shape)}"
@@ -110,19 +110,19 @@ def check_loss(trainer: keras.Model, loss: Any) -> None:
 
 
 def check_gradients(trainer: keras.Model, gradients: Any) -> None:
-    """Raise `ValueError` unless `compute_gradients` has returned as many as needed."""
+    """Raise `ValueError` unless `compute_gradients` returned as many as needed."""
     count = len(trainer.trainable_variables)
     if not isinstance(gradients, (list, tuple)) or len(gradients) != count:
         length = f" of {len(gradients)}" if hasattr(gradients, "__len__") else ""
         raise ValueError(
             f"`{type(trainer).__name__}.compute_gradients` must return a list of one "
-            f"gradient per trainable variable, {count} in all. Received: "
+            f"gradient per trainable variable, {count} in total. Received: "
             f"{type(gradients).__name__}{length}"
         )
 
 
 def _one_slip_apart(name: str, hook: str) -> bool:
-    """Whether one letter more, less, other or swapped turns `name` into `hook`."""
+    """Whether adding, removing, changing or swapping one letter makes `name` `hook`."""
     if name.lower() == hook or name.replace("_", "") == hook.replace("_", ""):
         return True
     if abs(len(name) - len(hook)) > 1:
@@ -137,8 +137,8 @@ def _one_slip_apart(name: str, hook: str) -> bool:
 
 
 def overrides(trainer: SteppedModel, hook: str) -> bool:
-    """Whether the Trainer's class has another hook than the default."""
-    # Trainers of this package, such as SharpnessAwareTrainer, keep to what holds for
-    # the default hooks.
+    """Whether the Trainer's class overrides a default hook."""
+    # Trainers of this package, such as SharpnessAwareTrainer, behave like the default
+    # hooks in this respect.
     first = next(cls for cls in type(trainer).__mro__ if hook in vars(cls))
     return first.__module__.split(".")[0] not in ("keras_ext", "keras")

@@ -16,16 +16,16 @@ def install(
     *,
     force: bool,
 ) -> Any:
-    """Have Keras call a function for a step, which is made when it is called.
+    """Make Keras call a function for a step that is created when it is called.
 
-    Only then it is known what the model consists of, and what looks at updates.
+    Only then is it known what the model consists of, and what checks updates.
 
     Args:
-        trainer: The Trainer, whose attribute Keras looks at.
-        programs: What is compiled for it.
-        name: Which step it is for.
-        make: What Keras makes the function with: it sets the attribute.
-        force: Whether to make it again.
+        trainer: The Trainer, whose attribute Keras reads.
+        programs: Its compiled steps.
+        name: Name of the step.
+        make: Creates the function for Keras by setting the attribute.
+        force: Whether to create it again.
 
     Returns:
         The value of the attribute.
@@ -36,7 +36,8 @@ def install(
         called = getattr(trainer, attribute)
         make(force=True)
         function = getattr(trainer, attribute)
-        # `make` has replaced the attribute, which must stay what looks for changes.
+        # `make` replaced the attribute, which must remain the function that checks for
+        # changes.
         setattr(trainer, attribute, called)
         return function
 

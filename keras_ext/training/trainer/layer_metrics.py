@@ -1,4 +1,4 @@
-"""The metrics that layers of a model have, without those of models among them."""
+"""The metrics of a model's layers, without those of models among them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +9,14 @@ import keras
 def without_nested(model: keras.Model, wrapped: Any, metrics: list[Any]) -> list[Any]:
     """Return `metrics`, each once, without those of models inside the trained one.
 
-    A model that is a layer of another, a compiled backbone for instance, keeps its loss
-    and its metrics for its own `fit`. `keras.Layer.metrics` counts them all the same,
-    and `keras.Model.metrics` does where a layer lies between the two models.
+    A model that is a layer of another, such as a compiled backbone, keeps its loss and
+    its metrics for its own `fit`. `keras.Layer.metrics` includes them nevertheless, and
+    so does `keras.Model.metrics` if there is a layer between the two models.
 
     Args:
         model: The model that is trained.
-        wrapped: The model that is one with it, or `None`.
-        metrics: What Keras finds in both.
+        wrapped: The model that it wraps, or `None`.
+        metrics: The metrics that Keras finds in both.
     """
     found = list({id(one): one for one in metrics}.values())
     if not found:
@@ -52,10 +52,10 @@ def _with_metrics(layer: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _held(layer: Any, kind: type) -> Iterator[Any]:
-    """Yield what is a `kind` among the attributes; lists of all are among them."""
+    """Yield attributes that are a `kind`, including items of lists of them."""
     for value in vars(layer).values():
         if isinstance(value, kind):
             yield value
-        # The first item says what a list is for: one of plain data may be long.
+        # The first item shows what a list is for: one of plain data may be long.
         elif isinstance(value, list) and value and isinstance(value[0], kind):
             yield from (item for item in value if isinstance(item, kind))

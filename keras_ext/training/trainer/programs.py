@@ -1,4 +1,4 @@
-"""The three compiled steps of a Trainer, made when they are first needed."""
+"""The three compiled steps of a Trainer, created when first needed."""
 
 import operator
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from keras_ext.training.trainer.update_guard import UpdateGuard
 
 
 class Programs:
-    """What is compiled for a Trainer, until the Trainer is compiled again or changes.
+    """The compiled steps of a Trainer, until it is compiled again or changes.
 
     A `StepContext` for the steps, and the `TrainingProgram` of a `Loop`.
 
@@ -27,9 +27,9 @@ class Programs:
         trainer: The Trainer.
 
     Attributes:
-        jit_choice: What `compile` was given as `jit_compile`.
-        guard: What looks at loss and gradients before every update now, if anything.
-        metrics: What the metrics count.
+        jit_choice: The `jit_compile` that was passed to `compile`.
+        guard: Checks loss and gradients before every update, or `None`.
+        metrics: Tracks what the metrics count.
     """
 
     _predict: PredictProgram | None
@@ -43,7 +43,7 @@ class Programs:
 
     @property
     def distribute_strategy(self) -> tf.distribute.Strategy:
-        """What distributes the steps."""
+        """The strategy that distributes the steps."""
         return self._trainer.distribute_strategy
 
     @property
@@ -53,7 +53,7 @@ class Programs:
 
     @property
     def train(self) -> Program:
-        """The `train_step`, with what looks at its updates now, if anything does."""
+        """The `train_step`, with the current guard of its updates, if any."""
         self.refresh()
         return self._train_program()
 
@@ -82,18 +82,18 @@ class Programs:
         """Compile again if the model has changed since.
 
         Args:
-            other_variables_train: Whether it counts as a change that others than
-                before are trainable.
+            other_variables_train: Whether a different set of trainable variables counts
+                as a change.
         """
         if (other_variables_train and self._trains_others()) or self._is_stale():
             self._forget()
 
     def keras_function(self, name: str, make: Callable[[], Any]) -> Any:
-        """Return a function of Keras's for a step of the model as it is now.
+        """Return Keras's function for a step of the model in its current state.
 
         Args:
             name: `"train"`, `"test"` or `"predict"`.
-            make: Makes it.
+            make: Creates it.
         """
         self.refresh()
         key = name, self.guard
@@ -103,47 +103,47 @@ class Programs:
         return self._of_keras[key]
 
     def forget_keras_function(self, name: str) -> None:
-        """Have Keras's functions for a step made again."""
+        """Let Keras's functions for a step be created again."""
         for key in [key for key in self._of_keras if key[0] == name]:
             del self._of_keras[key]
 
     def guard_updates(self, *, go_on: bool | None) -> UpdateGuard | None:
-        """Look at loss and gradients before every update; `NaNGuard` calls this.
+        """Check loss and gradients before every update; `NaNGuard` calls this.
 
         Args:
-            go_on: Whether to make later updates once one was left out. `None`: look at
-                nothing any more.
+            go_on: Whether to make later updates once one was left out. `None`: stop
+                checking.
 
         Returns:
-            What notes the updates that were left out; `None` if there are several
-            replicas, which are not looked at.
+            The guard that records the updates that were left out; `None` with several
+            replicas, which are not checked.
         """
         self.guard = None
         if go_on is not None and self.distribute_strategy.num_replicas_in_sync == 1:
-            # The same again, so that what was traced with it serves again.
+            # The same one again, so that functions traced with it are reused.
             if go_on not in self._guards:
                 self._guards[go_on] = UpdateGuard(go_on=go_on)
             self.guard = self._guards[go_on]
         return self.guard
 
     def begin_run(self) -> None:
-        """Let go of what a training that could not begin may have left."""
+        """Release what a training run that could not begin may have left."""
         self.guard_updates(go_on=None)
 
     def prepare(self, chunk: Chunk) -> None:
-        """Make all variables that a training step on such batches needs."""
+        """Create all variables that a training step on such batches needs."""
         if self._trainer.compiled:
             self._train_program().prepare(chunk)
 
     def captured(self) -> list[tf.Variable]:
-        """Return the variables that the training step uses, but not the guard's."""
-        # The guard's notes are reset before every call and read after it, so there is
+        """Return the variables that the training step uses, without the guard's."""
+        # The guard's records are reset before every call and read after it, so there is
         # nothing in them to save.
         notes = None if self.guard is None else self.guard.notes
         return [one for one in self._train_program().captured() if one is not notes]
 
     def unrepeatable_operations(self) -> list[str]:
-        """Return what draws random numbers in the step whose state can't be saved."""
+        """Return random operations of the step whose state cannot be saved."""
         return self._train_program().unrepeatable_operations()
 
     def updates_all_at_once(self) -> bool:
@@ -151,15 +151,15 @@ class Programs:
         return not any(map(self._overrides, ("train_step", "apply_gradients")))
 
     def get_state(self) -> dict[str, Any]:
-        """Return what decides how further steps are compiled."""
+        """Return what determines how further steps are compiled."""
         train, test = self._train_program(), self._test_program()
         return {"train": train.get_state(), "test": test.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Have further steps compiled as those of the run with this state."""
+        """Compile further steps like those of the run with this state."""
         self._train_program().set_state(state["train"])
         self._test_program().set_state(state["test"])
-        # The metrics are restored, too, unless an epoch begins.
+        # The metrics are also restored, unless an epoch begins.
         self.metrics.counted = "training"
 
     def _forget(self) -> None:
@@ -180,7 +180,7 @@ class Programs:
     def _guarded_program(self, guard: UpdateGuard | None) -> Program:
         trainer = self._trainer
 
-        # Named as the hook, since `_step` takes the hook's name from the function.
+        # Named like the hook, since `_step` takes the hook's name from the function.
         def train_step(data: Any) -> Any:
             if guard is None:
                 return trainer.train_step(data)
@@ -211,7 +211,7 @@ class Programs:
         traced: Callable[[], None] | None = None,
     ) -> Step:
         name = function.__name__
-        # Where a step is not the default, it may take batches of any kind.
+        # A step that is not the default may take batches of any kind.
         hooks = (name, "forward", "compute_loss", "compute_metrics")
         is_custom = any(map(self._overrides, hooks))
         return Step(
@@ -234,9 +234,9 @@ class Programs:
         return joined_logs(self.distribute_strategy, logs, self.metrics.results)
 
     def _is_stale(self) -> bool:
-        """Whether the model has other variables or layers than when it was traced.
+        """Whether the model's variables or layers have changed since it was traced.
 
-        `quantize` and `enable_lora` give a layer others, for instance.
+        For example, `quantize` and `enable_lora` give a layer new ones.
         """
         traced = self._parts
         if traced is None:
@@ -246,7 +246,7 @@ class Programs:
         return len(now) != len(traced) or not all(map(operator.is_, now, traced))
 
     def _trains_others(self) -> bool:
-        """Whether other variables are trainable than when a step was traced."""
+        """Whether the trainable variables have changed since a step was traced."""
         now = self._trainable_now()
         return any(trained != now for trained in self._trained.values())
 
@@ -254,12 +254,12 @@ class Programs:
         return [id(variable) for variable in self._trainer.trainable_variables]
 
     def _note_parts(self) -> None:
-        """Note of what the model consists; a trace may make missing variables."""
+        """Record what the model consists of; a trace may create missing variables."""
         self._parts = self._parts_now()
 
     def _parts_now(self) -> list[Any]:
         layers = keras.Model.layers.fget(self._trainer.model)
-        # Layers without variables may be exchanged, too.
+        # Layers without variables may also be exchanged.
         return [*self._trainer.variables, *layers]
 
     def _overrides(self, hook: str) -> bool:
@@ -267,8 +267,7 @@ class Programs:
 
     def _build(self, batch: Any) -> None:
         if not self._overrides("train_step") and self._is_known():
-            # An `apply_gradients` of the user's may build optimizers for some variables
-            # only.
+            # A user's `apply_gradients` may build optimizers for only some variables.
             own = self._overrides("apply_gradients")
             build_variables(self._trainer, batch, optimizer=not own)
             self._is_built = True
@@ -283,8 +282,8 @@ class Programs:
     def _is_known(self) -> bool:
         """Whether the hooks can be called with symbolic tensors.
 
-        Those of Keras on a functional model can. On several replicas there is no
-        other way; on one, the trace makes what variables are missing.
+        Those of Keras on a functional model can. On several replicas there is no other
+        way; on one, the trace creates missing variables.
         """
         if self.distribute_strategy.num_replicas_in_sync > 1:
             return True
@@ -294,8 +293,8 @@ class Programs:
 
 
 def _nothing(batch: Any) -> None:
-    """Build nothing: a prediction needs no variables but the model's."""
+    """Build nothing: a prediction needs no variables except the model's."""
 
 
 def _explain_nothing(error: Exception, batch: Any, whole: bool) -> None:
-    """Leave the error as it is."""
+    """Leave the error unchanged."""

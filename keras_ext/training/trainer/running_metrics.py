@@ -1,4 +1,4 @@
-"""What the metrics of a model count: batches of a training, or of another pass."""
+"""What the metrics of a model count: batches of training, or of another pass."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from keras_ext.training.loop.logs import kept
 
 
 class RunningMetrics:
-    """Keeps the running values of a training through other passes over data.
+    """Keeps the running values of training across other passes over data.
 
     Args:
         model: The model whose metrics they are.
 
     Attributes:
-        counted: What they have counted batches of since they were reset: of a
+        counted: What they have counted batches of since they were reset: of
             `"training"`, of another `"pass"`, or of nothing yet.
         tracks_loss: Whether the metric `loss` counts what the steps log as `loss`.
     """
@@ -30,19 +30,19 @@ class RunningMetrics:
         """Return the running values that steps log."""
         results: dict[str, Any] = self._model.get_metrics_result()
         if not self.tracks_loss:
-            # What is logged under this name is not the metric.
+            # The value logged under this name is not the metric.
             results.pop("loss", None)
         return results
 
     def begin_step(self) -> None:
-        """Have the metrics count batches of a training, and of nothing else."""
+        """Let the metrics count batches of training, and of nothing else."""
         if self.counted == "pass":
             self._model.reset_metrics()
         self.counted = "training"
 
     @contextlib.contextmanager
     def another_pass(self) -> Iterator[None]:
-        """Have metrics of a training continue, after another pass, where they are now.
+        """Let the metrics of training continue after another pass where they are now.
 
         Otherwise they may be read as the pass leaves them, until they are reset.
         """

@@ -1,4 +1,4 @@
-"""A Trainer that looks for weights around which the loss is low as well."""
+"""A Trainer that looks for weights in whose neighborhood the loss is also low."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -20,20 +20,20 @@ class SharpnessAwareTrainer(Trainer):
     """Trainer that minimizes the worst loss in a neighborhood of the weights.
 
     Sharpness-aware minimization, SAM: minima in wide valleys generalize better than
-    sharp ones. Each step goes a little uphill first, takes the gradient there, goes
-    back, and has the optimizer make its step with that gradient. With gradient `g` of
+    sharp ones. Each step first moves slightly uphill, takes the gradient there, moves
+    back, and lets the optimizer make its step with that gradient. With gradient `g` of
     all weights `w` together:
 
     `w' = w + rho * g / |g|`, and the optimizer gets the gradient at `w'`.
 
-    With `adaptive=True` the neighborhood has the scale of each weight, so that it does
-    not change with a rescaling of the network: with `t = |w| + 0.01`,
+    With `adaptive=True`, the neighborhood has the scale of each weight, so that it is
+    invariant to rescaling of the network: with `t = |w| + 0.01`,
 
     `w' = w + rho * t^2 * g / |t * g|`.
 
-    A step takes twice as long as one of `Trainer`. All hooks but `train_step` may be
-    overridden as there; `forward`, `compute_loss` and `compute_gradients` are called
-    twice.
+    A step takes twice as long as one of `Trainer`. All hooks except `train_step` may be
+    overridden as in `Trainer`; `forward`, `compute_loss` and `compute_gradients` are
+    called twice.
 
     Reference: P. Foret, A. Kleiner, H. Mobahi, B. Neyshabur, "Sharpness-Aware
     Minimization for Efficiently Improving Generalization", 2021,
@@ -42,19 +42,20 @@ class SharpnessAwareTrainer(Trainer):
 
     Args:
         model: The `keras.Model` to train, as for `Trainer`.
-        rho: Non-negative float, radius of the neighborhood. Typical are 0.05, and 0.5
-            if adaptive. Default: 0.05.
-        adaptive: Whether each weight is moved by its scale. Default: `False`.
+        rho: Non-negative float, radius of the neighborhood. Typical values are 0.05, or
+            0.5 if adaptive. Default: 0.05.
+        adaptive: Whether each weight is moved in proportion to its scale. Default:
+            `False`.
         seed: As for `Trainer`.
         name: Name of the Trainer.
         **kwargs: `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
-        inputs: What `model` takes.
+        inputs: Inputs of `model`.
         training: Boolean or `None`.
 
     Raises:
-        ValueError: If `rho` is negative, and as `Trainer`.
+        ValueError: If `rho` is negative, and as for `Trainer`.
 
     Example:
 
@@ -72,8 +73,8 @@ class SharpnessAwareTrainer(Trainer):
 
     Loss and metrics are those of the first pass, at the weights themselves. So are all
     other variables: moving statistics are updated once, and random layers draw the same
-    numbers in both passes. Several replicas go uphill together, by the gradient of the
-    whole batch. A loss scale cancels out; where it overflows, the step is left out.
+    numbers in both passes. Several replicas move uphill together, by the gradient of
+    the whole batch. A loss scale cancels out; if it overflows, the step is left out.
     """
 
     def __init__(
@@ -95,17 +96,18 @@ class SharpnessAwareTrainer(Trainer):
         return {**super().get_config(), "rho": self.rho, "adaptive": self.adaptive}
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """Make one update with the gradient from a little uphill; return the logs."""
+        """Make one update with the gradient from slightly uphill; return the logs."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         before = _values(self._state())
         loss, y_pred, gradients = self._loss_and_gradients(x, y, sample_weight)
         if gradients:
-            # With the variables of layers that were built by this pass.
+            # Including the variables of layers built by this pass.
             after, weights = _values(self._state()), _values(self.trainable_variables)
             self._go_uphill(gradients)
             _assign(before)
             _, _, gradients = self._loss_and_gradients(x, y, sample_weight)
-            # Not by the same way, which would round and keep what is not finite.
+            # Not by subtraction, which would round, and keep values that are not
+            # finite.
             _assign(weights)
             _assign(after)
             self.update(loss, gradients)
@@ -126,7 +128,7 @@ class SharpnessAwareTrainer(Trainer):
         return loss, y_pred, gradients
 
     def _go_uphill(self, gradients: Sequence[Tensor | None]) -> None:
-        """Add to the weights what raises the loss most."""
+        """Move the weights in the direction that raises the loss most."""
         moved = [
             (variable, tf.cast(tf.convert_to_tensor(gradient), tf.float32))
             for variable, gradient in zip(
@@ -139,7 +141,7 @@ class SharpnessAwareTrainer(Trainer):
         scales = [self._scale(variable) for variable in variables]
         scaled = [scale * slope for scale, slope in zip(scales, slopes, strict=True)]
         largest = tf.reduce_max([tf.reduce_max(tf.abs(one)) for one in scaled])
-        # Divided first, since their squares may overflow, or vanish.
+        # Divided first, since their squares may overflow or vanish.
         scaled = [tf.math.divide_no_nan(one, largest) for one in scaled]
         length = tf.math.divide_no_nan(self.rho, tf.linalg.global_norm(scaled))
         for variable, scale, direction in zip(variables, scales, scaled, strict=True):

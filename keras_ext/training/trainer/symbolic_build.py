@@ -1,4 +1,4 @@
-"""Making all variables of a training step before it is traced."""
+"""Creating all variables of a training step before it is traced."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,21 +10,21 @@ from keras_ext.training.trainer.hooks import SteppedModel
 
 
 def build_variables(trainer: SteppedModel, batch: Any, *, optimizer: bool) -> None:
-    """Make the variables of the model and its metrics for batches like this one.
+    """Create the variables of the model and its metrics for batches like this one.
 
-    Variables that come into being while a step is traced have TensorFlow trace it a
-    second time, and under a strategy of several replicas it fails. Nothing is computed
-    here: the hooks see symbolic tensors.
+    If variables are created while a step is traced, TensorFlow traces it a second time,
+    and fails under a strategy with several replicas. Nothing is computed here: the
+    hooks see symbolic tensors.
 
     Args:
         trainer: The Trainer.
         batch: A batch, or arrays that are cut into batches.
-        optimizer: Whether to make the variables of its optimizer too.
+        optimizer: Whether to also create the variables of its optimizer.
     """
     leaves = [leaf for leaf in keras.tree.flatten(batch) if leaf is not None]
     if not all(isinstance(leaf, (tf.Tensor, tf.SparseTensor)) for leaf in leaves):
         return
-    # A strategy has copies for its replicas only of variables that are made in it.
+    # A strategy has copies for its replicas only of variables created in it.
     with trainer.distribute_strategy.scope():
         data = keras.tree.map_structure(_symbolic, batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -35,8 +35,8 @@ def build_variables(trainer: SteppedModel, batch: Any, *, optimizer: bool) -> No
 
 
 def _pass(trainer: SteppedModel, x: Any, y: Any, sample_weight: Any) -> Any:
-    """Make of a batch what a training step makes of it, up to the gradients."""
-    # What layers pass to `add_loss` is kept by such a scope only.
+    """Process a batch like a training step, up to the gradients."""
+    # Only such a scope keeps what layers pass to `add_loss`.
     with keras.StatelessScope(collect_losses=True):
         y_pred = trainer.forward(x, training=True)
         loss = trainer.compute_loss(x, y, y_pred, sample_weight, training=True)
@@ -44,10 +44,10 @@ def _pass(trainer: SteppedModel, x: Any, y: Any, sample_weight: Any) -> Any:
     return loss
 
 
-# An Operation, since Keras calls one with symbolic tensors in a graph of its own, where
-# variables can be made but are not changed.
+# An Operation, since Keras calls one with symbolic tensors in its own graph, where
+# variables can be created but are not changed.
 class _Dry(keras.Operation):
-    """Calls a function with symbolic tensors, for the variables that it makes."""
+    """Calls a function with symbolic tensors, for the variables that it creates."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _Dry(keras.Operation):
         self.error: Exception | None = None
 
     def run(self, *args: Any) -> None:
-        """Call the function; its errors come as they are, not in words on layers."""
+        """Call the function; its errors are not rephrased as those of a layer."""
         try:
             self(*args)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What a step is: a Keras model whose training step is there to be overridden."""
+"""The training step: a Keras model whose step is designed to be overridden."""
 
 import contextlib
 import warnings
@@ -42,15 +42,15 @@ from keras_ext.training.trainer.wrapper import WrappedModel, accepted_config
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class Trainer(WrappedModel):
-    """Trains a Keras model with a step that is written to be overridden.
+    """Trains a Keras model with a step that is designed to be overridden.
 
     `Trainer(model)` is a `keras.Model` that computes what `model` computes and adds
-    three things: a `train_step` cut into hooks, a compiled `step` for loops written by
-    hand, and a `fit` that is itself such a loop, built on `keras_ext.Loop`. It
-    compiles, evaluates, predicts and saves as every Keras model does. Subclass it to
+    three things: a `train_step` divided into hooks, a compiled `step` for loops written
+    by hand, and a `fit` that is itself such a loop, built on `keras_ext.Loop`. It
+    compiles, evaluates, predicts and saves like every Keras model. Subclass it to
     change the step, or to write the whole model with `call`.
 
-    Hooks. You need not override any; all of these may be, and each default works:
+    Hooks. You need not override any; each has a working default:
 
     - `train_step(data)`: one update; calls the hooks below, in this order.
     - `forward(x, training)`: the predictions.
@@ -61,19 +61,18 @@ class Trainer(WrappedModel):
     - `test_step(data)` and `predict_step(data)`: the same for `evaluate`, `predict`.
 
     All of them are traced once into a graph (not with `compile(run_eagerly=True)`), so
-    they must compute with tensors. Don't override `step`, `fit`, `evaluate` or
+    they must compute with tensors. Do not override `step`, `fit`, `evaluate` or
     `predict`: they only decide when a step is made.
 
     Args:
         model: The `keras.Model` to train: sequential, functional or subclassed, built
-            or not. One that is compiled already lends its optimizer, loss and metrics.
-            Default: `None`, for a subclass that defines `call` (or a `train_step`
-            that needs no `call`).
-        seed: Non-negative integer, from which the order of arrays is drawn: the order
-            of an epoch is a pure function of `(seed, epoch)`. Default: `None`, drawn
-            in every `fit` from Python's `random`, which
-            `keras.utils.set_random_seed` fixes.
-        name: Name of the Trainer. Default: from the class's name.
+            or not. One that is already compiled provides its optimizer, loss and
+            metrics. Default: `None`, for a subclass that defines `call` (or a
+            `train_step` that needs no `call`).
+        seed: Non-negative integer that determines the order of arrays: the order of an
+            epoch is a pure function of `(seed, epoch)`. Default: `None`, drawn in every
+            `fit` from Python's `random`, which `keras.utils.set_random_seed` fixes.
+        name: Name of the Trainer. Default: derived from the class name.
         **kwargs: `dtype`, `trainable` of `keras.Model`.
 
     Call arguments:
@@ -81,11 +80,10 @@ class Trainer(WrappedModel):
         training: Boolean or `None`.
 
     Raises:
-        TypeError: If `model` is not a `keras.Model`, as in
-            `Trainer(inputs, outputs)`; at the definition of a subclass with a
-            misspelled hook.
+        TypeError: If `model` is not a `keras.Model`, as in `Trainer(inputs, outputs)`;
+            when a subclass with a misspelled hook is defined.
         ValueError: If `model` overrides steps or `fit`, `evaluate`, `predict`, which
-            would not be called, or was compiled with objects that can't be adopted.
+            would not be called, or was compiled with objects that cannot be adopted.
 
     Example:
 
@@ -108,9 +106,9 @@ class Trainer(WrappedModel):
     True
 
     `save_weights` and `load_weights` act on the wrapped model, so files are
-    interchangeable with it; `save` writes the Trainer, optimizer state included.
+    interchangeable with it; `save` writes the Trainer, including the optimizer state.
     With a loss scale (`mixed_float16`), gradients reach `apply_gradients` scaled, and
-    the optimizer undoes it; clip there with the optimizer's own `clipnorm`.
+    the optimizer unscales them; to clip, use the optimizer's own `clipnorm`.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -134,16 +132,16 @@ class Trainer(WrappedModel):
 
     @property
     def training_program(self) -> TrainingProgram:
-        """The compiled training step, as `Loop` and `NaNGuard` see it."""
+        """The compiled training step, as seen by `Loop` and `NaNGuard`."""
         return self._programs
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Configure the training; arguments of `keras.Model.compile`.
+        """Configure training; arguments of `keras.Model.compile`.
 
-        `jit_compile="auto"`, the default, has XLA compile the steps where it is
-        expected to make them faster: on a GPU, and on a CPU where the step contains no
-        convolution or pooling. `True` and `False` decide it. `loss_weights` may be
-        arrays and integers too.
+        `jit_compile="auto"`, the default, compiles the steps with XLA if that is
+        expected to make them faster: on a GPU, and on a CPU if the step contains no
+        convolution or pooling. `True` and `False` force the choice. `loss_weights` may
+        also be arrays and integers.
         """
         strategy = self.distribute_strategy
         call, choice = compile_arguments.bind(
@@ -151,26 +149,26 @@ class Trainer(WrappedModel):
         )
         with strategy.scope():
             super().compile(*call.args, **call.kwargs)
-        # Keras declines for layers that say they can't be compiled.
+        # Keras declines for layers that declare that they cannot be compiled.
         declined = choice is True and not self.jit_compile
         self._programs.recompile(False if declined else choice)
 
     def compile_from_config(self, config: Config) -> None:
-        """Compile as a saved one was; Keras calls this when it loads one."""
+        """Compile like a saved Trainer; Keras calls this when it loads one."""
         if type(self).compile is not Trainer.compile:
-            # Keras says what such a subclass has to override.
+            # Keras says what such a subclass must override.
             super().compile_from_config(config)
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
         optimizer = self.optimizer
-        # Which variables it serves in a Trainer of several networks, only the step
-        # knows.
+        # In a Trainer of several networks, only the step knows which variables it
+        # serves.
         known = self.built and self._defines_call
         if optimizer is not None and known and not optimizer.built:
             optimizer.build(self.trainable_variables)
 
     def get_compile_config(self) -> Config | None:
-        """Return the arguments of `compile`, with `jit_compile` as it was given."""
+        """Return the arguments of `compile`, with `jit_compile` as given."""
         config: Config | None = super().get_compile_config()
         return config and {**config, "jit_compile": self._programs.jit_choice}
 
@@ -227,7 +225,7 @@ class Trainer(WrappedModel):
             training: Whether it is called by `train_step`.
 
         Returns:
-            Keras's loss: what `compile` was given, and what was added by `add_loss`.
+            Keras's loss: that of `compile`, plus whatever was added by `add_loss`.
         """
         check_targets(getattr(self, "loss", None), y)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -245,8 +243,8 @@ class Trainer(WrappedModel):
             Gradients in the order of `self.trainable_variables`; `None` for a variable
             on which the loss does not depend.
         """
-        # The optimizer's loss scale, applied where it is exact: at the top of the
-        # chain rule, as if the loss had been multiplied by it.
+        # The optimizer's loss scale, applied where it is exact: at the top of the chain
+        # rule, as if the loss had been multiplied by it.
         scale = self.optimizer.scale_loss(loss_share(loss))
         variables = self.trainable_variables
         return summable(tape.gradient(loss, variables, output_gradients=scale))
@@ -271,10 +269,10 @@ class Trainer(WrappedModel):
     def step(self, data: Any) -> StepLogs:
         """Run the compiled `train_step` on one batch, in a loop written by hand.
 
-        Eager with `compile(run_eagerly=True)`. What it returns runs on from call to
-        call: `Loop` resets the metrics when an epoch begins, and in a loop without it
-        `reset_metrics` does. A change of `trainable` takes effect
-        after the next `compile`, as everywhere in Keras.
+        Eager with `compile(run_eagerly=True)`. The returned values accumulate from call
+        to call: `Loop` resets the metrics when an epoch begins; in a loop without it,
+        call `reset_metrics`. A change of `trainable` takes effect after the next
+        `compile`, as everywhere in Keras.
 
         Args:
             data: The batch: `x`, `(x, y)` or `(x, y, sample_weight)`, tensors or
@@ -293,8 +291,8 @@ class Trainer(WrappedModel):
     def steps(self, chunk: Chunk) -> StepLogs:
         """Run the compiled `train_step` on every batch of a chunk.
 
-        For loops written by hand that need not see every step: `fit` is such a loop.
-        Makes the same updates as `step` on each of the batches.
+        For loops written by hand that need not see every step, such as `fit`. Makes the
+        same updates as `step` on each of the batches.
 
         Args:
             chunk: Batches, as `Epoch.chunks` yields them.
@@ -308,8 +306,8 @@ class Trainer(WrappedModel):
         self._require_compiled("steps")
         if not isinstance(chunk, Chunk):
             raise TypeError(
-                "`chunk` must be what `Epoch.chunks` yields. "
-                f"Received: {type(chunk).__name__}. For a single batch, call `step`."
+                "`chunk` must be what `Epoch.chunks` yields. Received: "
+                f"{type(chunk).__name__}. For a single batch, call `step`."
             )
         self._programs.metrics.begin_step()
         return StepLogs(self._programs.train.many(chunk))
@@ -317,11 +315,11 @@ class Trainer(WrappedModel):
     def update(self, loss: Tensor, gradients: list[Tensor | None]) -> None:
         """Call `apply_gradients`, unless `NaNGuard` finds something that is not finite.
 
-        For a `train_step` of your own; not a hook.
+        For a custom `train_step`; not a hook.
 
         Args:
             loss: Scalar.
-            gradients: What `apply_gradients` is to be called with.
+            gradients: The gradients to pass to `apply_gradients`.
         """
         guard = self._programs.guard
         if guard is None:
@@ -330,16 +328,16 @@ class Trainer(WrappedModel):
             guard.update(self, loss, gradients)
 
     def track_loss(self, loss: Tensor, x: Any) -> None:
-        """Count `loss` in the running mean that is logged as `loss`.
+        """Include `loss` in the running mean that is logged as `loss`.
 
-        For steps of your own; not a hook.
+        For custom steps; not a hook.
 
         Args:
             loss: Scalar, as `compute_loss` returns it.
             x: The batch's inputs, whose first axis weights the mean.
         """
         self._programs.metrics.tracks_loss = True
-        # By its name, since Keras has no public attribute for it.
+        # By name, since Keras has no public attribute for it.
         tracker = next((m for m in self.metrics if m.name == "loss"), None)
         if tracker is None:
             return
@@ -351,7 +349,7 @@ class Trainer(WrappedModel):
         tracker.update_state(loss * replicas, sample_weight=samples)
 
     def reset_metrics(self) -> None:
-        """Start the running values of all metrics again."""
+        """Reset the running values of all metrics."""
         super().reset_metrics()
         self._programs.metrics.counted = None
 
@@ -379,40 +377,40 @@ class Trainer(WrappedModel):
     ) -> keras.callbacks.History:
         """Train the model; arguments and result are those of `keras.Model.fit`.
 
-        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `steps`
-        for many batches at a time, `evaluate` after every epoch. Different from
+        A loop over `epochs` like one written by hand with `keras_ext.Loop`: `steps` for
+        many batches at a time, `evaluate` after every epoch. Unlike in
         `keras.Model.fit`: arrays come in an order that `seed` and the epoch's number
-        determine; `verbose="auto"` prints one line per epoch where the output goes to
-        a file; callbacks are closed (`on_train_end`) also when an exception ends the
-        training; a layer frozen since the last `fit` is frozen without another
-        `compile`, which unfreezing needs; an epoch without data is an error;
-        `steps_per_execution` is not used, since many steps are made per call anyway,
-        unless a callback must be notified of every one.
+        determine; `verbose="auto"` prints one line per epoch if the output goes to a
+        file; callbacks are closed (`on_train_end`) even if an exception ends training;
+        a layer frozen since the last `fit` is frozen without another `compile`, which
+        unfreezing needs; an epoch without data is an error; `steps_per_execution` is
+        not used, since many steps are made per call anyway, unless a callback must be
+        notified of every one.
 
         Args:
-            x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may be
-                a list or array by class as well, or `"balanced"` for arrays, and
-                weighs every label, also those of steps and pixels.
+            x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may also
+            be a list or array by class, or `"balanced"` for arrays, and weights every
+            label, including those of steps and pixels.
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
-                or have more than 2 GiB together. Tensors are where they are.
+                or have more than 2 GiB in total. Tensors stay in place.
             resume: Whether to continue a run that `keras_ext.callbacks.Checkpoint` has
                 saved, see `keras_ext.Loop`: `True` for the folder of the Checkpoint
-                among `callbacks`, or another folder. A run that has ended is not made
-                again, and more `epochs` continue it.
+                among `callbacks`, or another folder. A run that has ended is not
+                repeated; more `epochs` continue it.
 
         Returns:
             The `keras.callbacks.History`.
 
         Raises:
             RuntimeError: If the Trainer is not compiled.
-            TypeError: If the data is of an unknown kind.
+            TypeError: If the data is of an unknown type.
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
         if self.model is not self:
             warn_of_another_optimizer(self, self.model, callbacks)
-        # Only here: within a training, steps stay as they were traced.
+        # Only here: during training, steps stay as they were traced.
         self._programs.refresh(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(
@@ -437,7 +435,7 @@ class Trainer(WrappedModel):
             self,
             epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
             initial_epoch=initial_epoch,
-            # Loop refuses 0; data without a batch has an error of its own.
+            # Loop rejects 0; data without a batch has its own error.
             steps=source.num_batches or None,
             callbacks=callbacks,
             verbose=verbose,
@@ -445,7 +443,7 @@ class Trainer(WrappedModel):
             resume=resume,
         )
         loop.expect(source, validation)
-        # Closed, the source ends its threads, also if training stops early.
+        # Closing the source ends its threads, even if training stops early.
         with loop, contextlib.closing(source):
             for epoch in loop:
                 for chunk in epoch.chunks(source):
@@ -454,7 +452,7 @@ class Trainer(WrappedModel):
                     continue
                 if validation is not None and is_due(validation_freq, epoch.index):
                     epoch.evaluate(validation)
-        # The training is over: an evaluation need not give its metrics back.
+        # Training is over: an evaluation need not restore its metrics.
         self._programs.metrics.counted = None
         return loop.history
 
@@ -472,9 +470,9 @@ class Trainer(WrappedModel):
     ) -> Any:
         """Evaluate the model; arguments and result are `keras.Model.evaluate`'s.
 
-        Different from it, `verbose="auto"` prints one line into a file, and data
-        without a batch is an error. Called while an epoch runs, by a callback or in the
-        body of a loop, it leaves the running metrics of the training as they were.
+        Unlike there, `verbose="auto"` prints one line into a file, and data without a
+        batch is an error. Called during an epoch, by a callback or in the body of a
+        loop, it leaves the running metrics of training unchanged.
         """
         self._require_compiled("evaluate")
         # Stock `fit` passes private arguments, which have no meaning here.
@@ -497,7 +495,7 @@ class Trainer(WrappedModel):
     ) -> Any:
         """Return predictions; arguments and result are `keras.Model.predict`'s.
 
-        Different from it, `verbose="auto"` prints one line into a file.
+        Unlike there, `verbose="auto"` prints one line into a file.
         """
         source = pass_source((x, None, None), batch_size, steps)
         with self._programs.metrics.another_pass():
@@ -505,17 +503,17 @@ class Trainer(WrappedModel):
             return predict(self, step, source, callbacks, verbose)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make what Keras's own `fit` and `train_on_batch` call for a step."""
+        """Create the function that Keras's `fit` and `train_on_batch` call."""
         make = super().make_train_function
         keras_functions.install(self, self._programs, "train", make, force=force)
 
     def make_test_function(self, force: bool = False) -> None:
-        """Make what Keras's own `evaluate` and `test_on_batch` call for a step."""
+        """Create the function that Keras's `evaluate` and `test_on_batch` call."""
         make = super().make_test_function
         keras_functions.install(self, self._programs, "test", make, force=force)
 
     def make_predict_function(self, force: bool = False) -> Any:
-        """Make what Keras's own `predict` and `predict_on_batch` call for a step."""
+        """Create the function that Keras's `predict` and `predict_on_batch` call."""
         make = super().make_predict_function
         return keras_functions.install(
             self, self._programs, "predict", make, force=force

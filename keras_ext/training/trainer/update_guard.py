@@ -1,4 +1,4 @@
-"""Updates that are left out where the loss or a gradient is not finite."""
+"""Updates that are left out if the loss or a gradient is not finite."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -9,13 +9,14 @@ import tensorflow as tf
 
 
 class UpdateGuard:
-    """Looks at loss and gradients before every update, in compiled code.
+    """Checks loss and gradients before every update, in compiled code.
 
-    An update with one that is not finite is left out, and noted. What was noted is read
-    after a call that may have made many steps.
+    An update with one that is not finite is left out and recorded. The records are read
+    after a call, which may have made many steps.
 
     Args:
-        go_on: Whether later updates are made; otherwise none is, once one was left out.
+        go_on: Whether later updates are made; otherwise none are made once one was left
+            out.
     """
 
     def __init__(self, *, go_on: bool) -> None:
@@ -29,21 +30,21 @@ class UpdateGuard:
         self.notes = tf.Variable([0, -1, -1, 0], dtype=tf.int64, trainable=False)
 
     def reset(self) -> None:
-        """Forget what was noted."""
+        """Reset the records."""
         self.notes.assign([0, -1, -1, 0])
 
     def read(self) -> tuple[int, str, int] | None:
-        """Return the first step left out, the tensor it was for, and how many were."""
+        """Return the first step left out, the tensor responsible, and the count."""
         _, step, tensor, count = self.notes.numpy().tolist()
         return (step, self._names[tensor], count) if count else None
 
     def has_seen_steps(self) -> bool:
-        """Whether a step was looked at since `reset`."""
+        """Whether a step was checked since `reset`."""
         return bool(self.notes[0] > 0)
 
     @contextlib.contextmanager
     def step(self, trainer: Any) -> Iterator[None]:
-        """Be around a training step: keep what the forward pass may change."""
+        """Wrap a training step: keep what the forward pass may change."""
         weights = trainer.non_trainable_weights
         self._before = [(one, tf.convert_to_tensor(one)) for one in weights]
         self._left_out, self._in_step = None, True
@@ -55,7 +56,7 @@ class UpdateGuard:
     def update(self, trainer: Any, loss: Any, gradients: Sequence[Any]) -> None:
         """Call `apply_gradients` of a Trainer, unless something is not finite.
 
-        An optimizer that scales the loss handles gradients that overflow by itself.
+        An optimizer that scales the loss handles overflowing gradients itself.
         """
         variables, optimizer = trainer.trainable_variables, trainer.optimizer
         self._names = ["loss", *(f"gradient of {one.path}" for one in variables)]
@@ -84,13 +85,13 @@ class UpdateGuard:
             return tf.constant(True)
 
         tf.cond(left_out, lambda: tf.constant(False), make)
-        # The forward pass has updated moving statistics before it was known that the
-        # step is left out.
+        # The forward pass updated moving statistics before it was known that the step
+        # is left out.
         for weight, value in self._before:
             weight.assign(tf.where(left_out, value, tf.convert_to_tensor(weight)))
 
     def counted(self, loss: Any, samples: Any) -> tuple[Any, Any]:
-        """Return loss and number of samples, both 0 if the step is to be forgotten."""
+        """Return loss and number of samples, both 0 if the step is to be ignored."""
         if not (self.go_on and self._in_step):
             return loss, samples
         forgotten = self._left_out
@@ -99,7 +100,7 @@ class UpdateGuard:
             forgotten = ~tf.math.is_finite(loss)
         nothing = tf.zeros_like(samples)
         return (
-            # The loss, too: with a weight of 0, NaN would still be counted as NaN.
+            # The loss too: with a weight of 0, NaN would still be counted as NaN.
             tf.where(forgotten, tf.zeros_like(loss), loss),
             tf.where(forgotten, nothing, samples),
         )

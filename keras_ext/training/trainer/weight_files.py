@@ -1,4 +1,4 @@
-"""Whose weights a file holds."""
+"""Which object's weights a file holds."""
 
 import os
 import zipfile
@@ -8,15 +8,15 @@ import h5py
 
 
 def is_trainers_file(filepath: Any) -> bool:
-    """Return whether a Trainer was saved there, rather than the model that it wraps.
+    """Return whether a file holds a Trainer, rather than the model that it wraps.
 
     Keras saves an object attribute by attribute: a Trainer with its layers, which are
-    those of the model, where the bare model has them too, and the rest of the model
-    as an attribute of its own.
+    those of the model, in the same place as the bare model, and the rest of the model
+    as a separate attribute.
 
     Args:
-        filepath: What `load_weights` takes. What is not a local `.keras` or `.h5` file
-            is not looked into, and taken for the model's.
+        filepath: Argument of `load_weights`. Anything other than a local `.keras` or
+            `.h5` file is not opened, and regarded as the model's.
     """
     path = str(filepath)
     if not os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""Which models a Trainer wraps, and what it says of others."""
+"""Which models a Trainer can wrap, and errors for others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,10 +28,10 @@ def check_wrapped(
     """Raise unless `model` is `None` or a model whose steps are Keras's own.
 
     Args:
-        model: What is to be wrapped.
-        more: What else was given by position.
-        options: What was given by name.
-        wrapper: The class that wraps models, and is not to be wrapped itself.
+        model: The model to wrap.
+        more: Further positional arguments.
+        options: Keyword arguments.
+        wrapper: The class that wraps models, which cannot itself be wrapped.
 
     Raises:
         TypeError: If the arguments are those of a functional model, or `model` is not
@@ -41,10 +41,9 @@ def check_wrapped(
     """
     if more or "inputs" in options or "outputs" in options:
         raise TypeError(
-            "Trainer wraps a model and takes no inputs and outputs. Expected: "
-            "Trainer(keras.Model(inputs, outputs)). "
-            f"Received: {1 + len(more)} positional arguments, keywords "
-            f"{sorted(options)}"
+            "Trainer wraps a model and does not take inputs and outputs. Expected: "
+            f"Trainer(keras.Model(inputs, outputs)). Received: {1 + len(more)} "
+            f"positional arguments, keywords {sorted(options)}"
         )
     if model is None:
         return
@@ -55,7 +54,7 @@ def check_wrapped(
         )
     if isinstance(model, wrapper):
         raise ValueError(
-            f"`model` is a {type(model).__name__} itself, whose step the new Trainer "
+            f"`model` is itself a {type(model).__name__}, whose step the new Trainer "
             "would not call. Wrap its model: `Trainer(trainer.model)`."
         )
     for name in _STEPS:
@@ -63,27 +62,27 @@ def check_wrapped(
             raise ValueError(
                 f"{type(model).__name__} overrides `{name}`, which Trainer(model) "
                 "would not call. Derive the class from keras_ext.Trainer instead of "
-                "keras.Model, or wrap a model without steps of its own."
+                "keras.Model, or wrap a model without its own steps."
             )
     _check_passes(model)
 
 
 def _check_passes(model: keras.Model) -> None:
-    """Raise if the model's own `fit` may do something to the data, as KerasHub's do."""
+    """Raise if the model's own `fit` may change the data, as KerasHub's do."""
     own = [
         name
         for name in _PASSES
         if getattr(type(model), name) is not getattr(keras.Model, name)
     ]
-    # KerasHub's hand the data on as it is when there is no preprocessor.
+    # KerasHub's pass the data on unchanged if there is no preprocessor.
     if not own or getattr(model, "preprocessor", model) is None:
         return
     kind = type(model).__name__
     advice = "Derive the class from keras_ext.Trainer, or wrap a model without them."
     if hasattr(model, "preprocessor"):
         advice = (
-            "They prepare the data with `preprocessor`. Do so before, with "
-            "`dataset.map(task.preprocessor)`, and wrap the network alone: "
+            "They prepare the data with `preprocessor`. Do so beforehand, with "
+            "`dataset.map(task.preprocessor)`, and wrap only the network: "
             "`Trainer(keras.Model(task.inputs, task.outputs))`, which trains the "
             "task's own weights; a model around `task.backbone`; or the task itself "
             "after `task.preprocessor = None`."

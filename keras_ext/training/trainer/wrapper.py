@@ -1,4 +1,4 @@
-"""A model around a model: what `Trainer` accepts, takes over and passes on."""
+"""A model around a model: what `Trainer` accepts, adopts and passes on."""
 
 import inspect
 import warnings
@@ -37,25 +37,25 @@ def _shown(name: str, doc: str) -> Any:
 
 
 class WrappedModel(keras.Model):
-    """A Keras model that computes what another one computes, and saves as that one.
+    """A Keras model that computes what another one computes, and saves like it.
 
-    The part of `Trainer` that has nothing to do with training. Without a model to wrap,
-    it is an ordinary `keras.Model`, whose subclass defines `call`.
+    The part of `Trainer` that is unrelated to training. Without a model to wrap, it is
+    an ordinary `keras.Model`, whose subclass defines `call`.
 
     Args:
         model: The `keras.Model` to wrap, or `None`.
-        *more: Nothing; what a functional model would be given is refused.
+        *more: Nothing; the arguments of a functional model are rejected.
         **kwargs: `name`, `dtype`, `trainable` of `keras.Model`.
     """
 
-    # Keras's __init__ asks for both before they are set.
+    # Keras's __init__ reads both before they are set.
     _wrapped: keras.Model | None = None
     _built = False
 
     def __init__(self, model: keras.Model | None, *more: Any, **kwargs: Any) -> None:
         check_wrapped(model, more, kwargs, WrappedModel)
         if model is not None:
-            # What to cast, and whether to scale the loss, is for the model to say.
+            # The model determines what to cast, and whether to scale the loss.
             kwargs = {"dtype": model.dtype_policy, "autocast": False, **kwargs}
         super().__init__(**kwargs)
         self._wrapped = model
@@ -66,21 +66,21 @@ class WrappedModel(keras.Model):
 
     @property
     def model(self) -> keras.Model:
-        """The model to save and export; the Trainer itself, if it wraps none."""
+        """The model to save and export; the Trainer itself if it wraps none."""
         return self if self._wrapped is None else self._wrapped
 
     @model.setter
     def model(self, value: Any) -> None:
         raise AttributeError(
-            f"`{type(self).__name__}.model` is the wrapped model and is set once. Pass "
-            "it on: `super().__init__(model)`; give other models other names."
+            f"`{type(self).__name__}.model` is the wrapped model and is set only once. "
+            "Pass it on: `super().__init__(model)`; give other models other names."
         )
 
     def __dir__(self) -> list[str]:
-        # Keras saves and loads what it finds here: private names last, and so the
-        # wrapped model after its layers and the optimizer, which stand in the file
-        # where the bare model has them. A Trainer that is its own `model` would be
-        # followed in circles.
+        # Keras saves and loads what it finds here: private names last, and thus the
+        # wrapped model after its layers and the optimizer, which are in the same place
+        # in the file as for the bare model. A Trainer that is its own `model` would be
+        # traversed endlessly.
         return [name for name in super().__dir__() if name != "model"]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,10 +93,10 @@ class WrappedModel(keras.Model):
 
     @property
     def built(self) -> bool:
-        """Whether the weights exist, which Keras asks before it saves or loads them.
+        """Whether the weights exist, which Keras checks before it saves or loads them.
 
         A Trainer without a model and without `call`, such as a GAN, is built when all
-        of its parts are.
+        its parts are.
         """
         if self._wrapped is not None:
             return self._built or self._wrapped.built
@@ -115,10 +115,10 @@ class WrappedModel(keras.Model):
     # The setter is Keras's, which says that the name is reserved.
     @keras.Model.layers.getter
     def layers(self) -> list[keras.layers.Layer]:
-        """Layers of the wrapped model, and after them those of the Trainer's own.
+        """Layers of the wrapped model, followed by the Trainer's own.
 
-        Keras saves by this list, so that files of a Trainer and of the bare model have
-        the same layout.
+        Keras saves in the order of this list, so that files of a Trainer and of the
+        bare model have the same layout.
         """
         own: list[keras.layers.Layer] = super().layers
         if self._wrapped is None:
@@ -139,13 +139,13 @@ class WrappedModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        """The own metrics and those of the wrapped model and its layers.
+        """The Trainer's metrics and those of the wrapped model and its layers.
 
         Not those of models that are layers of it, as everywhere in Keras.
         """
         metrics = super().metrics
         if self._wrapped is not None:
-            # Not those that the wrapped model may itself be compiled with.
+            # Not those that the wrapped model itself may be compiled with.
             metrics += keras.layers.Layer.metrics.fget(self._wrapped)
         return without_nested(self, self._wrapped, metrics)
 
@@ -161,15 +161,15 @@ class WrappedModel(keras.Model):
         return self._wrapped(inputs)
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the shapes that the wrapped model makes of those of its inputs."""
+        """Return the wrapped model's output shapes for these input shapes."""
         if self._wrapped is None:
             return super().compute_output_shape(*args, **kwargs)
         return self._wrapped.compute_output_shape(*args, **kwargs)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Return shapes and dtypes of the outputs; those that `call` gives."""
+        """Return the shapes and dtypes of the outputs, as returned by `call`."""
         if type(self).compute_output_shape is WrappedModel.compute_output_shape:
-            # Keras would believe the method above, which says nothing of dtypes.
+            # Keras would rely on the method above, which does not give dtypes.
             return keras.Operation.compute_output_spec(self, *args, **kwargs)
         return super().compute_output_spec(*args, **kwargs)
 
@@ -189,9 +189,9 @@ class WrappedModel(keras.Model):
 
     @property
     def serving_default(self) -> Any:
-        """The predictions as a function, which `tf.saved_model.save` makes a signature.
+        """The predictions as a function, a signature for `tf.saved_model.save`.
 
-        TensorFlow looks for one among the attributes. Keras has one itself for models
+        TensorFlow looks for one among the attributes. Keras itself has one for models
         whose inputs it learns from their first call.
         """
         sequential = isinstance(self._wrapped, keras.Sequential)
@@ -220,8 +220,8 @@ class WrappedModel(keras.Model):
         """Save the wrapped model's weights; see `keras.Model.save_weights`.
 
         The file is that of the bare model: without the state of the optimizer, unless
-        the bare model is compiled, and without variables that the Trainer itself may
-        have, about which it warns. `save` keeps both.
+        the bare model is compiled, and without the Trainer's own variables, about which
+        it warns. `save` keeps both.
         """
         if self._wrapped is None:
             super().save_weights(filepath, *args, **kwargs)
@@ -250,14 +250,14 @@ class WrappedModel(keras.Model):
         left_out = [v.path for v in self.trainable_variables if id(v) not in saved]
         if left_out:
             warnings.warn(
-                f"`save_weights` saves the wrapped model only, without {left_out}. Use "
+                f"`save_weights` saves only the wrapped model, without {left_out}. Use "
                 "`save` to keep everything.",
                 stacklevel=3,
             )
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> "WrappedModel":
-        """Make the object from what `get_config` returned."""
+        """Create the object from what `get_config` returned."""
         config = dict(config)
         if "model" in config:
             config["model"] = keras.saving.deserialize_keras_object(
@@ -267,13 +267,13 @@ class WrappedModel(keras.Model):
 
 
 def accepted_config(cls: Any, base: Any, config: Config) -> Config:
-    """Return what `cls.__init__` accepts of the config that `base` made for it.
+    """Return the part of the config of `base` that `cls.__init__` accepts.
 
     A subclass that overrides `get_config` knows its own arguments and gets everything.
     One that does not is checked here, when it is saved, rather than when it is loaded.
 
     Raises:
-        NotImplementedError: If `cls.__init__` has arguments of its own.
+        NotImplementedError: If `cls.__init__` has its own arguments.
     """
     if cls.get_config is not base.get_config:
         return config
@@ -282,14 +282,14 @@ def accepted_config(cls: Any, base: Any, config: Config) -> Config:
     more, keywords = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     named = {p.name for p in parameters if p.kind not in (more, keywords)}
     unknown = named - set(config) - {"model", "seed", "name"}
-    # (*args, **kwargs) hands on what it is given.
+    # (*args, **kwargs) passes on what it is given.
     takes_model = "model" in named or {more, keywords} <= kinds
     if unknown or ("model" in config and not takes_model):
         raise NotImplementedError(
             f"{cls.__name__} cannot be saved: its __init__ takes "
-            f"({', '.join(p.name for p in parameters)}), and it does not override "
-            "`get_config` to say what they were. Add its arguments to "
-            "`super().get_config()`, and make the object from them in `from_config`."
+            f"({', '.join(p.name for p in parameters)}), but it does not override "
+            "`get_config` to return them. Add its arguments to `super().get_config()`, "
+            "and create the object from them in `from_config`."
         )
     if keywords in kinds:
         return config

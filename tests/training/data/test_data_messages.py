@@ -130,7 +130,7 @@ class TestArguments:
         [
             (
                 {"y": "text"},
-                "`y` must be an array.*as `x` is. Received: 'text' of type",
+                "`y` must be an array.*like `x`. Received: 'text' of type",
             ),
             ({"y": 5}, "`y` must be an array.*Received: 5 of type int"),
             ({"y": SAMPLES}, "`y` must be an array.*of type _TensorSlice"),

@@ -205,7 +205,7 @@ class TestHooks:
         assert recorder.params["steps_per_execution"] == 1
 
     def test_backup_and_restore_is_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"works under keras\.Model\.fit only"):
+        with pytest.raises(ValueError, match=r"works only in keras\.Model\.fit"):
             Loop(line(), callbacks=[keras.callbacks.BackupAndRestore(tmp_path)])
 
     def test_stop_training_set_in_the_body(self):
@@ -430,7 +430,7 @@ class TestErrors:
             epoch.log({"x": batch})
             epoch.log({"x": batch})
 
-        with pytest.raises(RuntimeError, match="Batch 0 of epoch 0 was logged already"):
+        with pytest.raises(RuntimeError, match="Batch 0 of epoch 0 was already logged"):
             self.body(twice)
 
     def test_a_batch_not_logged(self):
@@ -506,7 +506,7 @@ class TestErrors:
                 for value in epoch.batches(generator):
                     epoch.log({"x": value})
 
-        with pytest.raises(ValueError, match="gave no batch in epoch 1"):
+        with pytest.raises(ValueError, match="yielded no batch in epoch 1"):
             body()
 
     def test_evaluate_without_compile(self):
@@ -539,7 +539,7 @@ class TestErrors:
     def test_a_second_iteration(self):
         loop = Loop(line(), epochs=0, verbose=0)
         list(loop)
-        with pytest.raises(RuntimeError, match="Make a new Loop"):
+        with pytest.raises(RuntimeError, match="Create a new Loop"):
             list(loop)
 
     @pytest.mark.parametrize(

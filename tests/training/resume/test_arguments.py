@@ -47,7 +47,7 @@ def test_addresses_are_no_folders(folder):
 
 @pytest.mark.parametrize("signals", [(signal.SIGTERM, signal.SIGKILL), 15, (10**6,)])
 def test_signals_that_nobody_hears(signals, tmp_path):
-    with pytest.raises(ValueError, match="sequence of signals that can be heard"):
+    with pytest.raises(ValueError, match="sequence of signals that can be handled"):
         Checkpoint(tmp_path, signals=signals)
 
 
@@ -82,7 +82,9 @@ def test_a_state_that_is_no_plain_data_is_named(tmp_path):
         def set_state(self, state):
             pass
 
-    with pytest.raises(TypeError, match="The state of the callback Odd can't be saved"):
+    with pytest.raises(
+        TypeError, match="The state of the callback Odd cannot be saved"
+    ):
         trainer().fit(X, Y, verbose=0, callbacks=[Odd(), Checkpoint(tmp_path)])
 
 

@@ -86,7 +86,7 @@ DRIVES = {
             (
                 "has format 2, written by keras_ext '9.1', keras '5.0', tensorflow "
                 "'3.1'. Expected: format 1. Read it with the version of keras_ext that "
-                "has written it, or a later one"
+                "wrote it, or a later one"
             ),
         ),
         (0, {"keras_ext": "0.0"}, "has format 0, written by keras_ext '0.0'."),
@@ -127,6 +127,6 @@ def test_a_damaged_checkpoint_is_not_one_of_another_format(tmp_path):
         store.write([tf.Variable(1.0)], {})
     store.close()
     rewrite(store.paths()[-1], lambda content: content.update(variables="x"))
-    with pytest.warns(UserWarning, match="not whole"):
+    with pytest.warns(UserWarning, match="not complete"):
         assert store.read().path == store.paths()[0]
     assert Contents(store.paths()[0]).raw("loop") is None

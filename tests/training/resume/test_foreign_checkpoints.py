@@ -204,7 +204,7 @@ within = pytest.mark.parametrize("within", [False, True], ids=["between", "withi
 KERNEL = r"'\w+/dense(_\d+)?/kernel' of shape \(6, 4\) and type float32"
 
 ARCHITECTURES = {
-    "one more layer": ({"layers": 2}, r"(which is there now|Received: )"),
+    "one more layer": ({"layers": 2}, r"(which exists now|Received: )"),
     "one layer less": ({"layers": 0}, r"(which is missing now|Received: )"),
     "other width": ({"width": 5}, KERNEL + r", .*Received: .* of shape \(6, 5\)"),
     "other outputs": (

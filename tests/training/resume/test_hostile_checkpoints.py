@@ -265,12 +265,12 @@ STATES = {
     "logs": (put("epoch", "logs", to={}), "must be a dict with 'values'"),
     "totals": (put("epoch", "logs", "totals", to={"a": 1}), "must be a list"),
     "one total": (put("epoch", "logs", "totals", to={"a": (1.0,)}), "of length 2"),
-    "names": (put("epoch", "validation", to={1: 2}), "must be a text"),
+    "names": (put("epoch", "validation", to={1: 2}), "must be a string"),
     "callbacks": (put("callbacks", to={"a": 1}), r"\['callbacks'\] must be a list"),
     "one callback": (put("callbacks", 0, to="History"), "must be a list"),
-    "its name": (put("callbacks", 0, to=(1, {})), "must be a text"),
+    "its name": (put("callbacks", 0, to=(1, {})), "must be a string"),
     "others": (put("others", to=[]), r"\['others'\] must be a dict"),
-    "compiled": (put("compiled", to=None), "around a model that is no Trainer"),
+    "compiled": (put("compiled", to=None), "around a model that was not a Trainer"),
     "made": (put("compiled", "train", "made", to=-1), "must be a non-negative"),
     "regular": (put("compiled", "train", "regular", to=3), "must be a list"),
     "random": (put("random", to={}), "random numbers of Python or NumPy"),
@@ -437,7 +437,7 @@ class TestStockFit:
         before = random.getstate(), [one.tolist() for one in second.get_weights()]
         with pytest.raises(ValueError, match=match):
             second.fit(X, X, verbose=0, callbacks=[Checkpoint(tmp_path / "bad")])
-        with pytest.raises(ValueError, match=r"bad.ckpt-1' can't be used"):
+        with pytest.raises(ValueError, match=r"bad.ckpt-1' cannot be used"):
             assert Checkpoint(tmp_path / "bad").next_epoch
         after = random.getstate(), [one.tolist() for one in second.get_weights()]
         assert after == before

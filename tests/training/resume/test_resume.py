@@ -337,7 +337,7 @@ def test_a_dataset_that_cannot_be_saved_is_read_again(tmp_path):
         return run_fit(problem={"data": data}, **options)
 
     with (
-        pytest.warns(UserWarning, match="can't be saved"),
+        pytest.warns(UserWarning, match="cannot be saved"),
         pytest.warns(UserWarning, match="batches are read again"),
     ):
         continued = killed_and_continued(run, tmp_path, (12, 9), save_freq=5)

@@ -126,7 +126,7 @@ def test_all_that_tensorflow_says_of_it_is_known(limit):
         channels_first.explained("Trainer.train_step"),
     ):
         raise error
-    assert f"Received: {limit!r}. Make" in str(caught.value)
+    assert f"Received: {limit!r}. Create" in str(caught.value)
 
 
 def test_other_errors_are_left_alone():

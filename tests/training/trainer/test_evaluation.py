@@ -389,7 +389,7 @@ class TestErrors:
     @pytest.mark.parametrize("data", [dataset().take(0), iter(())], ids=["tf", "iter"])
     def test_no_batch(self, method, data, models):
         _, trainer = models
-        with pytest.raises(ValueError, match=f"data for `{method}` gave no batch"):
+        with pytest.raises(ValueError, match=f"data for `{method}` yielded no batch"):
             getattr(trainer, method)(data, verbose=0)
 
     @pytest.mark.parametrize("method", ["evaluate", "predict"])

@@ -154,6 +154,6 @@ def test_after_the_epoch_the_metrics_are_those_of_the_evaluation():
 def test_an_evaluation_that_fails_leaves_them_too():
     trainer = line()
     trainer.step((X, Y))
-    with pytest.raises(ValueError, match="gave no batch"):
+    with pytest.raises(ValueError, match="yielded no batch"):
         trainer.evaluate(iter(()), verbose=0)
     assert {k: float(v) for k, v in trainer.get_metrics_result().items()} == EXPECTED

@@ -550,7 +550,7 @@ class TestAdoption:
         model.compile("sgd", loss=unregistered)
         trainer = Trainer(model)
         trainer.compile(keras.optimizers.Adam(0.02), **CLASSIFY)
-        with pytest.warns(UserWarning, match="compile only one of both"):
+        with pytest.warns(UserWarning, match="compile only one of the two"):
             trainer.fit(
                 X, LABELS, verbose=0, callbacks=keras.callbacks.LambdaCallback()
             )
@@ -736,7 +736,7 @@ class TestErrors:
                 {"x": tf.data.Dataset.range(3), "batch_size": 3},
                 "`batch_size` is for arrays",
             ),
-            ({"x": tf.data.Dataset.range(0)}, "gave no batch in epoch 0"),
+            ({"x": tf.data.Dataset.range(0)}, "yielded no batch in epoch 0"),
             ({"x": X, "class_weight": {0: 1.0}}, "`class_weight` needs a single array"),
             (
                 {"x": X, "y": LABELS, "validation_data": (X, LABELS)}
