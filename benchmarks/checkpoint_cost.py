@@ -1,12 +1,12 @@
-"""What it costs to save a run after every epoch, with ours and with Keras's callbacks.
+"""The cost of saving a run after every epoch, with our and with Keras's callbacks.
 
     python benchmarks/checkpoint_cost.py
     python benchmarks/checkpoint_cost.py --data mnist.npz --rounds 31
 
-mnist-mlp is trained with and without the callback, in turn, in this one process; each
-has run before it is timed, and each time saves into a folder that is new. All that
-happens in `fit` is timed, so that what is written in the background counts until it is
-whole. The percentage is the median of the rounds'.
+mnist-mlp is trained with and without the callback, alternately, in this one process;
+each runs once before it is timed, and saves into a new folder each time. Everything
+that happens in `fit` is timed, so background writes count until they are complete. The
+percentage is the median over the rounds.
 """
 
 import argparse
@@ -32,28 +32,28 @@ MakeCallbacks = Callable[[pathlib.Path], list[keras.callbacks.Callback]]
 
 
 def checkpoint(folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Return ours, that saves all of the run."""
+    """Return ours, which saves the whole run."""
     return [keras_ext.callbacks.Checkpoint(folder / "run", save_freq="epoch")]
 
 
 def backup(folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Return Keras's, that saves weights, optimizer and the epoch's number."""
+    """Return Keras's, which saves weights, optimizer and the epoch number."""
     return [keras.callbacks.BackupAndRestore(folder / "backup")]
 
 
 def model_checkpoint(folder: pathlib.Path) -> list[keras.callbacks.Callback]:
-    """Return Keras's, that saves the model."""
+    """Return Keras's, which saves the model."""
     return [keras.callbacks.ModelCheckpoint(folder / "{epoch}.keras")]
 
 
 class Training:
-    """A training that is repeated, each time in a new folder.
+    """A training run that is repeated, each time in a new folder.
 
     Args:
         model: A compiled model.
-        work: What it is trained on.
+        work: The workload it is trained on.
         epochs: How many epochs it trains each time.
-        make: Makes the callbacks, given the folder. Default: none.
+        make: Creates the callbacks, given the folder. Default: none.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Training:
         self._callbacks: list[keras.callbacks.Callback] = []
 
     def prepare(self) -> None:
-        """Make the callbacks anew."""
+        """Create the callbacks again."""
         self._folder.cleanup()
         self._folder = tempfile.TemporaryDirectory()
         self._callbacks = self._make(pathlib.Path(self._folder.name))
@@ -157,7 +157,7 @@ def main() -> None:
             "Model.fit",
             work.model,
             work,
-            max(1, options.epochs // 5),  # its epochs are many times as long
+            max(1, options.epochs // 5),  # its epochs take many times as long
             options.rounds,
             {
                 "BackupAndRestore": (backup, goal),

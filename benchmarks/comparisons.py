@@ -1,4 +1,4 @@
-"""Who is compared with whom in `fit_speed.py`, and what is required."""
+"""The comparisons of `fit_speed.py`, and their requirements."""
 
 import importlib.util
 import math
@@ -18,13 +18,13 @@ from workloads import Data, Workload
 
 import keras_ext
 
-LONG = 1000  # steps of a training that is worth compiling with XLA
+LONG = 1000  # steps of a training run that is worth compiling with XLA
 OURS, KERAS = peak_memory.NAMES
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     data: Data
     path: str | None
@@ -44,29 +44,29 @@ class Bench:
 
 
 class StopAfter(keras.callbacks.Callback):
-    """Ends a training after some epochs."""
+    """Ends training after some epochs."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__()
         self.epochs = epochs
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Stop if it is time."""
+        """Stop if it is due."""
         self.model.stop_training = epoch + 1 >= self.epochs
 
 
 def fit(
     name: str, model: keras.Model, workload: Workload, epochs: int = 1, data: Any = None
 ) -> Contestant:
-    """Return a contestant that makes the first `epochs` epochs of a long training.
+    """Return a contestant that makes the first `epochs` epochs of a long training run.
 
-    Where they have fewer than `LONG` steps, more are announced, and then not made:
-    short trainings are not what is measured, except by `first_epoch`.
+    If these have fewer than `LONG` steps, more are announced but not made: short
+    training runs are not measured, except by `first_epoch`.
     """
     planned = max(epochs, math.ceil(LONG / workload.steps))
     source = {"x": workload.x, "y": workload.y, "batch_size": workload.batch_size}
     if data is not None:
-        source = {"x": data, "shuffle": False}  # it shuffles by itself
+        source = {"x": data, "shuffle": False}  # the pipeline shuffles
 
     def run() -> float:
         history = model.fit(
@@ -106,7 +106,7 @@ def arrays(bench: Bench) -> list[Row]:
 
 
 def chunk_loop(work: Workload, epochs: int) -> Contestant:
-    """Return a loop by hand that makes many steps at a time, on tensors."""
+    """Return a hand-written loop that makes many steps at a time, on tensors."""
     trainer = work.trainer()
     data = (tf.constant(work.x), tf.constant(work.y))
 
@@ -170,7 +170,7 @@ def inference(bench: Bench) -> list[Row]:
 def repeated(
     name: str, call: Callable[[Any], None], model: keras.Model, bench: Bench
 ) -> Contestant:
-    """Return a contestant that calls a few times, after `LONG` steps to warm up."""
+    """Return a contestant that calls a few times, after `LONG` steps of warmup."""
     steps, times = math.ceil(len(bench.data.x_test) / 32), bench.pick(4, 2)
 
     def run() -> None:
@@ -229,7 +229,7 @@ def first_epoch(bench: Bench) -> list[Row]:
     work = bench.mnist.first(1)
     firsts = {OURS: FirstEpoch(work.trainer, work), KERAS: FirstEpoch(work.model, work)}
     contestants = [
-        # The warm-up, of other models, is TensorFlow's own.
+        # The warmup uses other models, for TensorFlow itself.
         Contestant(name, first.run, 1, first.prepare)
         for name, first in firsts.items()
     ]
@@ -240,7 +240,7 @@ def first_epoch(bench: Bench) -> list[Row]:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """Weigh one epoch of mnist-mlp, each contestant in processes of its own."""
+    """Measure the memory of one epoch of mnist-mlp, in separate processes."""
     work = bench.mnist
     peaks: dict[str, list[float]] = {OURS: [], KERAS: []}
     for _ in range(bench.pick(bench.rounds, 1)):
@@ -253,10 +253,10 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def families(bench: Bench) -> list[Row]:
-    """Train networks of many kinds: is what the Trainer chooses always faster?"""
+    """Train networks of many kinds: is the Trainer's choice always faster?"""
     data, rows = bench.data, []
     lines = [["family", "batch", KERAS, "graph", "XLA", "auto", "auto's ratio"]]
-    # With as many steps as make what `fit` does before the first one negligible.
+    # With enough steps to make the work of `fit` before the first one negligible.
     works = [
         (workloads.mnist_mlp(data), 1000),
         (workloads.embedding(data), 1000),
@@ -282,7 +282,7 @@ def families(bench: Bench) -> list[Row]:
 
 
 def family(work: Workload, bench: Bench) -> list[Contestant]:
-    """Return `Model.fit` and the three ways in which a Trainer can be compiled."""
+    """Return `Model.fit` and the three ways to compile a Trainer."""
     contestants = [
         fit("auto", work.trainer(), work),
         fit(KERAS, work.model(), work),
@@ -294,7 +294,7 @@ def family(work: Workload, bench: Bench) -> list[Contestant]:
 
 
 def can_run(contestant: Contestant) -> bool:
-    """Whether TensorFlow can run it at all; says so if not."""
+    """Whether TensorFlow can run it at all; prints a line if not."""
     try:
         contestant.run()
     except tf.errors.OpError as error:
@@ -338,7 +338,7 @@ def compare(
 
 
 def is_installed(*packages: str) -> bool:
-    """Whether all packages are; says so if not."""
+    """Whether all packages are installed; prints a line if not."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         print(f"{' and '.join(missing)} not installed: left out", flush=True)

@@ -1,14 +1,14 @@
-"""How fast and lean `Trainer.fit` is, next to `Model.fit`, JAX, PyTorch and loops.
+"""Speed and memory of `Trainer.fit`, compared with `Model.fit`, JAX, PyTorch and loops.
 
     python benchmarks/fit_speed.py
     python benchmarks/fit_speed.py --data mnist.npz --only arrays dataset
     python benchmarks/fit_speed.py --quick
 
-All contestants of a group run in this one process and take turns; each has run before
+All contestants of a group run in this one process and take turns; each runs once before
 it is timed. A ratio is the median of the rounds' ratios. JAX and PyTorch take part if
 they are installed. The table is printed, and written into the output folder as CSV and
 as a picture (with matplotlib). `--quick` only shows that everything works: its epochs
-are too short, and its rounds too few, for the ratios to mean much.
+are too short, and its rounds too few, for meaningful ratios.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from race import Row
 
 
 def machine() -> str:
-    """Return what the times depend on."""
+    """Return a description of the machine and the versions."""
     versions = [
         f"{name} {importlib.metadata.version(name)}"
         for name in ("keras", "tensorflow", "jax", "torch")
@@ -43,7 +43,7 @@ def machine() -> str:
 
 
 def busy() -> str:
-    """Return how busy the machine is with other things, where it is known."""
+    """Return how busy the machine is with other work, if known."""
     if not hasattr(os, "getloadavg"):
         return ""
     return f"\nload average {os.getloadavg()[0]:.1f}: what else runs spoils the ratios"
@@ -68,7 +68,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Run the groups that were asked for, print and write what they give."""
+    """Run the requested groups, print and write the results."""
     options = parse()
     print(f"{machine()}{busy()}", flush=True)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def publish(rows: list[Row], out: pathlib.Path) -> None:
-    """Print the table and what was missed, and write the files."""
+    """Print the table and missed goals, and write the files."""
     lines = [report.HEADER, *map(report.cells, rows)]
     print(f"\n{report.as_table(report.for_screen(lines))}\n")
     for row in rows:

@@ -20,7 +20,7 @@ print(middle - begin, time.perf_counter() - middle)
 
 
 def measure() -> tuple[float, float]:
-    """Return the seconds of `import keras` and of `import keras_ext` behind it."""
+    """Return the seconds of `import keras` and of `import keras_ext` after it."""
     output = subprocess.run(
         [sys.executable, "-c", CODE], capture_output=True, text=True, check=True
     ).stdout
@@ -29,7 +29,7 @@ def measure() -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure a number of times and print medians."""
+    """Measure several times and print medians."""
     rounds = [measure() for _ in range(ROUNDS)]
     keras, added = (statistics.median(times) for times in zip(*rounds, strict=True))
     most = max(times[1] for times in rounds)

@@ -1,12 +1,12 @@
-"""Whether a run that is killed again and again ends as one that is left alone.
+"""Whether a run that is repeatedly killed ends like one that is left alone.
 
     python benchmarks/kill_test.py
     python benchmarks/kill_test.py --kills 1000 --only xla
 
-A program that trains is killed by SIGKILL at random moments, half of them while a
-checkpoint is being written, and started again with another seed each time, until it
-ends. Its weights, optimizer, random generators, History and log must be those of the
-run that nobody has killed, to the bit. The exit status is 1 if anything differs.
+A program that trains is killed with SIGKILL at random times, half of them while a
+checkpoint is being written, and restarted with another seed each time, until it ends.
+Its weights, optimizer, random generators, History and log must equal those of a run
+that was never killed, to the bit. The exit status is 1 if anything differs.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def cells(kind: Kind, killed: Killed, differ: list[str]) -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Kill all kinds in turn, print what came of it and return the exit status."""
+    """Kill all kinds in turn, print the results and return the exit status."""
     options = parse()
     kinds = [kind for kind in KINDS if options.only in kind.name]
     if not kinds:
@@ -73,7 +73,7 @@ def main() -> int:
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = []
         for number, kind in enumerate(kinds):
-            # As many for each, but for the remainder.
+            # Equally many for each, except for the remainder.
             kills = (options.kills + len(kinds) - 1 - number) // len(kinds)
             draws = random.Random(f"{seed} {kind.name}")
             jobs.append(pool.submit(job, kind, folder / kind.name, draws, kills))

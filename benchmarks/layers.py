@@ -1,4 +1,4 @@
-"""What a block costs, against the same network written from plain Keras layers.
+"""The cost of a block, compared with the same network of plain Keras layers.
 
     python benchmarks/layers.py
     python benchmarks/layers.py --only Inception --rounds 31
@@ -30,7 +30,7 @@ SECONDS = 0.25  # of a round
 
 
 def conv(x: Any, filters: int, size: Any = 1, **options: Any) -> Any:
-    """Convolution, batch normalization and activation, as everybody writes them."""
+    """Convolution, batch normalization and activation, as usually written."""
     activation = options.pop("activation", "relu")
     options.setdefault("padding", "same")
     x = plain.Conv2D(filters, size, use_bias=False, **options)(x)
@@ -164,7 +164,7 @@ def image(*shape: int) -> np.ndarray:
 
 
 def blocks() -> dict[str, tuple[Callable[[], Any], Callable[..., Any], list[Any]]]:
-    """Return how to make each block, its plain twin, and what they are fed."""
+    """Return functions for each block and its plain twin, and their inputs."""
     middle = [image(16, 28, 28, 64)]
     maps = [image(8, n, n, channels) for n, channels in ((32, 64), (16, 96), (8, 128))]
     return {

@@ -1,14 +1,13 @@
-"""What a metric's update costs, against the nearest metric of Keras.
+"""The cost of a metric's update, compared with the nearest metric of Keras.
 
     python benchmarks/metrics.py
     python benchmarks/metrics.py --jit
     python benchmarks/metrics.py --only Kappa --rounds 31
 
-Both update from the same batches, many times in one loop that is compiled, with `--jit`
-by XLA, so that only the update is timed, and not the call; they take turns in this one
-process. Both are reset every 32 updates, before the metrics that keep samples have too
-many.
-The last column is one `result()` in such a loop, which Keras computes in every step.
+Both update from the same batches, many times in one compiled loop, with `--jit` by XLA,
+so that only the update is timed, not the call; they take turns in this one process.
+Both are reset every 32 updates, before the metrics that keep samples have too many. The
+last column is one `result()` in such a loop, which Keras computes in every step.
 """
 
 import argparse
@@ -56,7 +55,7 @@ binary = (rng.uniform(size=(BATCH, 1)) < 0.3).astype("float32")
 
 @dataclass(frozen=True)
 class Pair:
-    """Our metric and Keras's nearest, each with what its update takes."""
+    """Our metric and Keras's nearest, each with the inputs of its update."""
 
     ours: Callable[[], Any]
     nearest: Callable[[], Any]
@@ -70,7 +69,7 @@ def mean_iou() -> Any:
 
 
 class SquaredErrorOfLabels(plain.MeanSquaredError):
-    """Mean squared error from labels, which Keras wants as one-hot targets."""
+    """Mean squared error from labels, which Keras expects as one-hot targets."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add a batch, as a user of Keras has to."""
@@ -79,7 +78,7 @@ class SquaredErrorOfLabels(plain.MeanSquaredError):
 
 
 def pairs() -> list[Pair]:
-    """Return all that are compared."""
+    """Return all comparisons."""
     by_class = (labels, probabilities)
     by_label = (many, scores)
     return [
@@ -126,14 +125,14 @@ def pairs() -> list[Pair]:
 
 
 def updates(metric: Any, data: tuple[Any, ...], jit: bool) -> Callable[[int], None]:
-    """Return what runs a number of epochs of updates, compiled once."""
+    """Return a function that runs a number of epochs of updates, compiled once."""
     batches = [tf.constant(np.stack([each] * EPOCH)) for each in data]
 
     @tf.function(autograph=False, jit_compile=jit)
     def run(count: tf.Tensor, batches: list[tf.Tensor]) -> tf.Tensor:
         def epoch(index: tf.Tensor) -> tuple[tf.Tensor]:
             def update(step: tf.Tensor) -> tuple[tf.Tensor]:
-                # Each time another batch, or XLA would do the work once for all.
+                # A different batch each time, or XLA would do the work only once.
                 place = (step + index) % EPOCH
                 metric.update_state(*(each[place] for each in batches))
                 return (step + 1,)
@@ -148,7 +147,7 @@ def updates(metric: Any, data: tuple[Any, ...], jit: bool) -> Callable[[int], No
 
 
 def results(metric: Any, jit: bool) -> Callable[[int], None]:
-    """Return what computes the result a number of times, compiled once."""
+    """Return a function that computes the result a number of times, compiled once."""
 
     @tf.function(autograph=False, jit_compile=jit)
     def run(count: tf.Tensor) -> tf.Tensor:
@@ -185,7 +184,7 @@ def compare(pair: Pair, rounds: int, jit: bool) -> list[str]:
     ]
     found = race(contestants, rounds)
     row = Row("metrics", ours.name, found["ours"], found["Keras"], LIMIT)
-    result = results(ours, jit)  # of an epoch, which is what the last run has left
+    result = results(ours, jit)  # of an epoch, left by the last run
     result(2)
     return [
         type(ours).__name__,

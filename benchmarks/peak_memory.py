@@ -1,4 +1,4 @@
-"""The most memory that a process needs in which mnist-mlp is trained for an epoch.
+"""The peak memory of a process that trains mnist-mlp for an epoch.
 
     python benchmarks/peak_memory.py Trainer.fit
     python benchmarks/peak_memory.py Model.fit --data mnist.npz
@@ -17,7 +17,7 @@ NAMES = ("Trainer.fit", "Model.fit")
 
 
 def of_new_process(name: str, steps: int, path: str | None) -> float:
-    """Return the MB that a new process needs in which `name` trains."""
+    """Return the peak MB of a new process that trains with `name`."""
     command = [sys.executable, __file__, name, "--steps", str(steps)]
     command += [] if path is None else ["--data", path]
     result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -25,7 +25,7 @@ def of_new_process(name: str, steps: int, path: str | None) -> float:
 
 
 def of_this_process() -> float:
-    """Return the MB that this process has had at most, so far."""
+    """Return the peak MB of this process so far."""
     status = pathlib.Path("/proc/self/status")
     if status.exists():
         # Not `getrusage`: on Linux it starts a child at its parent's peak.
@@ -38,7 +38,7 @@ def of_this_process() -> float:
 
 
 def main() -> None:
-    """Train as the command line says and print the peak."""
+    """Train as given on the command line and print the peak."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

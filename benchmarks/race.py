@@ -1,4 +1,4 @@
-"""Contestants that take turns, and the ratios that their times give."""
+"""Contestants that take turns, and the ratios of their times."""
 
 import gc
 import statistics
@@ -13,10 +13,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True)
 class Contestant:
-    """Someone who makes training steps, or other work that is counted in steps.
+    """Something that makes training steps, or other work counted in steps.
 
     Args:
-        name: What the table calls it.
+        name: Its name in the table.
         run: Does the work; may return an accuracy, which shows that it was done.
         steps: How many steps `run` makes.
         prepare: Called before every `run`, and not timed.
@@ -32,7 +32,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Score:
-    """What one contestant reached: a value per round, and the last accuracy."""
+    """The results of one contestant: a value per round, and the last accuracy."""
 
     name: str
     values: list[float]
@@ -46,12 +46,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio should be.
+    """The goal for a ratio.
 
     Args:
         at_least: Lower limit of `reference / ours`.
         at_most: Upper limit of `ours / reference`.
-        aim: What to aim at beyond the limit.
+        aim: Value to aim for beyond the limit.
         relative: Whether the ratio is `ours / reference`. Default: with `at_most`.
     """
 
@@ -66,7 +66,7 @@ class Goal:
         return self.at_most is not None if self.relative is None else self.relative
 
     def is_met(self, ratio: float) -> bool | None:
-        """Whether `ratio` keeps the limit; `None` if there is no limit."""
+        """Whether `ratio` is within the limit; `None` if there is no limit."""
         if self.at_least is not None:
             return ratio >= self.at_least
         return None if self.at_most is None else ratio <= self.at_most
@@ -91,7 +91,7 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """The ratio of each round, the way round that the goal has it."""
+        """The ratio of each round, in the direction of the goal."""
         if self.goal.ours_first:
             return [1 / speedup for speedup in self.speedups]
         return self.speedups
@@ -110,7 +110,7 @@ class Row:
 def race(contestants: Sequence[Contestant], rounds: int) -> dict[str, Score]:
     """Let all warm up, then take turns; return ms per step, by name.
 
-    Every other round is run in reverse order, so that nobody always follows the same.
+    Every other round is run in reverse order, so that none always follows the same one.
     """
     for contestant in contestants:
         for _ in range(contestant.warm_ups):

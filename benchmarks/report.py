@@ -1,4 +1,4 @@
-"""What a benchmark found out, as a table, as CSV and as a picture."""
+"""The results of a benchmark, as a table, as CSV and as a picture."""
 
 import csv
 import pathlib
@@ -53,7 +53,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 def for_screen(lines: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return lines of all cells without those that only the CSV has."""
+    """Return lines of all cells except those that only the CSV has."""
     return [
         [
             cell
@@ -65,7 +65,7 @@ def for_screen(lines: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def as_table(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells in columns as wide as they must be; the first is a head."""
+    """Return lines of cells in columns as wide as needed; the first is the header."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines = [lines[0], ["-" * width for width in widths], *lines[1:]]
     return "\n".join(
@@ -85,7 +85,7 @@ def write_csv(path: pathlib.Path, lines: Sequence[Sequence[str]]) -> None:
 
 
 def draw(path: pathlib.Path, rows: Sequence[Row], title: str) -> bool:
-    """Draw how many times as fast ours is, limits included; False: no matplotlib."""
+    """Draw how many times as fast ours is, and limits; False without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -129,7 +129,7 @@ def _aim(row: Row) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    """Return a number with three digits or all before the point; nothing if None."""
+    """Return a number with at least three digits; nothing if None."""
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -16,12 +16,12 @@ EPSILON = 1e-7  # Keras's, in Adam
 def tensorflow_loop(
     workload: Workload, *, traced: bool, steps: int | None = None
 ) -> Callable[[], float]:
-    """Return an epoch as tutorials write it: a step with a tape, looped in Python.
+    """Return an epoch as written in tutorials: a step with a tape, looped in Python.
 
     Args:
         workload: What to train.
         traced: Whether the step is a `tf.function`.
-        steps: Where to stop. Default: at the end of the data.
+        steps: Step to stop at. Default: the end of the data.
     """
     model = workload.network()
     optimizer = keras.optimizers.get(workload.optimizer)
@@ -61,8 +61,8 @@ def shuffled_dataset(workload: Workload) -> tf.data.Dataset:
 def jax_epochs(workload: Workload, epochs: int) -> Callable[[], float]:
     """Return some epochs of mnist-mlp in JAX: each a single call of compiled code.
 
-    The code permutes the samples and scans over the batches, with dropout and the
-    accuracy counted.
+    The code permutes the samples and scans over the batches, including dropout and the
+    accuracy.
     """
     import jax
     import jax.numpy as jnp

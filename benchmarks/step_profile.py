@@ -2,8 +2,8 @@
 
     python benchmarks/step_profile.py [--data mnist.npz] [--rounds 5]
 
-The same network and data, taken apart: each line leaves something out, or does it in
-another way. All are timed in turn, and each line is the median of the rounds.
+The same network and data, broken down: each line leaves something out, or does it
+differently. All are timed in turn, and each line is the median of the rounds.
 """
 
 import argparse
@@ -22,7 +22,7 @@ STEPS = 1875
 
 
 def stock_function(workload: Workload) -> Callable[[], None]:
-    """Return Keras's compiled step, called on one batch again and again."""
+    """Return Keras's compiled step, called repeatedly on one batch."""
     model = workload.model()
     model.fit(workload.x[:32], workload.y[:32], verbose=0)
     batch = tf.data.Dataset.from_tensors((workload.x[:32], workload.y[:32]))

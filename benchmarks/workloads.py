@@ -1,4 +1,4 @@
-"""What is trained: data, networks, and both put together."""
+"""The workloads: data, networks, and their combinations."""
 
 import math
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Workload:
-    """A network, what it is trained on and how.
+    """A network, its data and how it is trained.
 
     Args:
-        name: What the tables call it.
-        network: Makes the network anew.
+        name: Its name in the tables.
+        network: Creates a new network.
         x: Inputs, one per sample.
         y: Labels, integers.
         batch_size: Samples per step.
@@ -51,7 +51,7 @@ class Workload:
         return math.ceil(len(self.x) / self.batch_size)
 
     def first(self, steps: int) -> "Workload":
-        """Return the same with the samples of some steps only."""
+        """Return the same with the samples of only some steps."""
         count = steps * self.batch_size
         return replace(self, x=self.x[:count], y=self.y[:count])
 
@@ -88,7 +88,7 @@ def read_data(path: str | None) -> Data:
 def _synthetic(
     rng: np.random.Generator, looks: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return images that show a tenth of what their class looks like, among noise."""
+    """Return images of noise with a tenth of a pattern of their class."""
     labels = rng.integers(0, 10, count)
     noise = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     visible = rng.random((count, 28, 1)) < 0.1

@@ -4,12 +4,12 @@ The network is composed from `InceptionModule` and `InvertedResidual`. It is tra
 from the same start with stock `keras.Model.fit`, with `keras_ext.Trainer.fit`, and with
 a loop written by hand around `tf.GradientTape` that `keras_ext.Loop` drives. The data
 are scikit-learn's handwritten digits, or any `.npz` file with the arrays x_train,
-y_train, x_test and y_test (grey images, integer labels), such as MNIST's.
+y_train, x_test and y_test (gray images, integer labels), such as MNIST's.
 
     python examples/train_digits.py
     python examples/train_digits.py --data mnist.npz --epochs 2
 
-It leaves in the output folder: a CSV log of each training, `curves.png`, and the
+It writes to the output folder: a CSV log of each training run, `curves.png`, and the
 trained model, which is loaded again and checked.
 """
 
@@ -52,7 +52,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Result:
-    """What one way of training gave."""
+    """The results of one way of training."""
 
     name: str
     accuracy: float
@@ -147,7 +147,7 @@ def train_with_model_fit(
         epochs=epochs,
         validation_data=data.validation,
         callbacks=callbacks,
-        # The other two find this out by themselves.
+        # The other two determine this themselves.
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
@@ -170,7 +170,7 @@ def train_with_trainer(
 def train_with_loop(
     model: keras.Model, data: Data, epochs: int, callbacks: list[Any]
 ) -> None:
-    """A loop of one's own: every line of the step is there to be changed."""
+    """A hand-written loop: every line of the step can be changed."""
     optimizer = keras.optimizers.Adam()
     loss_fn = keras.losses.get(LOSS)
     accuracy = keras.metrics.SparseCategoricalAccuracy()
@@ -228,7 +228,7 @@ def measure(
 
 
 def draw_curves(results: Sequence[Result], filename: pathlib.Path) -> None:
-    """Draw loss, accuracy and learning rate of all trainings into a picture."""
+    """Plot loss, accuracy and learning rate of all training runs."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -245,7 +245,7 @@ def draw_curves(results: Sequence[Result], filename: pathlib.Path) -> None:
         for axis, name in zip(axes, ["loss", "accuracy"], strict=False):
             axis.plot(epochs, values[f"val_{name}"], color=color, label=result.name)
             axis.plot(epochs, values[name], "--", color=color, linewidth=1, alpha=0.6)
-        # The three coincide: drawn ever thinner, all can be seen.
+        # The three coincide: with decreasing line widths, all can be seen.
         axes[2].plot(
             epochs,
             values["learning_rate"],
@@ -263,7 +263,7 @@ def draw_curves(results: Sequence[Result], filename: pathlib.Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
     figure.suptitle("Three ways to train: validation solid, training dashed")
-    # Whoever looks at an older picture never finds half of a new one.
+    # A viewer of an older picture never sees half of a new one.
     beside = filename.with_name(f"new-{filename.name}")
     figure.savefig(beside, dpi=120)
     beside.replace(filename)
@@ -281,7 +281,7 @@ def print_table(results: Sequence[Result]) -> None:
 
 
 def check_saved(model: keras.Model, data: Data, filename: pathlib.Path) -> None:
-    """Save the model, load it again, and see that it predicts the same."""
+    """Save the model, load it again, and check that it predicts the same."""
     model.save(filename)
     loaded = keras.models.load_model(filename)
     x = data.test[0][:256]
