@@ -27,7 +27,7 @@ class WeightNormalization(keras.layers.Wrapper):
 
     `v` is the kernel of the wrapped layer, `||v||` the norm of what belongs to one
     output (all axes of the kernel but the last), and `g`, one number per output,
-    starts at `||v||`: before training, the layer does what it does without the wrapper.
+    starts at `||v||`: before training, the layer acts as if it were not wrapped.
 
     With `data_init`, the first call in training gives every output mean 0 and variance
     1 over its batch, before the activation:
@@ -253,7 +253,7 @@ class WeightNormalization(keras.layers.Wrapper):
             ],
             lambda: self._offsets_from(*read),
         )
-        # The initialization counts as set by hand: no gradient flows through it.
+        # The initialization counts as set manually: no gradient flows through it.
         offsets = [ops.stop_gradient(offset) for offset in offsets]
         for variable, value in zip(self._offsets(), offsets, strict=True):
             variable.assign(value)

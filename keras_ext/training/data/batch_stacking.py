@@ -15,7 +15,7 @@ from keras_ext.training.data.chunks import (
 )
 
 # Seconds to wait for further batches: half of what `ChunkSizer` allows for a call, so
-# that slow data is used as it arrives.
+# that slow data is used on arrival.
 _PATIENCE = 0.05
 
 # Shared by all sources: each `fit` and `evaluate` creates new ones, for which the same

@@ -45,7 +45,7 @@ def make_source(
     Raises:
         ValueError: If `batch_size` is given for data that is already batched, the data
             is infinite and `steps` is missing, or an argument is out of range.
-        TypeError: If `data` is none of the above.
+        TypeError: If `data` is not one of these.
     """
     if not isinstance(data, list) and are_arrays(data):
         return ArraySource(

@@ -104,7 +104,7 @@ class SteppedSource(Source):
         self._source.reseed(seed)
 
     def close(self) -> None:
-        """Let go of what is being read; the next epoch begins at the start.
+        """Release what is being read; the next epoch begins at the start.
 
         Unless they come from an iterator, the batches are then the same again.
         """

@@ -104,7 +104,7 @@ def _source_states(run: RunView, can: bool) -> tuple[list[Any], list[Any]]:
         numbers = list(range(len(iterators), len(iterators) + len(found)))
         iterators += found
         states.append([name, source.description(), state, numbers if can else None])
-    # Sources of a continued run that were not requested yet stay as they were saved.
+    # Sources of a continued run that were not requested yet keep their saved state.
     for name, saved in run.saved_sources.items():
         states.append([name, saved.description, saved.state, None])
     return states, iterators

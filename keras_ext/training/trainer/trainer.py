@@ -410,7 +410,7 @@ class Trainer(WrappedModel):
         self._require_compiled("fit")
         if self.model is not self:
             warn_of_another_optimizer(self, self.model, callbacks)
-        # Only here: during training, steps stay as they were traced.
+        # Only here: during training, steps remain as traced.
         self._programs.refresh(other_variables_train=True)
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = split_validation(

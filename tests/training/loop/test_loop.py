@@ -556,7 +556,7 @@ class TestErrors:
             (
                 {"callbacks": keras.callbacks.TerminateOnNaN},
                 TypeError,
-                r"Make an instance of it: `TerminateOnNaN\(...\)`",
+                r"Create an instance of it: `TerminateOnNaN\(...\)`",
             ),
             (
                 {"callbacks": [keras_ext.schedules.OneCycle(0.1, 10)]},

@@ -642,8 +642,8 @@ class TestErrors:
         [
             ("compute_loss", X, r"must return one number. .* shape \(70, 6\)"),
             ("compute_loss", None, "must return one number. Received: None"),
-            ("compute_gradients", None, "6 in all. Received: NoneType"),
-            ("compute_gradients", ([], 1.0), "6 in all. Received: tuple of 2"),
+            ("compute_gradients", None, "6 in total. Received: NoneType"),
+            ("compute_gradients", ([], 1.0), "6 in total. Received: tuple of 2"),
         ],
     )
     def test_a_hook_that_returns_something_else(self, method, result, message):
