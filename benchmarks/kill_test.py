@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=100, help="in all; default: 100")
+    parser.add_argument("--kills", type=int, default=100, help="in total; default: 100")
     parser.add_argument("--only", default="", help="kinds with this in their name")
     parser.add_argument("--seed", type=int, help="of the moments; default: drawn")
     parser.add_argument("--keep", action="store_true", help="the folders of the runs")

@@ -30,7 +30,7 @@ class CSVTable:
             lacks.
 
     Raises:
-        OSError: If the path can't be written.
+        OSError: If the path cannot be written.
         ValueError: If the file to append to is not a table with the first column, or
             could not be preserved cell by cell.
     """

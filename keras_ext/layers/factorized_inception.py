@@ -33,7 +33,7 @@ class FactorizedInception(ConvBlock):
     """Concatenates chains of small convolutions and a pooling of the same image.
 
     A 5x5 filter becomes two 3x3 filters in a row, a 7x7 filter becomes 1x7 and 7x1,
-    a 3x3 filter becomes 1x3 beside 3x1: the same receptive field with fewer
+    a 3x3 filter becomes 1x3 next to 3x1: the same receptive field with fewer
     multiplications. All modules of InceptionV3 consist of such chains, so that each can
     be written down as the paper draws it:
 

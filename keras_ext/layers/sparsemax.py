@@ -51,8 +51,8 @@ class Sparsemax(keras.layers.Layer):
     >>> np.array(Sparsemax()(scores)).tolist()
     [[0.75, 0.25, 0.0], [1.0, 0.0, 0.0]]
 
-    Masks pass through. Half precision is computed in float32. Where all entries are
-    `-inf`, or one is NaN, outputs are NaN. `keras.activations.sparsemax` of Keras
+    Masks pass through. Half-precision inputs are computed in float32. Where all entries
+    are `-inf`, or one is NaN, outputs are NaN. `keras.activations.sparsemax` of Keras
     3.15.1 and earlier returns different numbers, which do not sum to 1.
     """
 

@@ -48,8 +48,8 @@ class ViterbiDecoder(keras.layers.Layer):
     [1, 1, 1]
 
     Masked steps are recognized by their potentials. They get the tag of the step
-    before, and 0 at the beginning. Half precision is computed in float32. There is no
-    gradient.
+    before, and 0 at the beginning. Half-precision inputs are computed in float32. There
+    is no gradient.
 
     A TensorFlow SavedModel can hold the decoder; ONNX, LiteRT and OpenVINO have no
     operations for it. For these, export the model up to `CRF`, and decode its output
