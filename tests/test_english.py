@@ -47,7 +47,7 @@ SAY_INSTEAD = {
     r"anew": "again, from scratch",
     r"at hand": "available, given",
     r"(?<!written\s)by hand": "manually; a loop is written by hand",
-    r"behind": "after",
+    r"(?<!left\s)behind": "after",
     r"besides": "in addition to, except",
     r"do(?:es)? without": "does not need",
     r"go(?:es|ing|ne)? on|went on": "continue",
