@@ -69,7 +69,7 @@ class AtrousSpatialPyramidPooling(ConvBlock):
         with `data_format="channels_first"`. `channels` must be known.
 
     Output shape:
-        The input's, with `filters` channels.
+        Same as the input, with `filters` channels.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input is not of

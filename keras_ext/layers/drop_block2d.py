@@ -59,7 +59,7 @@ class DropBlock2D(keras.layers.Layer):
         with `data_format="channels_first"`.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input is not of

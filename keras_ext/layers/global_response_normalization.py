@@ -48,7 +48,7 @@ class GlobalResponseNormalization(keras.layers.Layer):
         with `data_format="channels_first"`. `channels` must be known.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input is not of

@@ -71,8 +71,8 @@ class InceptionModule(ConvBlock):
         with `data_format="channels_first"`. `channels` must be known.
 
     Output shape:
-        The input's, with the channels of the four branches, in the order 1x1, 3x3,
-        5x5, pool.
+        Same as the input, with the channels of the four branches, in the order 1x1,
+        3x3, 5x5, pool.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input is not of

@@ -35,7 +35,7 @@ class LayerScale(keras.layers.Layer):
         known.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input has no such

@@ -35,7 +35,7 @@ class Maxout(keras.layers.Layer):
         known, and a multiple of `units`.
 
     Output shape:
-        The input's, with `units` channels.
+        Same as the input, with `units` channels.
 
     Raises:
         ValueError: If an argument is out of range; on build, if the input has no such

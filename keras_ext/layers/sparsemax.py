@@ -37,7 +37,7 @@ class Sparsemax(keras.layers.Layer):
         `(batch, ...)`, of any size along any axis.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If `axis` is not an integer; on build, if the input has no such

@@ -40,7 +40,7 @@ class StochasticDepth(keras.layers.Layer):
         `(batch, ...)`.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If `rate` is out of its range or `seed` is not an integer.

@@ -41,7 +41,7 @@ class TLU(keras.layers.Layer):
         with `data_format="channels_first"`. `channels` must be known.
 
     Output shape:
-        The input's.
+        Same as the input.
 
     Raises:
         ValueError: If `data_format` is not one of the two; on build, if the input is
