@@ -389,8 +389,8 @@ class Trainer(WrappedModel):
 
         Args:
             x, y, ..., validation_freq: As in `keras.Model.fit`. `class_weight` may also
-            be a list or array by class, or `"balanced"` for arrays, and weights every
-            label, including those of steps and pixels.
+                be a list or array by class, or `"balanced"` for arrays, and weights
+                every label, including those of steps and pixels.
             resident: Whether arrays are copied to the device as a whole, or some
                 batches at a time. `"auto"`: as a whole, unless they are memory-mapped
                 or have more than 2 GiB in total. Tensors stay in place.
