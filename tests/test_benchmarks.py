@@ -17,6 +17,7 @@ OPTIONS = [
     ("kill_test", "--kills"),
     ("layers", "--only"),
     ("metrics", "--only"),
+    ("speed_picture", "--out"),
 ]
 # One process, which imports TensorFlow once: calls each as a program with --help.
 CODE = """
