@@ -13,7 +13,7 @@ import pathlib
 import re
 
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
-PAGE = DOCS / "performance.md"
+PAGE = DOCS / "explanation" / "speed.md"
 PICTURE = DOCS / "_static" / "speed.png"
 Bar = tuple[str, float, float, float]
 

@@ -59,7 +59,7 @@ def test_it_is_short():
 
 
 def test_speeds_are_those_of_the_page_about_speed():
-    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "explanation" / "speed.md").read_text(encoding="utf-8")
     measured = {float(ratio) for ratio in re.findall(r"([\d.]+)x faster", page)}
     promised = re.findall(r"([\d.]+) times", README.split("\n## ")[0])
     assert len(promised) == 3

@@ -8,7 +8,7 @@ import pytest
 
 import keras_ext
 
-PAGE = pathlib.Path(__file__).parents[1] / "docs" / "where_did_it_go.md"
+PAGE = pathlib.Path(__file__).parents[1] / "docs" / "reference" / "where_did_it_go.md"
 # Without the examples, which the tests of docs/ run.
 TEXT = re.sub(r"(?ms)^```.*?^```$", "", PAGE.read_text(encoding="utf-8"))
 
