@@ -7,7 +7,7 @@ import keras
 from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser
 
-collect_ignore = ["_build", "conf.py"]
+collect_ignore = ["_build", "class_pages.py", "conf.py", "formulas.py"]
 if keras.backend.backend() != "tensorflow":
     collect_ignore_glob = ["*.md"]
 

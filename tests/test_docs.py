@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import importlib.util
 import inspect
 import pathlib
 import re
@@ -21,6 +22,18 @@ from keras_ext.training.trainer import hooks
 pytestmark = pytest.mark.once
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
+
+
+def _script(name):
+    """Return a module of docs/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class_pages = _script("class_pages")
+formulas = _script("formulas")
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
 ROOMS = [layers, models, losses, metrics, schedules, optimizers, callbacks, training]
 
@@ -41,10 +54,53 @@ def _public_names(room):
     ]
 
 
+def _summarized(room):
+    """Return the names in the tables at the top of a room's page."""
+    tables = re.findall(
+        r"\.\. autosummary::\n   :nosignatures:\n\n((?:   .+\n)+)",
+        API[_room_name(room)],
+    )
+    names = [name for table in tables for name in table.split()]
+    return [name if "." in name else f"{room.__name__}.{name}" for name in names]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=_room_name)
+def test_every_public_name_of_a_room_is_in_its_table_once(room):
+    assert sorted(_summarized(room)) == sorted(_public_names(room))
+
+
 @pytest.mark.parametrize("room", ROOMS, ids=_room_name)
 def test_every_public_name_of_a_room_is_documented_once(room):
-    documented = _directives(_room_name(room), "automodule|autoclass|autofunction")
+    kinds = "automodule|autoclass|autofunction"
+    documented = _directives(_room_name(room), kinds)
+    if _room_name(room) in class_pages.ROOMS:
+        pages = class_pages.pages(_room_name(room), room.__all__)
+        text = "\n".join(pages.values())
+        documented += re.findall(rf"^\.\. (?:{kinds}):: ([\w.]+)", text, re.MULTILINE)
     assert sorted(documented) == sorted([room.__name__, *_public_names(room)])
+
+
+def test_pages_of_classes_follow_the_names(tmp_path):
+    folder = tmp_path / "losses"
+    class_pages.write(folder, "losses", ["Gone", "Pinball", "pinball"])
+    class_pages.write(folder, "losses", ["Pinball", "pinball"])
+    assert [page.name for page in folder.iterdir()] == ["Pinball.rst"]
+    page = (folder / "Pinball.rst").read_text(encoding="utf-8")
+    assert page.startswith("Pinball\n=======\n")
+    assert "autofunction:: keras_ext.losses.pinball" in page
+
+
+def test_every_formula_is_set_in_latex():
+    written = set()
+    for room in (layers, losses, metrics, schedules, optimizers, callbacks):
+        for name in room.__all__:
+            text = inspect.getdoc(getattr(room, name)) or ""
+            for paragraph in text.split("\n\n"):
+                formula = re.fullmatch(r"`([^`]+)`[,;.]?", paragraph.strip())
+                if formula:
+                    written.add(" ".join(formula[1].split()))
+    assert len(written) > 50
+    assert written == set(formulas.FORMULAS)
 
 
 def test_every_name_of_the_package_is_documented():

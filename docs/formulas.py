@@ -1,0 +1,242 @@
+"""The formulas of docstrings as the pages set them: as written there, and in LaTeX.
+
+A docstring has its formula in plain text, for `help()` and the editor. On the pages, a
+paragraph that is such a formula, and nothing else, is set as one. `tests/test_docs.py`
+sees that each has its line here, and each line its formula.
+"""
+
+FORMULAS = {
+    # Layers
+    "output[t, i, j] = transitions[i, j] + e[t, j]": (
+        r"\mathrm{output}_{t,i,j}=\mathrm{transitions}_{i,j}+e_{t,j}"
+    ),
+    "output = max(input, tau)": r"\mathrm{output}=\max(\mathrm{input},\tau)",
+    "output = project(concat(c1x1(x), c3x3_rate1(x), ..., c3x3_raten(x), image(x)))": (
+        r"\mathrm{output}=\mathrm{project}(\mathrm{concat}(c_{1\times1}(x),"
+        r"c_{3\times3}^{\mathrm{rate}_1}(x),\dots,c_{3\times3}^{\mathrm{rate}_n}(x),"
+        r"\mathrm{image}(x)))"
+    ),
+    "output[i, j] = sum over m, n of b[m] * b[n] * input[s * i + m - (k - 1) // 2, ...]"
+    "": (
+        r"\mathrm{output}_{i,j}=\sum_{m,n}b_m\,b_n\,"
+        r"\mathrm{input}_{s i+m-\lfloor(k-1)/2\rfloor,\dots}"
+    ),
+    "output = input * kept * count(kept) / sum(kept)": (
+        r"\mathrm{output}=\mathrm{input}\cdot\mathrm{kept}\cdot"
+        r"\frac{\mathrm{count}(\mathrm{kept})}{\mathrm{sum}(\mathrm{kept})}"
+    ),
+    "gamma = rate / (b * b) * H * W / ((H - b + 1) * (W - b + 1))": (
+        r"\gamma=\frac{\mathrm{rate}}{b^2}\cdot\frac{HW}{(H-b+1)(W-b+1)}"
+    ),
+    "output = concat(chain_1(x), ..., chain_n(x), pooled(x))": (
+        r"\mathrm{output}=\mathrm{concat}(\mathrm{chain}_1(x),\dots,"
+        r"\mathrm{chain}_n(x),\mathrm{pooled}(x))"
+    ),
+    "merged[i] = lateral[i](x[i]) + upsample(merged[i + 1])": (
+        r"\mathrm{merged}_i=\mathrm{lateral}_i(x_i)+"
+        r"\mathrm{upsample}(\mathrm{merged}_{i+1})"
+    ),
+    "output[i] = smooth[i](merged[i])": (
+        r"\mathrm{output}_i=\mathrm{smooth}_i(\mathrm{merged}_i)"
+    ),
+    "output = gamma * input / sqrt(mean(input^2) + epsilon) + beta": (
+        r"\mathrm{output}=\gamma\,\frac{\mathrm{input}}"
+        r"{\sqrt{\mathrm{mean}(\mathrm{input}^2)+\varepsilon}}+\beta"
+    ),
+    "output = project(se(act(expand(x))))": (
+        r"\mathrm{output}=\mathrm{project}(\mathrm{se}(\mathrm{act}(\mathrm{expand}(x))))"
+    ),
+    "output = gamma * (input * relative) + beta + input": (
+        r"\mathrm{output}=\gamma\,(\mathrm{input}\cdot\mathrm{relative})+\beta+"
+        r"\mathrm{input}"
+    ),
+    "output = concat(c1(x), c3(r3(x)), c5(r5(x)), p(maxpool3x3(x)))": (
+        r"\mathrm{output}=\mathrm{concat}(c_1(x),c_3(r_3(x)),c_5(r_5(x)),"
+        r"p(\mathrm{maxpool}_{3\times3}(x)))"
+    ),
+    "output = project(se(act(depthwise(act(expand(x))))))": (
+        r"\mathrm{output}=\mathrm{project}(\mathrm{se}(\mathrm{act}("
+        r"\mathrm{depthwise}(\mathrm{act}(\mathrm{expand}(x))))))"
+    ),
+    "output = inputs * gamma": r"\mathrm{output}=\mathrm{inputs}\cdot\gamma",
+    "output[u] = max(inputs[u * k], ..., inputs[u * k + k - 1])": (
+        r"\mathrm{output}_u=\max(\mathrm{inputs}_{uk},\dots,\mathrm{inputs}_{uk+k-1})"
+    ),
+    "output = activation(inputs · (kernel + sigma_kernel * e) + bias + sigma_bias * f)"
+    "": (
+        r"\mathrm{output}=\mathrm{activation}(\mathrm{inputs}\cdot"
+        r"(\mathrm{kernel}+\sigma_{\mathrm{kernel}}\,e)+\mathrm{bias}+"
+        r"\sigma_{\mathrm{bias}}\,f)"
+    ),
+    "output = input * gate(W2 · act(W1 · mean(input) + b1) + b2)": (
+        r"\mathrm{output}=\mathrm{input}\cdot\mathrm{gate}(W_2\cdot\mathrm{act}("
+        r"W_1\cdot\mathrm{mean}(\mathrm{input})+b_1)+b_2)"
+    ),
+    "output = argmax over y of sum over t of potentials[t, y[t - 1], y[t]]": (
+        r"\mathrm{output}=\arg\max_y\sum_t\mathrm{potentials}_{t,\,y_{t-1},\,y_t}"
+    ),
+    "w = (kernel - mean(kernel)) / sqrt(variance(kernel) + epsilon)": (
+        r"w=\frac{\mathrm{kernel}-\mathrm{mean}(\mathrm{kernel})}"
+        r"{\sqrt{\mathrm{variance}(\mathrm{kernel})+\varepsilon}}"
+    ),
+    # Losses
+    "luminance = (2 mean_x mean_y + c1) / (mean_x^2 + mean_y^2 + c1)": (
+        r"\mathrm{luminance}=\frac{2\mu_x\mu_y+c_1}{\mu_x^2+\mu_y^2+c_1},"
+        r"\quad\mu=\mathrm{mean}"
+    ),
+    "structure = (2 covariance + c2) / (variance_x + variance_y + c2)": (
+        r"\mathrm{structure}=\frac{2\,\mathrm{covariance}+c_2}"
+        r"{\mathrm{variance}_x+\mathrm{variance}_y+c_2}"
+    ),
+    "ssim = luminance * structure": (
+        r"\mathrm{ssim}=\mathrm{luminance}\cdot\mathrm{structure}"
+    ),
+    "loss = mean(sqrt((y_true - y_pred)^2 + epsilon^2))": (
+        r"\mathrm{loss}=\mathrm{mean}\sqrt{(y_{\mathrm{true}}-y_{\mathrm{pred}})^2+"
+        r"\varepsilon^2}"
+    ),
+    "loss = y * d^2 + (1 - y) * max(margin - d, 0)^2": (
+        r"\mathrm{loss}=y\,d^2+(1-y)\,\max(\mathrm{margin}-d,\,0)^2"
+    ),
+    "loss = 1 - overlap": r"\mathrm{loss}=1-\mathrm{overlap}",
+    "J(i, j) = log(sum_k exp(margin - D(i, k)) + sum_l exp(margin - D(j, l))) + D(i, j)"
+    "": (
+        r"J(i,j)=\log\left(\sum_k e^{\mathrm{margin}-D(i,k)}+"
+        r"\sum_l e^{\mathrm{margin}-D(j,l)}\right)+D(i,j)"
+    ),
+    "loss = mean over j of max(0, J(i, j))^2 / 2": (
+        r"\mathrm{loss}=\frac12\,\mathrm{mean}_j\,\max(0,\,J(i,j))^2"
+    ),
+    "loss = mean over classes c of sum over pixels i of m[i] (J[i] - J[i - 1])": (
+        r"\mathrm{loss}=\mathrm{mean}_c\sum_i m_i\,(J_i-J_{i-1}),"
+        r"\quad c\text{ a class},\ i\text{ a pixel}"
+    ),
+    "loss = -sum over j of t[i, j] * log(softmax(S[i])[j])": (
+        r"\mathrm{loss}=-\sum_j t_{i,j}\,\log\mathrm{softmax}(S_i)_j"
+    ),
+    "loss = -log(exp(z_a.z_p / T) / sum_k exp(z_a.z_k / T))": (
+        r"\mathrm{loss}=-\log\frac{e^{z_a\cdot z_p/T}}{\sum_k e^{z_a\cdot z_k/T}}"
+    ),
+    "loss = mean(max(tau * (y_true - y_pred), (tau - 1) * (y_true - y_pred)))": (
+        r"\mathrm{loss}=\mathrm{mean}\,\max(\tau\,(y_{\mathrm{true}}-y_{\mathrm{pred}}),"
+        r"\ (\tau-1)(y_{\mathrm{true}}-y_{\mathrm{pred}}))"
+    ),
+    "loss = -log(p[t]) + epsilon (1 - p[t])": (
+        r"\mathrm{loss}=-\log p_t+\varepsilon\,(1-p_t)"
+    ),
+    "loss = -(1 - s) log(p[t]) - s mean(log(p))": (
+        r"\mathrm{loss}=-(1-s)\log p_t-s\,\mathrm{mean}(\log p)"
+    ),
+    "loss = -alpha[t] * (1 - p)^gamma * log(p)": (
+        r"\mathrm{loss}=-\alpha_t\,(1-p)^\gamma\log p"
+    ),
+    "loss = -z[t] + sum over S of (z^2 - tau^2) / 2 + 1/2": (
+        r"\mathrm{loss}=-z_t+\frac12\sum_{j\in S}(z_j^2-\tau^2)+\frac12"
+    ),
+    "loss = (sum((q - z)^2) - sum((p - z)^2)) / 2": (
+        r"\mathrm{loss}=\frac12\left(\sum_j(q_j-z_j)^2-\sum_j(p_j-z_j)^2\right)"
+    ),
+    "loss = -1/|P| * sum over p in P of log(exp(z_a.z_p / T) / sum_k exp(z_a.z_k / T))"
+    "": (
+        r"\mathrm{loss}=-\frac1{\lvert P\rvert}\sum_{p\in P}"
+        r"\log\frac{e^{z_a\cdot z_p/T}}{\sum_k e^{z_a\cdot z_k/T}}"
+    ),
+    "loss = max(0, margin + max_p D(a, p) - min_n D(a, n))": (
+        r"\mathrm{loss}=\max(0,\ \mathrm{margin}+\max_p D(a,p)-\min_n D(a,n))"
+    ),
+    "loss = log(1 + exp(max_p D(a, p) - min_n D(a, n)))": (
+        r"\mathrm{loss}=\log\left(1+e^{\max_p D(a,p)-\min_n D(a,n)}\right)"
+    ),
+    "loss = mean over p of max(0, margin + D(a, p) - D(a, n))": (
+        r"\mathrm{loss}=\mathrm{mean}_p\,\max(0,\ \mathrm{margin}+D(a,p)-D(a,n))"
+    ),
+    # Metrics
+    "AP = sum over k of (R[k] - R[k - 1]) * P[k]": (
+        r"\mathrm{AP}=\sum_k(R_k-R_{k-1})\,P_k"
+    ),
+    "accuracy = mean over classes i of C[i, i] / sum_j C[i, j]": (
+        r"\mathrm{accuracy}=\mathrm{mean}_i\,\frac{C_{i,i}}{\sum_j C_{i,j}},"
+        r"\quad i\text{ a class}"
+    ),
+    "adjusted = (accuracy - 1 / K) / (1 - 1 / K)": (
+        r"\mathrm{adjusted}=\frac{\mathrm{accuracy}-1/K}{1-1/K}"
+    ),
+    "score = sum over classes c of (p[c] - 1[y = c])^2": (
+        r"\mathrm{score}=\sum_c(p_c-1[y=c])^2"
+    ),
+    "kappa = 1 - sum(cost * observed) / sum(cost * expected)": (
+        r"\kappa=1-\frac{\sum\mathrm{cost}\cdot\mathrm{observed}}"
+        r"{\sum\mathrm{cost}\cdot\mathrm{expected}}"
+    ),
+    "exact match = sum(w * all labels right) / sum(w)": (
+        r"\text{exact match}=\frac{\sum w\cdot[\text{all labels right}]}{\sum w}"
+    ),
+    "error = sum over bins of (samples in bin / samples) * |accuracy - confidence|": (
+        r"\mathrm{error}=\sum_{\mathrm{bins}}\frac{\text{samples in bin}}"
+        r"{\mathrm{samples}}\,\lvert\mathrm{accuracy}-\mathrm{confidence}\rvert"
+    ),
+    "mean = exp(sum(w * log(v)) / sum(w))": (
+        r"\mathrm{mean}=\exp\frac{\sum w\log v}{\sum w}"
+    ),
+    "loss = sum(w * (predicted != true)) / sum(w)": (
+        r"\mathrm{loss}=\frac{\sum w\,[\mathrm{predicted}\ne\mathrm{true}]}{\sum w}"
+    ),
+    "mean = sum(w) / sum(w / v)": r"\mathrm{mean}=\frac{\sum w}{\sum w/v}",
+    "tau_b = (P - Q) / sqrt(pairs unequal in y_true * pairs unequal in y_pred)": (
+        r"\tau_b=\frac{P-Q}{\sqrt{\text{pairs unequal in }y_{\mathrm{true}}\cdot"
+        r"\text{pairs unequal in }y_{\mathrm{pred}}}}"
+    ),
+    "tau_c = 2 * (P - Q) / (n^2 * (m - 1) / m)": (
+        r"\tau_c=\frac{2\,(P-Q)}{n^2\,(m-1)/m}"
+    ),
+    "(tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))": (
+        r"\frac{tp\cdot tn-fp\cdot fn}{\sqrt{(tp+fp)(tp+fn)(tn+fp)(tn+fn)}}"
+    ),
+    "(sum_k C[k, k] - sum_k t[k] * p[k]) / sqrt((1 - sum_k t[k]^2) * "
+    "(1 - sum_k p[k]^2))": (
+        r"\frac{\sum_k C_{k,k}-\sum_k t_k\,p_k}"
+        r"{\sqrt{(1-\sum_k t_k^2)(1-\sum_k p_k^2)}}"
+    ),
+    "AP = mean over recalls r = 0, 0.01, .. 1 of max(precision where recall >= r)": (
+        r"\mathrm{AP}=\mathrm{mean}_{r=0,\,0.01,\,\dots,\,1}\ "
+        r"\max_{\mathrm{recall}\ge r}\mathrm{precision}"
+    ),
+    "[[tn, fp], [fn, tp]]": r"\begin{bmatrix}tn&fp\\fn&tp\end{bmatrix}",
+    "perplexity = exp(sum(w * -log(p)) / sum(w))": (
+        r"\mathrm{perplexity}=\exp\frac{-\sum w\log p}{\sum w}"
+    ),
+    "rho = sum(w * (r - mean(r)) * (s - mean(s))) / (sqrt(sum(w * (r - mean(r))^2)) * "
+    "sqrt(sum(w * (s - mean(s))^2)))": (
+        r"\rho=\frac{\sum w\,(r-\mathrm{mean}(r))(s-\mathrm{mean}(s))}"
+        r"{\sqrt{\sum w\,(r-\mathrm{mean}(r))^2}\,"
+        r"\sqrt{\sum w\,(s-\mathrm{mean}(s))^2}}"
+    ),
+    "specificity = tn / (tn + fp)": r"\mathrm{specificity}=\frac{tn}{tn+fp}",
+    # Schedules
+    "rate = schedules[i](step - boundaries[i - 1])": (
+        r"\mathrm{rate}=\mathrm{schedules}_i(\mathrm{step}-\mathrm{boundaries}_{i-1})"
+    ),
+    "rate = initial + (maximum - initial) * height * scale": (
+        r"\mathrm{rate}=\mathrm{initial}+(\mathrm{maximum}-\mathrm{initial})\cdot"
+        r"\mathrm{height}\cdot\mathrm{scale}"
+    ),
+    "rate = initial * gamma^(number of decays at or before step)": (
+        r"\mathrm{rate}=\mathrm{initial}\cdot"
+        r"\gamma^{\text{number of decays at or before step}}"
+    ),
+    # Optimizers
+    "m = beta_1 * m + (1 - beta_1) * g": r"m\leftarrow\beta_1 m+(1-\beta_1)\,g",
+    "v = beta_2 * v + (1 - beta_2) * g^2": r"v\leftarrow\beta_2 v+(1-\beta_2)\,g^2",
+    "rho_inf = 2 / (1 - beta_2) - 1": r"\rho_\infty=\frac{2}{1-\beta_2}-1",
+    "rho = rho_inf - 2 * t * beta_2^t / (1 - beta_2^t)": (
+        r"\rho=\rho_\infty-\frac{2\,t\,\beta_2^t}{1-\beta_2^t}"
+    ),
+    "w = w - rate * r * m / (1 - beta_1^t) * sqrt(1 - beta_2^t) / (sqrt(v) + epsilon)": (
+        r"w\leftarrow w-\mathrm{rate}\cdot r\,\frac{m}{1-\beta_1^t}\cdot"
+        r"\frac{\sqrt{1-\beta_2^t}}{\sqrt v+\varepsilon}"
+    ),
+    "r = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))": (
+        r"r=\sqrt{\frac{(\rho-4)(\rho-2)\,\rho_\infty}"
+        r"{(\rho_\infty-4)(\rho_\infty-2)\,\rho}}"
+    ),
+}
