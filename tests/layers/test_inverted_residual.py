@@ -341,8 +341,8 @@ def test_squeeze_excite_must_keep_the_shape():
     block = InvertedResidual(4, expansion=2, squeeze_excite=layer)
     with pytest.raises(
         ValueError,
-        match=r"must keep the shape of its input. Received: 'seven', which makes "
-        r"\(None, 5, 6, 7\) of \(None, 5, 6, 8\)",
+        match=r"must preserve the shape of its input. Received: 'seven', which turns "
+        r"\(None, 5, 6, 8\) into \(None, 5, 6, 7\)",
     ):
         block.build((None, 5, 6, 4))
 

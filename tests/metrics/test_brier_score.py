@@ -179,7 +179,7 @@ def test_bad_shapes(y_true, y_pred, weight, options, match):
     ("options", "match"),
     [
         ({"ignore_class": 0.5}, "`ignore_class` must be an integer. .*0.5"),
-        ({"ignore_class": 3, "sparse_y_true": False}, "there are none. .*class=3"),
+        ({"ignore_class": 3, "sparse_y_true": False}, "there are none with .*class=3"),
     ],
 )
 def test_bad_arguments(options, match):

@@ -169,7 +169,7 @@ def test_bad_arguments(options, match):
     ("y_true", "y_pred", "weight", "match"),
     [
         ((6,), (6, 2), None, r"KendallTau .*same shape. .*y_pred.shape=\(6, 2\)"),
-        ((6,), (6,), (5,), r"one weight for each target .*targets being .*\(5,\)"),
+        ((6,), (6,), (5,), r"one weight for each target .*with targets of .*\(5,\)"),
     ],
 )
 def test_bad_shapes(y_true, y_pred, weight, match):

@@ -139,7 +139,7 @@ def test_bad_capacity(capacity):
     [
         ((6,), (5,), None, r"same shape. .*shape=\(6,\), y_pred.shape=\(5,\)"),
         ((6,), (6, 2), None, r"same shape. .*y_pred.shape=\(6, 2\)"),
-        ((6,), (6,), (5,), r"one weight for each target .*targets being .*\(5,\)"),
+        ((6,), (6,), (5,), r"one weight for each target .*with targets of .*\(5,\)"),
     ],
 )
 def test_bad_shapes(y_true, y_pred, weight, match):

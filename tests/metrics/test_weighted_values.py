@@ -117,7 +117,7 @@ def test_a_zero_does_not_hide_a_weight_of_nan(kind, jit_compile):
 
 
 def test_bad_shapes(kind):
-    match = r"one weight for each value .*values being of shape \(6,\). .*shape=\(5,\)"
+    match = r"one weight for each value .*with values of shape \(6,\). .*shape=\(5,\)"
     with pytest.raises(ValueError, match=match):
         mean(kind, np.ones(6), np.ones(5))
 
