@@ -725,7 +725,7 @@ def metric_loop(folder, *, epochs, steps_saved, in_state, **options):
 
 def test_a_metric_that_belongs_to_nothing(folder):
     message = (
-        r"The metric 'mine' is logged, and belongs neither to the model nor to "
+        r"The metric 'mine' is logged, but belongs neither to the model nor to "
         r"`state`.*Pass `Loop\(..., state=\{'mine': metric\}\)`"
     )
     with pytest.raises(ValueError, match=message):
