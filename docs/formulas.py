@@ -231,7 +231,8 @@ FORMULAS = {
     "rho = rho_inf - 2 * t * beta_2^t / (1 - beta_2^t)": (
         r"\rho=\rho_\infty-\frac{2\,t\,\beta_2^t}{1-\beta_2^t}"
     ),
-    "w = w - rate * r * m / (1 - beta_1^t) * sqrt(1 - beta_2^t) / (sqrt(v) + epsilon)": (
+    "w = w - rate * r * m / (1 - beta_1^t) * sqrt(1 - beta_2^t) / (sqrt(v) + epsilon)"
+    "": (
         r"w\leftarrow w-\mathrm{rate}\cdot r\,\frac{m}{1-\beta_1^t}\cdot"
         r"\frac{\sqrt{1-\beta_2^t}}{\sqrt v+\varepsilon}"
     ),
