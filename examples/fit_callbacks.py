@@ -53,14 +53,14 @@ def build_model(seed: int) -> keras.Model:
     return keras.Sequential([*hidden, layers.Dense(10, "softmax")])
 
 
-def train_with_fit(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
+def by_fit(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
     """Train with the usual call."""
     trainer = keras_ext.Trainer(model)
     trainer.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     trainer.fit(*data, validation_data=validation, **how)
 
 
-def train_with_loop(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
+def by_loop(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
     """Train with a loop written by hand."""
     optimizer = keras.optimizers.Adam()
     loss_fn = keras.losses.SparseCategoricalCrossentropy()
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     data, validation = (x[144:], y[144:]), (x[:144], y[:144])
     figure, results = Figure(figsize=(12, 3.6), layout="constrained"), {}
     axes = figure.subplots(1, len(COLUMNS))
-    for name, train in {"fit": train_with_fit, "loop": train_with_loop}.items():
+    for name, train, width in [("fit", by_fit, 7), ("loop", by_loop, 2)]:
         folder = options.out / name
         model, callbacks = build_model(options.seed), make_callbacks(folder)
         train(model, data, validation, epochs=options.epochs, callbacks=callbacks)
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         print(f"{name}: test accuracy of the best epoch {results[name]:.3f}")
         log = np.genfromtxt(folder / "log.csv", delimiter=",", names=True, ndmin=1)
         for axis, column in zip(axes, COLUMNS, strict=True):
-            axis.plot(log[column], ".-", label=name)
+            axis.plot(log[column], linewidth=width, label=name)
             axis.set(title=column, xlabel="epoch", yscale=COLUMNS[column])
             axis.legend()
     figure.savefig(options.out / "fit_callbacks.png", dpi=120)
