@@ -9,6 +9,7 @@ numbers, are drawn here from a Markov chain.
 import argparse
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ FOLLOWS = [
     [0.5, 0.1, 0.0, 0.0, 0.4],
 ]
 FIRST_WORD = [1, 6, 14, 9, 16]  # of the five of each tag; some are of two tags
-WORDS, LENGTH = 21, 16
+WORDS, LENGTH = 21, 16  # with the word 0, which fills up
 
 
 def make_sentences(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,14 +61,12 @@ def most_frequent_tags(words: np.ndarray, tags: np.ndarray) -> np.ndarray:
     return counts.argmax(axis=1)
 
 
-def draw(
-    transitions: np.ndarray, rows: dict[str, np.ndarray], file: pathlib.Path
-) -> None:
+def draw(scores: Any, rows: dict[str, np.ndarray], file: pathlib.Path) -> None:
     """Draw the learned scores of pairs, and the tags of a sentence."""
     figure = Figure(figsize=(12, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    left.imshow(transitions, cmap="RdBu", vmin=-6, vmax=6)
-    for (before, after), score in np.ndenumerate(transitions):
+    left.imshow(np.array(scores), cmap="RdBu", vmin=-6, vmax=6)
+    for (before, after), score in np.ndenumerate(np.array(scores)):
         left.text(after, before, f"{score:.1f}", ha="center", va="center")
     ticks = {"ticks": range(len(TAGS)), "labels": TAGS}
     left.set_xticks(**ticks, rotation=30)
@@ -103,15 +102,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     before = accuracy(np.array(tagger(x_test)))
     alone = most_frequent_tags(x, y)[x_test]
     trainer = keras_ext.Trainer(model)
-    trainer.compile("adam", keras_ext.losses.CRFNegativeLogLikelihood())
+    loss = keras_ext.losses.CRFNegativeLogLikelihood()
+    trainer.compile(keras.optimizers.Adam(0.02), loss)
     trainer.fit(x, y, batch_size=50, epochs=options.epochs)
     found = np.array(tagger(x_test))
     result = {"before": before, "alone": accuracy(alone), "crf": accuracy(found)}
-    print("Accuracy before training, of each word alone, with the CRF:", result)
-    shown = np.argmax(((alone != y_test) & (x_test > 0)).sum(axis=1))
-    file = options.out / "crf_tagging.png"
-    rows = {"true": y_test[shown], "alone": alone[shown], "CRF": found[shown]}
-    draw(np.array(model.get_layer("crf").transitions), rows, file)
+    print({name: round(value, 3) for name, value in result.items()})
+    index = np.argmax((x_test > 0).sum(axis=1))  # a sentence of full length
+    rows = {"true": y_test[index], "alone": alone[index], "CRF": found[index]}
+    draw(model.get_layer("crf").transitions, rows, options.out / "crf_tagging.png")
     return result
 
 

@@ -1,5 +1,6 @@
 """The short examples: each learns, leaves a picture, and says what is wrong."""
 
+import argparse
 import importlib.util
 import pathlib
 import re
@@ -45,11 +46,11 @@ def check_picture(file):
 @pytest.mark.parametrize(
     ("name", "epochs", "figure", "before", "after"),
     [
-        ("inception_network", 5, "accuracy", 0.3, 0.95),
-        ("metric_learning", 20, "recall", 0.5, 0.93),
+        ("inception_network", 3, "accuracy", 0.3, 0.9),
+        ("metric_learning", 40, "recall", 0.5, 0.9),
         ("image_folder", 3, "accuracy", 0.3, 0.85),
-        ("segmentation", 8, "iou", 0.3, 0.6),
-        ("detection", 12, "map", 0.05, 0.4),
+        ("segmentation", 2, "iou", 0.3, 0.5),
+        ("detection", 5, "map", 0.05, 0.3),
     ],
 )
 def test_learns(load, tmp_path, capsys, name, epochs, figure, before, after):
@@ -61,37 +62,44 @@ def test_learns(load, tmp_path, capsys, name, epochs, figure, before, after):
 
 def test_advanced_classifier(load, tmp_path):
     program = load("advanced_classifier")
-    assert program.build_model().count_params() == 430_102
-    graph = program.main(["--epochs", "3", "--out", str(tmp_path)])
-    assert graph["before"] < 0.3
-    assert graph["accuracy"] > 0.8
+    result = program.main(["--epochs", "2", "--out", str(tmp_path)])
+    assert result["before"] < 0.3
+    assert result["accuracy"] > 0.6
     check_picture(tmp_path / "advanced_classifier.png")
-    eager = program.main(["--epochs", "1", "--eager", "--out", str(tmp_path)])
-    np.testing.assert_allclose(eager["loss"], graph["loss"][:1], rtol=1e-3)
 
 
-def test_advanced_classifier_on_a_file(load, tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, size in {"train": 80, "test": 40}.items():
-        arrays[f"x_{part}"] = rng.integers(0, 256, (size, 32, 32, 3), dtype="uint8")
-        arrays[f"y_{part}"] = rng.integers(0, 10, (size, 1))
+def test_advanced_classifier_is_the_same_eagerly(load):
+    program = load("advanced_classifier")
+    x, _, y, _ = program.load_data(None, 0)
+    data, losses = (x[:96], y[:96]), []
+    for eager in (False, True):
+        keras.utils.set_random_seed(1)
+        model = program.build_model()
+        assert model.count_params() == 430_102
+        options = argparse.Namespace(epochs=2, eager=eager)
+        losses.append(program.train(model, data, data, options)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-3)
+    assert losses[0][1] < losses[0][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "labels"),
+    [
+        ("advanced_classifier", (32, 32, 3), (9, 1)),  # as CIFAR-10's
+        ("inception_network", (28, 28), (9,)),  # as MNIST's
+    ],
+)
+def test_data_of_a_file(load, tmp_path, name, shape, labels):
+    images = np.random.default_rng(0).integers(0, 256, (9, *shape), dtype="uint8")
+    images[0] = 255
+    arrays = {"x_train": images, "y_train": np.arange(9).reshape(labels)}
+    arrays |= {"x_test": images[::-1], "y_test": np.arange(9)[::-1].reshape(labels)}
     np.savez(tmp_path / "data.npz", **arrays)
-    arguments = ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path)]
-    result = load("advanced_classifier").main([*arguments, "--epochs", "1"])
-    assert 0 <= result["accuracy"] <= 1
-
-
-def test_inception_network_on_a_file(load, tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for part, size in {"train": 80, "test": 40}.items():
-        arrays[f"x_{part}"] = rng.integers(0, 256, (size, 12, 12), dtype="uint8")
-        arrays[f"y_{part}"] = np.arange(size) % 4
-    np.savez(tmp_path / "data.npz", **arrays)
-    arguments = ["--data", str(tmp_path / "data.npz"), "--out", str(tmp_path)]
-    result = load("inception_network").main([*arguments, "--epochs", "1"])
-    assert 0 <= result["accuracy"] <= 1
+    x, x_test, y, y_test = load(name).load_data(tmp_path / "data.npz", 0)
+    np.testing.assert_allclose(x.reshape(images.shape), images / 255, rtol=1e-6)
+    np.testing.assert_array_equal(x_test, x[::-1])
+    assert x.dtype == "float32"
+    assert y.tolist() == y_test[::-1].tolist() == list(range(9))
 
 
 def test_mobilenet_v2(load, tmp_path):
@@ -131,7 +139,7 @@ def test_fit_callbacks(load, tmp_path, capsys):
 
 
 def test_gan(load, tmp_path):
-    result = load("gan").main(["--epochs", "40", "--out", str(tmp_path)])
+    result = load("gan").main(["--epochs", "15", "--out", str(tmp_path)])
     assert result["distance"] < result["before"] / 2
     check_picture(tmp_path / "gan.png")
 
