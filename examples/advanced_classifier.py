@@ -2,8 +2,8 @@
 
 The network has exactly 430,102 parameters. Step, validation and evaluation are written
 out; `keras_ext.Loop` adds the progress bar, callbacks and `History`. The data are
-scikit-learn's digits, made to look like CIFAR-10's images, or an .npz file of x_train,
-y_train, x_test and y_test in CIFAR-10's shapes.
+scikit-learn's digits, enlarged and colored to the shape of CIFAR-10's images, or an
+.npz file of x_train, y_train, x_test and y_test in these shapes.
 """
 
 import argparse

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     trainer.fit(x, y, batch_size=50, epochs=options.epochs)
     found = np.array(tagger(x_test))
     result = {"before": before, "alone": accuracy(alone), "crf": accuracy(found)}
-    print({name: round(value, 3) for name, value in result.items()})
+    print("Accuracy of tags:", {name: round(part, 3) for name, part in result.items()})
     index = np.argmax((x_test > 0).sum(axis=1))  # a sentence of full length
     rows = {"true": y_test[index], "alone": alone[index], "CRF": found[index]}
     draw(model.get_layer("crf").transitions, rows, options.out / "crf_tagging.png")

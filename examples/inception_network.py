@@ -73,7 +73,7 @@ def draw(
         axis.set(xticks=[], yticks=[])
     left.suptitle("A digit, and four channels of each branch of the first module")
     axis = right.subplots()
-    axis.imshow(np.sqrt(matrix), cmap="Blues")
+    axis.imshow(np.sqrt(matrix), cmap="Blues", alpha=0.6)
     for (true, found), count in np.ndenumerate(matrix):
         axis.text(
             found, true, f"{count:.0f}" if count else "", ha="center", va="center"

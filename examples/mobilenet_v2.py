@@ -1,10 +1,10 @@
 """Transfer a MobileNetV2 of `keras.applications`: freeze it, train, thaw it, train on.
 
 `load_applications_weights` gives the network of `keras_ext` the weights of its twin in
-`keras.applications`; both then compute the same. The pictures are small (scikit-learn's
-digits at 32 x 32), so the first four blocks do. Pass the file of weights that Keras
-offers for download (alpha 0.35, no top) as `--weights`. Without it the twin is random,
-which makes frozen features poor and the training after the thaw do the work.
+`keras.applications`; both then compute the same. The images are small, scikit-learn's
+digits at 32 x 32, so the first four blocks suffice. `--weights` takes the file that
+Keras offers for download (alpha 0.35, no top). Without it the twin is random: frozen
+features are poor, and the training after the thaw does the work.
 """
 
 import argparse
@@ -25,10 +25,11 @@ SHAPE = (32, 32, 3)
 
 
 class TransferTrainer(keras_ext.Trainer):
-    """Trains with the statistics that batch normalization has learned before."""
+    """Trains with the statistics that batch normalization came with."""
 
     def forward(self, x: tf.Tensor, training: bool) -> tf.Tensor:
-        """Return what the model predicts with them, when it is thawed, too."""
+        """Return the predictions as in inference, in training as well."""
+        # `base(inputs, training=False)` is not enough: the model's own value wins.
         return super().forward(x, training=False)
 
 
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         history = trainer.fit(x[:1408], y[:1408], 64, epochs=options.epochs)
         curves += history.history["accuracy"]
         results[name] = accuracy()
-    print("Test accuracy:", results)
+    print("Test accuracy:", {name: round(part, 3) for name, part in results.items()})
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.plot(range(1, len(curves) + 1), curves, "o-")

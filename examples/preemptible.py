@@ -1,10 +1,9 @@
 """Kill a training in the middle, continue it, and compare it with an undisturbed one.
 
-The program trains once without a disturbance. Then it starts itself as another process,
-kills that with SIGKILL, and continues the run from its last checkpoint: `Checkpoint`
-among the callbacks and `resume=True` do it. The weights of both runs are equal to the
-bit: dropout, optimizer and data order continue, too. The data are the digits of
-scikit-learn.
+The program trains once undisturbed. Then it starts itself as another process, kills it
+with SIGKILL, and continues the run from its last checkpoint: `Checkpoint` among the
+callbacks and `resume=True` are all it takes. The weights of both runs are equal to the
+bit: dropout, optimizer and data order continue. It trains on scikit-learn's digits.
 """
 
 import argparse
