@@ -94,23 +94,25 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options = parser.parse_args(arguments)
     if options.epochs < 1 or options.seed < 0 or options.out.is_file():
         parser.error(f"expected epochs > 0, seed >= 0 and a folder as out: {options}")
-    images, labels = load_digits(return_X_y=True)
-    x, x_test, y, y_test = train_test_split(images / 16, labels, random_state=0)
-    data, validation = (x[144:], y[144:]), (x[:144], y[:144])
+    keras.utils.set_random_seed(options.seed)
+    x, x_test, y, y_test = train_test_split(
+        *load_digits(return_X_y=True), test_size=357
+    )
+    data, validation = (x[160:] / 16, y[160:]), (x[:160] / 16, y[:160])
     figure, results = Figure(figsize=(12, 3.6), layout="constrained"), {}
-    axes = figure.subplots(1, len(COLUMNS))
+    axes = figure.subplots(1, 3)
     for name, train, width in [("fit", by_fit, 7), ("loop", by_loop, 2)]:
         folder = options.out / name
         model, callbacks = build_model(options.seed), make_callbacks(folder)
         train(model, data, validation, epochs=options.epochs, callbacks=callbacks)
-        found = keras.models.load_model(folder / "best.keras")(x_test)
+        found = keras.models.load_model(folder / "best.keras")(x_test / 16)
         results[name] = float(np.mean(np.argmax(found, axis=1) == y_test))
         print(f"{name}: test accuracy of the best epoch {results[name]:.3f}")
         log = np.genfromtxt(folder / "log.csv", delimiter=",", names=True, ndmin=1)
         for axis, column in zip(axes, COLUMNS, strict=True):
             axis.plot(log[column], linewidth=width, label=name)
             axis.set(title=column, xlabel="epoch", yscale=COLUMNS[column])
-            axis.legend()
+    axes[0].legend()
     figure.savefig(options.out / "fit_callbacks.png", dpi=120)
     return results
 

@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     x, x_test, y, y_test = train_test_split(
         (images / 16).astype("float32"),
         labels,
-        test_size=0.2,
+        test_size=389,
         random_state=options.seed,
     )
     model = build_model()

@@ -53,7 +53,6 @@ def carry_over(weights: pathlib.Path | None, x: np.ndarray) -> keras.Model:
         twin(x, training=True)
     network = keras_ext.models.MobileNetV2(**options)
     keras_ext.models.load_applications_weights(network, twin)
-    np.testing.assert_allclose(network(x), twin(x), rtol=1e-4, atol=1e-4)
     return network
 
 
