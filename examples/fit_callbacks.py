@@ -30,7 +30,7 @@ def decay(epoch: int) -> float:
 class PrintLR(keras.callbacks.Callback):
     """Prints the learning rate after each epoch."""
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         print(f"Learning rate: {float(self.model.optimizer.learning_rate):g}")
 
 
@@ -65,7 +65,6 @@ def by_loop(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
     optimizer = keras.optimizers.Adam()
     loss_fn = keras.losses.SparseCategoricalCrossentropy()
     accuracy = keras.metrics.SparseCategoricalAccuracy()
-    val_accuracy = keras.metrics.SparseCategoricalAccuracy()
 
     @tf.function
     def step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -81,8 +80,8 @@ def by_loop(model: keras.Model, data: Any, validation: Any, **how: Any) -> None:
         for batch in epoch.batches(data, batch_size=32):
             epoch.log({"loss": step(*batch), "accuracy": accuracy})
         y_val, found = validation[1], model(validation[0])
-        val_accuracy.update_state(y_val, found)
-        epoch.log_validation({"loss": loss_fn(y_val, found), "accuracy": val_accuracy})
+        hits = np.mean(np.argmax(found, axis=1) == y_val)
+        epoch.log_validation({"loss": loss_fn(y_val, found), "accuracy": hits})
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
@@ -95,17 +94,16 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if options.epochs < 1 or options.seed < 0 or options.out.is_file():
         parser.error(f"expected epochs > 0, seed >= 0 and a folder as out: {options}")
     keras.utils.set_random_seed(options.seed)
-    x, x_test, y, y_test = train_test_split(
-        *load_digits(return_X_y=True), test_size=357
-    )
-    data, validation = (x[160:] / 16, y[160:]), (x[:160] / 16, y[:160])
+    parts = train_test_split(*load_digits(return_X_y=True), test_size=357)
+    x, x_test, y, y_test = parts[0] / 16, parts[1] / 16, *parts[2:]
+    data, validation = (x[160:], y[160:]), (x[:160], y[:160])
     figure, results = Figure(figsize=(12, 3.6), layout="constrained"), {}
     axes = figure.subplots(1, 3)
     for name, train, width in [("fit", by_fit, 7), ("loop", by_loop, 2)]:
         folder = options.out / name
         model, callbacks = build_model(options.seed), make_callbacks(folder)
         train(model, data, validation, epochs=options.epochs, callbacks=callbacks)
-        found = keras.models.load_model(folder / "best.keras")(x_test / 16)
+        found = keras.models.load_model(folder / "best.keras")(x_test)
         results[name] = float(np.mean(np.argmax(found, axis=1) == y_test))
         print(f"{name}: test accuracy of the best epoch {results[name]:.3f}")
         log = np.genfromtxt(folder / "log.csv", delimiter=",", names=True, ndmin=1)
