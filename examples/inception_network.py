@@ -38,7 +38,7 @@ def load_data(filename: pathlib.Path | None, seed: int) -> list[np.ndarray]:
 
 
 def build_model(shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Return the network: a stem, four modules, a pooling in their middle."""
+    """Return the network: a stem, three modules, and a pooling between them."""
     inception = keras_ext.layers.InceptionModule
     inputs = keras.Input(shape)
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
@@ -46,7 +46,6 @@ def build_model(shape: tuple[int, ...], classes: int) -> keras.Model:
     # Pairs are (reduced, filters): a 1x1 convolution first makes the channels fewer.
     x = inception(8, (12, 16), (4, 8), 8)(x)
     x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
-    x = inception(16, (16, 32), (8, 16), 16)(x)
     x = inception(16, (16, 32), (8, 16), 16)(x)
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(inputs, layers.Dense(classes, activation="softmax")(x))
