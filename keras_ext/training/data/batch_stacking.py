@@ -2,7 +2,7 @@
 
 import concurrent.futures
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,7 @@ from keras_ext.training.data.chunks import (
 
 # Seconds to wait for further batches: half of what `ChunkSizer` allows for a call, so
 # that slow data is used on arrival.
-_PATIENCE = 0.05
+PATIENCE = 0.05
 
 # Shared by all sources: each `fit` and `evaluate` creates new ones, for which the same
 # function would be compiled again.
@@ -89,7 +89,7 @@ class BatchStacker:
         def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
             # Wait for the first batch however long it takes: an empty stack would only
             # make the caller ask again.
-            in_time = (count == 0) | (tf.timestamp() - begin < _PATIENCE)
+            in_time = (count == 0) | (tf.timestamp() - begin < PATIENCE)
             return (count < limit) & more & ~found & in_time
 
         def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
@@ -134,6 +134,18 @@ class BatchStacker:
         return count, more, [stack.concat() for stack in stacks], odd, found
 
 
+class Stacker(Protocol):
+    """What puts batches together: of a dataset, or of an iterator of Python's."""
+
+    batch_size: int
+    capacity: int
+
+    def collect(self, iterator: Any, first: Any, there: Any, limit: Any) -> Any: ...
+
+    def pack(self, leaves: list[Any]) -> Any:
+        """Return arrays in the structure of a batch."""
+
+
 class StackReader:
     """Consecutive batches of an iterator, stacked.
 
@@ -145,7 +157,7 @@ class StackReader:
         iterator: The batches after it.
     """
 
-    def __init__(self, stacks: BatchStacker, first: Any, iterator: Any) -> None:
+    def __init__(self, stacks: Stacker, first: Any, iterator: Any) -> None:
         self._stacks = stacks
         self._iterator = iterator
         self._first = keras.tree.flatten(first)

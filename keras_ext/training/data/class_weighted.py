@@ -1,12 +1,14 @@
 """Batches with the weights of their classes, for `class_weight` of `fit`."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 
-from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.chunks import Chunk, EqualBatches, SingleBatch, take
 from keras_ext.training.data.class_weights import ClassWeights
 from keras_ext.training.data.source import Source
 
@@ -39,12 +41,21 @@ class ClassWeighted(Source):
     def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
         """Yield `(x, y, weights)`."""
         yield from map(self._weighted, self._source.epoch(index, start))
-        # A continued epoch has not seen the batches before `start`.
-        if not (start or self._weights.met_any):
-            # Otherwise, the classes may be in data still to come.
-            if self._whole:
-                raise ValueError(self._weights.none_met())
-            warnings.warn(self._weights.none_met(), stacklevel=2)
+        self._check_met(start)
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the batches, several together as the other source does."""
+        for number, chunk in enumerate(self._source.chunks(index, size, start)):
+            if isinstance(chunk, EqualBatches):
+                yield self._weighted_together(chunk, begins=number == 0)
+            elif isinstance(chunk, SingleBatch):
+                weighted = self._weighted(chunk.batch)
+                yield SingleBatch(weighted, full_size=chunk.full_size)
+            else:
+                yield from map(SingleBatch, map(self._weighted, chunk))
+        self._check_met(start)
 
     def description(self) -> dict[str, Any]:
         """Return the other source's."""
@@ -70,9 +81,43 @@ class ClassWeighted(Source):
         """Reseed the other source."""
         self._source.reseed(seed)
 
+    def allow(self, count: int) -> None:
+        """Let the other source read so many more batches, and no others."""
+        self._source.allow(count)
+
+    def keep_draws_in_order(self) -> None:
+        """Have the other source do so."""
+        self._source.keep_draws_in_order()
+
     def close(self) -> None:
         """Release what the other source reads."""
         self._source.close()
+
+    def _check_met(self, start: int) -> None:
+        """Raise or warn if an epoch had none of the classes that have weights."""
+        # A continued epoch has not seen the batches before `start`.
+        if not (start or self._weights.met_any):
+            # Otherwise, the classes may be in data still to come.
+            if self._whole:
+                raise ValueError(self._weights.none_met())
+            warnings.warn(self._weights.none_met(), stacklevel=2)
+
+    def _weighted_together(self, chunk: EqualBatches, *, begins: bool) -> EqualBatches:
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(chunk.arrays)
+        check_not_both(self._weights, sample_weight)
+        size, count = chunk.batch_size, len(chunk)
+        rows = chunk.order[chunk.first * size : (chunk.first + count) * size].numpy()
+        targets = None if y is None else take(y, rows)
+        if begins and targets is not None:
+            # What targets are, labels or rows, is decided by the first batch, however
+            # many come together.
+            self._weights.of_batch(take(targets, np.arange(size)))
+        weights = self._weights.of_batch(targets)
+        # Other rows of the arrays belong to other chunks, or to none.
+        all_rows = np.zeros((y.shape[0], *weights.shape[1:]), weights.dtype)
+        all_rows[rows] = weights
+        arrays = x, y, tf.constant(all_rows)
+        return EqualBatches(arrays, chunk.order, size, chunk.first, count)
 
     def _weighted(self, batch: Any) -> Any:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)

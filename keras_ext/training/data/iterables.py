@@ -1,19 +1,68 @@
 """Batches from anything that can be iterated over."""
 
-from collections.abc import Iterable, Iterator
+import abc
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from keras_ext.training.base.distribution import num_workers
 from keras_ext.training.data.batch_checks import shortened
+from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.host_stacking import Allowance, stacked
 from keras_ext.training.data.source import Source, skip
 
 
-class IterableSource(Source):
+class HostSource(Source):
+    """Batches that Python makes; a thread puts them together, ahead of the steps.
+
+    Subclasses implement `num_batches`, and `batches` for `epoch`.
+    """
+
+    def __init__(self) -> None:
+        self._allowance = Allowance()
+        self._draws_in_order = False
+
+    @abc.abstractmethod
+    def batches(self, index: int, start: int) -> Iterator[Any]:
+        """Yield the batches of epoch `index` from `start` on."""
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield the batches of epoch `index`, each when it is asked for."""
+        return self.batches(index, start)
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield the batches of epoch `index`, several together where that can be."""
+        batches, count = self.batches(index, start), self.num_batches
+        if num_workers() > 1:
+            # They have to make as many steps per call as each other.
+            return map(SingleBatch, batches)
+        return stacked(
+            batches,
+            size,
+            self._allowance,
+            num_batches=None if count is None else max(0, count - start),
+            draws_in_order=self._draws_in_order,
+        )
+
+    def allow(self, count: int) -> None:
+        """Let so many more batches be read."""
+        self._allowance.set(count)
+
+    def keep_draws_in_order(self) -> None:
+        """Read no batch ahead that draws random numbers of Python's or NumPy's."""
+        self._draws_in_order = True
+
+
+class IterableSource(HostSource):
     """A `DataLoader`, a list, a generator: data that is only read forward."""
 
     def __init__(self, iterable: Any) -> None:
+        super().__init__()
         self._iterable = iterable
 
     @property
@@ -21,7 +70,7 @@ class IterableSource(Source):
         """The length that the iterable reports."""
         return len(self._iterable) if hasattr(self._iterable, "__len__") else None
 
-    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+    def batches(self, index: int, start: int) -> Iterator[Any]:
         """Yield what the iterable yields; an iterator continues where it stopped."""
         del index
         return skip(alike(self._iterable), start)
@@ -34,9 +83,7 @@ class WholeBatches:
     """
 
     def __init__(self, dataset: tf.distribute.DistributedDataset) -> None:
-        cluster = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-        spec = cluster.cluster_spec()
-        if sum(spec.num_tasks(job) for job in spec.jobs) > 1:
+        if num_workers() > 1:
             raise ValueError(
                 "With several workers, a dataset that is already distributed has only "
                 "this worker's part of each batch. Received: "
@@ -62,9 +109,21 @@ def alike(batches: Iterable[Any]) -> Iterator[Any]:
 
     Raises:
         ValueError: If one does not match.
+        Exception: Whatever `batches` raises, with a note on which batch it was.
     """
-    first = None
-    for number, batch in enumerate(batches):
+    first, iterator = None, iter(batches)
+    for number in itertools.count():
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        except Exception as error:
+            if hasattr(error, "add_note"):  # since Python 3.11
+                error.add_note(
+                    f"The data has raised this for batch {number}, counted from 0 "
+                    "since it was last begun."
+                )
+            raise
         signature = keras.tree.map_structure(_kind, batch)
         first = signature if number == 0 else first
         if signature != first:

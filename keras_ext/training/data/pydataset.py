@@ -4,7 +4,7 @@ import concurrent.futures
 import itertools
 import multiprocessing
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -12,11 +12,10 @@ import numpy as np
 
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.chunks import Chunk, SingleBatch
-from keras_ext.training.data.iterables import alike
-from keras_ext.training.data.source import Source
+from keras_ext.training.data.iterables import HostSource, alike
 
 
-class PyDatasetSource(Source):
+class PyDatasetSource(HostSource):
     """A `keras.utils.PyDataset`, whose batches are fetched by number."""
 
     def __init__(
@@ -26,6 +25,7 @@ class PyDatasetSource(Source):
         shuffle: Shuffle = True,
         seed: int = 0,
     ) -> None:
+        super().__init__()
         self._dataset = dataset
         self._shuffle = bool(shuffle)
         self._seed = seed
@@ -35,10 +35,24 @@ class PyDatasetSource(Source):
         """The current length of the dataset: `on_epoch_end` may change it."""
         return self._dataset.num_batches
 
-    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+    def batches(self, index: int, start: int) -> Iterator[Any]:
         """Yield the batches of epoch `index`, in the epoch's own order."""
+        return alike(fetched(self._dataset, self._order(index, start)))
+
+    def epoch(self, index: int, start: int = 0) -> Iterator[Any]:
+        """Yield them, each when it is asked for."""
+        return self._in_epoch(super().epoch(index, start))
+
+    def chunks(
+        self, index: int, size: Callable[[], int], start: int = 0
+    ) -> Iterator[Chunk]:
+        """Yield them, several together where that can be."""
+        return self._in_epoch(super().chunks(index, size, start))
+
+    def _in_epoch(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Yield batches; the dataset is notified when they were asked for and used."""
         self._dataset.on_epoch_begin()
-        yield from alike(fetched(self._dataset, self._order(index, start)))
+        yield from batches
         self._dataset.on_epoch_end()
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:

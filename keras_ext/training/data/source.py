@@ -74,6 +74,20 @@ class Source(abc.ABC):
         """Draw later orders from another seed, if there is one."""
         del seed
 
+    def allow(self, count: int) -> None:
+        """Let so many more batches be read, and no others.
+
+        For what is read ahead of the steps, and has no end or is read elsewhere, too.
+        """
+        del count
+
+    def keep_draws_in_order(self) -> None:
+        """Read no batch ahead that draws random numbers of Python's or NumPy's.
+
+        Their state is saved with a run.
+        """
+        return  # nothing is read before its step
+
     def close(self) -> None:
         """Release what is being read; the next epoch begins at the start."""
         return  # nothing is read beyond the end of an epoch

@@ -56,6 +56,7 @@ class SteppedSource(Source):
     ) -> Iterator[Chunk]:
         """Yield the next batches up to the number of an epoch."""
         before = taken
+        self._source.allow(self._steps - taken)
         # A chunk must not extend into the next epoch.
         self._size = lambda: min(size(), self._steps - taken)
         # Continue what the last epoch left. If that yields nothing, begin the source
@@ -102,6 +103,10 @@ class SteppedSource(Source):
     def reseed(self, seed: int) -> None:
         """Reseed the source, for when it begins again."""
         self._source.reseed(seed)
+
+    def keep_draws_in_order(self) -> None:
+        """Have the source do so."""
+        self._source.keep_draws_in_order()
 
     def close(self) -> None:
         """Release what is being read; the next epoch begins at the start.

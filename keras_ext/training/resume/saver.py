@@ -63,6 +63,11 @@ class Saver:
             _check_nothing_new(self._checkpoint.files, self._known)
         self._signals.start()
 
+    @property
+    def saves(self) -> bool:
+        """Whether the run is saved at all."""
+        return self._checkpoint is not None
+
     def has_begun(self) -> None:
         """Record the state of callbacks when training begins."""
         if self._checkpoint is not None:

@@ -24,7 +24,7 @@ SIZES = [[1], [3], [1000], [1, 8, 2, 5]]
 @pytest.fixture(autouse=True)
 def _fixed_blocks(monkeypatch):
     """Have blocks depend on no clock, and be compiled in every test."""
-    monkeypatch.setattr(stacking, "_PATIENCE", 1000.0)
+    monkeypatch.setattr(stacking, "PATIENCE", 1000.0)
     monkeypatch.setattr(stacking, "_KNOWN", {})
 
 
@@ -138,7 +138,7 @@ class TestChunks:
         ]
 
     def test_slow_data_comes_as_it_is_there(self, monkeypatch):
-        monkeypatch.setattr(stacking, "_PATIENCE", -1.0)
+        monkeypatch.setattr(stacking, "PATIENCE", -1.0)
         source = DatasetSource(of_sizes([4] * 5))
         assert [len(chunk) for chunk in source.chunks(0, lambda: 9)] == [1] * 5
 
