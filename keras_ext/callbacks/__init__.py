@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 from keras_ext.callbacks.nan_guard import NaNGuard
+from keras_ext.callbacks.replay import Replay
 from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.callbacks.time_limit import TimeLimit
 from keras_ext.callbacks.training_callback import TrainingCallback
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "LearningRateScheduler",
     "NaNGuard",
+    "Replay",
     "RunRequest",
     "TimeLimit",
     "TrainingCallback",

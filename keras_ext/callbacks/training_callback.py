@@ -35,8 +35,10 @@ class TrainingCallback(keras.callbacks.Callback):
         batch_hook_freq: How often the hooks for batches (`on_train_batch_end` and so
             on) must be called, if one is overridden: a positive integer, at every
             multiple of that many batches, counted in the epoch and in total, possibly
-            more often; or `"epoch"`, once per call, which makes as many steps as fit
-            into a tenth of a second. Default: 1, after every batch.
+            more often; `"epoch"`, once per call, which makes as many steps as fit into
+            a tenth of a second; or `"replay"`, after a call, for each of its batches
+            with the logs of that batch, see `keras_ext.callbacks.Replay`. Default: 1,
+            after every batch.
         request: A `RunRequest` or its text, which the run follows as soon as it can;
             `None` requests nothing. Default: `None`.
         traced_with: An object that the hooks around a step use in addition to `self`,
@@ -75,7 +77,7 @@ class TrainingCallback(keras.callbacks.Callback):
     6
     """
 
-    batch_hook_freq: Literal["epoch"] | int = 1
+    batch_hook_freq: Literal["epoch", "replay"] | int = 1
     request: RunRequest | None = None
     traced_with: Any = None
 

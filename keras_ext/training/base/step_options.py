@@ -62,10 +62,12 @@ class StepOptions:
     Args:
         budget: How many steps there are in total. Default: not known.
         hooks: What acts at each. Default: nothing.
+        keeps_each: Whether the logs of each step are wanted, not of the last only.
     """
 
     budget: StepBudget | None = None
     hooks: StepHooks = field(default_factory=StepHooks)
+    keeps_each: bool = False
 
 
 def call_before(callbacks: Sequence[Any]) -> None:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.base.step_options import StepHooks, traced_with
+from keras_ext.training.loop.known_callbacks import known_frequency
 
 Mode = Literal["train", "test", "predict"]
 
@@ -35,9 +36,9 @@ def next_stop(callbacks: Iterable[Any], mode: Mode, *counts: int) -> float:
     """Return how many steps can be made before a callback has to be called.
 
     A callback that overrides a hook for batches, in its class or on the instance, is
-    called for every batch, unless its attribute `batch_hook_freq` says otherwise. For
-    Keras's own callbacks it is known here. A callback that acts at every step and
-    cannot be compiled is also called for every batch.
+    called for every batch, unless its attribute `batch_hook_freq` says otherwise, or
+    `known_callbacks` does. A callback that acts at every step and cannot be compiled is
+    also called for every batch.
 
     Args:
         callbacks: The callbacks.
@@ -84,12 +85,52 @@ def _frequency(callback: Any, mode: Mode) -> float:
     hooks = _HOOKS[mode]
     if not _overrides(callback, hooks, keras.callbacks.Callback):
         return math.inf
-    frequency = _said(callback)
-    if frequency is None:
-        frequency = _of_keras(callback, hooks)
-    if frequency == "epoch":
+    return check_frequency(_wanted(callback, hooks))
+
+
+def check_frequency(frequency: Any) -> float:
+    """Return at multiples of how many batches calls end for a `batch_hook_freq`.
+
+    Raises:
+        ValueError: If it is not a positive integer, `"epoch"` or `"replay"`.
+    """
+    if frequency in ("epoch", "replay"):
         return math.inf
-    return _checks.positive_int("batch_hook_freq", frequency)
+    try:
+        return _checks.positive_int("batch_hook_freq", frequency)
+    except ValueError:
+        raise ValueError(
+            "`batch_hook_freq` must be a positive integer, 'epoch' or 'replay'. "
+            f"Received: batch_hook_freq={frequency!r}"
+        ) from None
+
+
+def is_replayed(callback: Any, mode: Mode) -> bool:
+    """Whether the hooks for batches of a callback are called for each after a call."""
+    hooks = _HOOKS[mode]
+    if not _overrides(callback, hooks, keras.callbacks.Callback):
+        return False
+    return bool(_wanted(callback, hooks) == "replay")
+
+
+def needs_every_batch(callback: Any) -> bool:
+    """Whether a callback is called after every batch because it says nothing else."""
+    says = any(
+        "batch_hook_freq" in vars(one)
+        for one in (callback, *type(callback).__mro__[:-1])
+        # Its default is what a callback that says nothing gets.
+        if one is not TrainingCallback
+    )
+    hooks = _HOOKS["train"]
+    if says or not _overrides(callback, hooks, keras.callbacks.Callback):
+        return False
+    return bool(_wanted(callback, hooks) == 1)
+
+
+def _wanted(callback: Any, hooks: Iterable[str]) -> Any:
+    """Return what a callback says, or what is known of it: how often it is called."""
+    said = _said(callback)
+    return known_frequency(callback, hooks) if said is None else said
 
 
 def _said(callback: Any) -> Any:
@@ -147,24 +188,6 @@ def _num_traced_operations(callback: Any) -> int | None:
             found = None
         _tried[callback] = (holds, found)
     return found
-
-
-def _of_keras(callback: Any, hooks: Iterable[str]) -> Any:
-    """Return what is known of Keras's own callbacks, 1 for others."""
-    for kind, frequency in (
-        (keras.callbacks.ProgbarLogger, lambda: "epoch"),
-        (keras.callbacks.ModelCheckpoint, lambda: callback.save_freq),
-        (keras.callbacks.TensorBoard, lambda: _of_tensorboard(callback)),
-    ):
-        if isinstance(callback, kind) and not _overrides(callback, hooks, kind):
-            return frequency()
-    return 1
-
-
-def _of_tensorboard(callback: Any) -> Any:
-    # It counts the calls of its hooks, not the batches.
-    seldom = callback.update_freq == "epoch" and not callback.write_steps_per_second
-    return "epoch" if seldom else 1
 
 
 def _overrides(callback: Any, hooks: Iterable[str], base: type) -> bool:

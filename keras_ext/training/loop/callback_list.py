@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 
-from keras_ext import _checks
+from keras_ext.callbacks.replay import Replay
 from keras_ext.callbacks.training_callback import TrainingCallback
+from keras_ext.training.loop.callback_contract import check_frequency
 from keras_ext.training.loop.progress import with_progress_bar
 from keras_ext.training.resume.checkpoint import Checkpoint
 from keras_ext.training.resume.signals import EvaluationInterrupter
@@ -31,7 +32,7 @@ def callback_list(
     if isinstance(callbacks, keras.callbacks.CallbackList):
         # Whoever created the list decided about the progress bar.
         callbacks, add_progbar = callbacks.callbacks, False
-    callbacks = [one for one in keras.tree.flatten(callbacks) if one is not None]
+    callbacks = [one for one in unwrapped(callbacks) if one is not None]
     for callback in callbacks:
         _check_callback(callback)
     checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
@@ -52,6 +53,14 @@ def callback_list(
     )
 
 
+def unwrapped(callbacks: Any) -> list[Any]:
+    """Return a flat list, with what `Replay` wraps in its place."""
+    return [
+        one.callback if isinstance(one, Replay) else one
+        for one in keras.tree.flatten(callbacks)
+    ]
+
+
 def _check_callback(callback: Any) -> None:
     if isinstance(callback, keras.callbacks.BackupAndRestore):
         raise ValueError(
@@ -60,8 +69,8 @@ def _check_callback(callback: Any) -> None:
             "keras.callbacks.ModelCheckpoint and pass `initial_epoch=`, or use "
             "`keras.Model.fit(trainer, ...)`."
         )
-    if isinstance(callback, TrainingCallback) and callback.batch_hook_freq != "epoch":
-        _checks.positive_int("batch_hook_freq", callback.batch_hook_freq)
+    if isinstance(callback, TrainingCallback):
+        check_frequency(callback.batch_hook_freq)
     if isinstance(callback, keras.callbacks.Callback):
         return
     hint = "Pass instances of keras.callbacks.Callback."

@@ -49,6 +49,7 @@ class Epoch:
         self._logs = EpochLogs()
         self._validation: dict[str, Any] = {}
         self._open_weight: float | None = None
+        self._open_steps = 0
         # The hooks after the step of the batch that was handed out last.
         self._open_hooks = StepHooks()
         self._iterating = False
@@ -205,8 +206,10 @@ class Epoch:
         # Before callbacks are called: an exception in one of them must not be followed
         # by an error that nothing was logged.
         self._open_weight = None
-        values = self._logs.values()
-        self._run.callback_list.on_train_batch_end(self.step - 1, values)
+        values, each = self._logs.values(), getattr(logs, "each", None)
+        self._run.hooks.end(self.step - 1, self._open_steps, values, each)
+        if self._run.hooks.steps_after_stop:
+            self._validation["steps_after_stop"] = self._run.hooks.steps_after_stop
 
     def log_validation(self, logs: Logs) -> None:
         """Add results under `val_` names to what `on_epoch_end` receives.
@@ -254,6 +257,8 @@ class Epoch:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # Only `fit` passes a source; its position is saved with the run.
         if isinstance(data, Source):
+            if self._run.saver.saves:
+                data.keep_draws_in_order()
             self._run.restorer.restore_source("validation", data)
         self._run.saver.begin_evaluation(self)
         try:
@@ -309,6 +314,8 @@ class Epoch:
     def _begin_pass(self, source: Source) -> int | None:
         """Return the batch to begin with, or `None` if all were handed out before."""
         number, self._passes = self._passes, self._passes + 1
+        if self._run.saver.saves:
+            source.keep_draws_in_order()
         self._run.restorer.restore_source(number, source)
         state = self._continued
         if state is None or number >= state["passes"]:
@@ -357,8 +364,8 @@ class Epoch:
                     run.set_steps_per_epoch(before - start + source.num_batches)
                 # Before callbacks are called, which may read the variables.
                 run.restorer.restore_rest(chunk)
-                run.callback_list.on_train_batch_begin(self.step)
-                self._open_weight = chunk.num_samples
+                run.hooks.begin(self.step, len(chunk))
+                self._open_weight, self._open_steps = chunk.num_samples, len(chunk)
                 self.step += len(chunk)
                 begin = time.perf_counter()
                 yield chunk

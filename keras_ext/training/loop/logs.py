@@ -6,8 +6,10 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_ext._types import Logs
+from keras_ext.training.base.each_step import EachStep
 
 
 class StepLogs(dict[str, Any]):
@@ -25,18 +27,29 @@ class StepLogs(dict[str, Any]):
     ('StepLogs', {'loss': 0.5, 'rate': 0.1})
 
     Add to it with `|`; `{**logs}` turns it into an ordinary dict.
+
+    Attributes:
+        each: What each step of a call of `Trainer.steps` has left, where a callback
+            asks for it with `batch_hook_freq = "replay"`; else `None`.
     """
+
+    each: EachStep | None = None
 
     # mypy: `dict` declares more forms of `|` than these two need.
     def __or__(self, other: Mapping[str, Any]) -> "StepLogs":  # type: ignore[override]
-        return StepLogs({**self, **other})
+        return self._with({**self, **other})
 
     def __ror__(self, other: Mapping[str, Any]) -> "StepLogs":  # type: ignore[override]
-        return StepLogs({**other, **self})
+        return self._with({**other, **self})
 
     def copy(self) -> "StepLogs":
         """Return a copy that is also `StepLogs`."""
-        return StepLogs(self)
+        return self._with(self)
+
+    def _with(self, values: Mapping[str, Any]) -> "StepLogs":
+        logs = StepLogs(values)
+        logs.each = self.each
+        return logs
 
 
 class EpochLogs:
@@ -109,6 +122,18 @@ def scalar(name: str, value: Any) -> float:
             f"The logged value {name!r} must be a number or a `keras.Metric`. "
             f"Received: {value!r} of type {type(value).__name__}"
         ) from error
+
+
+def as_numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested logs as one dict of Python numbers, and arrays for all else."""
+    numbers: dict[str, Any] = {}
+    for name, value in logs.items():
+        if isinstance(value, Mapping):
+            numbers.update(as_numbers(value))
+        else:
+            is_scalar = not len(getattr(value, "shape", ()))
+            numbers[name] = float(value) if is_scalar else ops.convert_to_numpy(value)
+    return numbers
 
 
 def _number(value: Any) -> Any:

@@ -12,8 +12,10 @@ from keras_ext.training.base.step_options import StepBudget, StepOptions
 from keras_ext.training.data.arrays import ArraySource, Shuffle
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.source import Source
+from keras_ext.training.loop.batch_hooks import BatchHooks
 from keras_ext.training.loop.callback_contract import next_stop, step_hooks
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
+from keras_ext.training.loop.slowness import Slowness
 from keras_ext.training.resume.arguments import Resume, check_others, find_checkpoint
 from keras_ext.training.resume.restorer import Restorer, SavedSource
 from keras_ext.training.resume.saver import Saver
@@ -45,6 +47,7 @@ class Run:
         sources: Sources of the batches, by the number of the pass over data within the
             epoch; or `"validation"`.
         saved_sources: Saved states of sources not yet requested, likewise.
+        hooks: Calls the hooks for batches of the callbacks.
         saver: Saves the run.
         restorer: Continues a saved run.
     """
@@ -75,12 +78,15 @@ class Run:
         self.metrics_to_reset: list[keras.Metric] = []
         self.sources: dict[Any, Source] = {}
         self.saved_sources: dict[Any, SavedSource] = {}
+        self.hooks = BatchHooks(callback_list, "train", lambda: self.stop_training)
         self._steps = steps
         # Sources that are used again in the next epoch.
         self._kept: dict[tuple[Any, ...], Source] = {}
         self._used: dict[tuple[Any, ...], Source] = {}
         strategy = getattr(model, "distribute_strategy", None)
         self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
+        self._slowness = Slowness()
+        self._is_held_up = False
         checkpoint = find_checkpoint(self.callbacks)
         # In this order: the Saver records the contents of the folder before it is read.
         self.saver = Saver(self, checkpoint)
@@ -198,17 +204,22 @@ class Run:
         # All remaining steps count, not just this pass: compiled functions also serve
         # the other epochs.
         steps = (self.epochs - epoch) * (source.num_batches or 0)
-        return StepOptions(StepBudget(steps, done), step_hooks(self.callbacks))
+        return StepOptions(
+            StepBudget(steps, done), step_hooks(self.callbacks), self.hooks.keeps_each
+        )
 
     def chunk_size(self, step: int) -> int:
         """Return how many steps to make from step `step` on before callbacks act."""
         stop = next_stop(self.callbacks, "train", step, self.steps_made)
+        self._is_held_up = stop == 1 < self._sizer.steps
         return int(min(self._sizer.steps, stop))
 
     def count_steps(self, steps: int, seconds: float) -> None:
         """Record that steps were made, and how long they took."""
         self.steps_made += steps
         self._sizer.ran(steps, seconds)
+        if self._is_held_up:
+            self._slowness.ran(self.callbacks, seconds)
 
     def set_steps_per_epoch(self, steps: int) -> None:
         """Inform callbacks and progress bar of the number of batches per epoch."""

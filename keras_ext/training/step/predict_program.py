@@ -1,5 +1,6 @@
 """A compiled prediction step that returns the outputs of all batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,9 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext.training.base.step_options import StepHooks
-from keras_ext.training.data.chunks import EqualBatches, batches_at_once, take_batch
-from keras_ext.training.step.program import Program, with_tensors
-from keras_ext.training.step.tracing import Trace
+from keras_ext.training.data.chunks import EqualBatches, batches_at_once
+from keras_ext.training.step.program import Program
 
 
 class PredictProgram(Program):
@@ -33,66 +33,38 @@ class PredictProgram(Program):
             for spec in tf.nest.flatten(outputs)
         )
 
-    def _loop_over(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
-        # A loop would allocate room for many batches.
-        if len(chunk) == 1:
-            return [self._one(batch, hooks) for batch in chunk.batches()]
+    def _in_one_call(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
+        return self._predicted(chunk, hooks, lambda stack: [_flat(stack)])
+
+    def _recorded(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
+        return [(outputs, []) for outputs in self._predicted(chunk, hooks, list)]
+
+    def _predicted(
+        self,
+        chunk: EqualBatches,
+        hooks: StepHooks,
+        parts_of: Callable[[np.ndarray], list[np.ndarray]],
+    ) -> list[Any]:
+        """Return the outputs: of each batch, or what `parts_of` makes of many."""
         outputs = self._trace(chunk.arrays).outputs
         most = batches_at_once(outputs, chunk.batch_size)
-        parts = []
-        # The loop has room for `most` batches, regardless of the size of a chunk.
-        for part in chunk.cut(lambda: most):
-            try:
-                stacks = super()._loop_over(part, hooks)
-            except tf.errors.InvalidArgumentError:
-                # As many rows as the values have: they differ from batch to batch.
-                self._one_by_one = True
-                return [self._one(batch, hooks) for batch in chunk.batches()]
-            count = len(part)
-            parts.append(
-                # Copied to the host immediately, so that the device need not hold all
+        predicted: list[Any] = []
+        try:
+            # A loop allocates room for many batches, so it makes no single one.
+            for part in chunk.cut(lambda: most) if len(chunk) > 1 else ():
+                stacks, _ = self._loop_over(part, hooks, most)
+                # Copied to the host at once, so that the device need not hold all
                 # predictions.
-                keras.tree.map_structure(
-                    lambda stack, count=count: _flat(stack[:count]).numpy(), stacks
-                )
-            )
-        return parts
-
-    def _loop(
-        self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
-    ) -> Any:
-        del hooks  # no hooks act during prediction
-        structure = trace.outputs
-        # The same number as in `_loop_over`.
-        most = batches_at_once(structure, batch_size)
-
-        def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
-            data = with_tensors(arrays, leaves)
-
-            def body(number: Any, stacks: Any) -> Any:
-                outputs = trace.function(take_batch(data, order, number, batch_size))
-                written = [
-                    stack.write(number - first, output)
-                    for stack, output in zip(
-                        stacks, tf.nest.flatten(outputs), strict=True
-                    )
+                leaves = [leaf[: len(part)].numpy() for leaf in tf.nest.flatten(stacks)]
+                predicted += [
+                    tf.nest.pack_sequence_as(stacks, row)
+                    for row in zip(*map(parts_of, leaves), strict=True)
                 ]
-                return number + 1, written
-
-            stacks = [
-                # A loop variable cannot grow, so there is room for all outputs from the
-                # start.
-                tf.TensorArray(spec.dtype, most, element_shape=spec.shape)
-                for spec in tf.nest.flatten(structure)
-            ]
-            _, stacks = tf.while_loop(
-                lambda number, _: number < stop, body, (first, stacks)
-            )
-            return tf.nest.pack_sequence_as(
-                structure, [stack.stack() for stack in stacks]
-            )
-
-        return loop
+        except tf.errors.InvalidArgumentError:
+            # As many rows as the values say: they differ from batch to batch.
+            self._one_by_one = True
+            predicted = []
+        return predicted or [self._one(batch, hooks) for batch in chunk.batches()]
 
     def _collected(self, outputs: list[Any]) -> Any:
         return outputs
@@ -130,6 +102,6 @@ def _join_leaves(leaves: tuple[Any, ...]) -> Any:
     )
 
 
-def _flat(stack: tf.Tensor) -> tf.Tensor:
+def _flat(stack: np.ndarray) -> np.ndarray:
     """Return `(batches, samples, ...)` as `(batches * samples, ...)`."""
-    return tf.reshape(stack, (-1, *stack.shape[2:]))
+    return np.reshape(stack, (-1, *stack.shape[2:]))

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from keras_ext.training.base.each_step import EachStep
 from keras_ext.training.base.stack import level_of_user
 from keras_ext.training.base.step_options import (
     StepHooks,
@@ -23,7 +24,7 @@ from keras_ext.training.data.chunks import (
     take_batch,
 )
 from keras_ext.training.data.tensors import to_tensor
-from keras_ext.training.step import channels_first
+from keras_ext.training.step import channels_first, recording
 from keras_ext.training.step.replicas import run_on_shares
 from keras_ext.training.step.tracing import (
     UNREPEATABLE,
@@ -55,6 +56,8 @@ class Step:
         explain: Called when a step has failed, with the error, the batch, and whether
             that is a single batch (not arrays that are cut into batches). May raise a
             better error.
+        noted: Returns the variables whose values are kept with the logs of each step,
+            where those are asked for.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Step:
     build: Callable[[Any], None]
     traced: Callable[[], None]
     explain: Callable[[Exception, Any, bool], None]
+    noted: Callable[[], Sequence[keras.Variable]] = tuple
 
 
 class Program:
@@ -100,13 +104,22 @@ class Program:
             options: How many steps there are, and what acts at each. Default: those
                 that came with the chunk.
         """
-        options = chunk.options if options is None else options
-        self._policy.begin_call(options.budget)
-        if options.budget is not None and not options.hooks.traced:
-            # Hooks of an earlier training run do not apply.
-            self._forget_hooks()
-        with channels_first.explained(self._step.name):
-            return self._many(chunk, options.hooks)
+        return self._collected(self._begin(chunk, options, self._in_one_call))
+
+    def each(self, chunk: Chunk, options: StepOptions | None = None) -> EachStep:
+        """Make the step on every batch of a chunk and return the logs of each.
+
+        Args:
+            chunk: The batches.
+            options: As in `many`.
+        """
+        variables = self._step.noted()
+
+        def noted(logs: Any) -> tuple[Any, list[Any]]:
+            return logs, [variable.numpy() for variable in variables]
+
+        made = self._begin(chunk, options, self._recorded, noted)
+        return EachStep([logs for logs, _ in made], variables, [v for _, v in made])
 
     def prepare(self, chunk: Chunk) -> None:
         """Create all variables that the step on such batches needs, without a step."""
@@ -138,10 +151,31 @@ class Program:
         """Compile further steps like those of the run with this state."""
         self._policy.set_state(state)
 
-    def _many(self, chunk: Chunk, hooks: StepHooks) -> Any:
+    def _begin(
+        self,
+        chunk: Chunk,
+        options: StepOptions | None,
+        loop_over: Callable[[EqualBatches, StepHooks], list[Any]],
+        noted: Callable[[Any], Any] = lambda logs: logs,
+    ) -> list[Any]:
+        options = chunk.options if options is None else options
+        self._policy.begin_call(options.budget)
+        if options.budget is not None and not options.hooks.traced:
+            # Hooks of an earlier training run do not apply.
+            self._forget_hooks()
+        with channels_first.explained(self._step.name):
+            return self._many(chunk, options.hooks, loop_over, noted)
+
+    def _many(
+        self,
+        chunk: Chunk,
+        hooks: StepHooks,
+        loop_over: Callable[[EqualBatches, StepHooks], list[Any]],
+        noted: Callable[[Any], Any],
+    ) -> list[Any]:
+        """Return what `noted` makes of the logs of each step, or `loop_over`."""
         if isinstance(chunk, SingleBatch):
-            logs = self._one(chunk.batch, hooks, full_size=chunk.full_size)
-            return self._collected([logs])
+            return [noted(self._one(chunk.batch, hooks, full_size=chunk.full_size))]
         if isinstance(chunk, EqualBatches) and not self._is_eager():
             try:
                 # Also if XLA makes the steps: this trace shows their operations, which
@@ -153,8 +187,8 @@ class Program:
             # Hooks that are called from Python at every step need a call per step.
             in_one_call = len(chunk) == 1 or not hooks.called
             if in_one_call and self._can_be_looped(trace.outputs):
-                return self._in_one_call(chunk, hooks)
-        return self._collected([self._one(batch, hooks) for batch in chunk.batches()])
+                return loop_over(chunk, hooks)
+        return [noted(self._one(batch, hooks)) for batch in chunk.batches()]
 
     def _one(self, batch: Any, hooks: StepHooks, *, full_size: bool = True) -> Any:
         """Make the step on one batch, with the hooks around it."""
@@ -195,20 +229,38 @@ class Program:
             return trace.function(batch)
         return self._function("one", trace, single, (batch,), hooks)(batch)
 
-    def _in_one_call(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
+    def _in_one_call(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
         call_before(hooks.called)
         logs = self._loop_over(chunk, hooks)
         call_after(hooks.called)
+        return [logs]
+
+    def _recorded(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
+        call_before(hooks.called)
+        most = recording.most_steps(self._trace(chunk.arrays).outputs)
+        logs = []
+        for part in chunk.cut(lambda: most):
+            stacks = self._loop_over(part, hooks, most)
+            logs += recording.rows(stacks, len(part))
+        call_after(hooks.called)
         return logs
 
-    def _loop_over(self, chunk: EqualBatches, hooks: StepHooks) -> Any:
+    def _loop_over(
+        self, chunk: EqualBatches, hooks: StepHooks, most: int | None = None
+    ) -> Any:
+        """Make the step on all batches, in one call.
+
+        Returns the logs of the last. With `most`: those of all, one after the other,
+        with room for so many, and likewise the values of the variables to be noted.
+        """
         self._policy.count(len(chunk))
+        arrays, size = chunk.arrays, chunk.batch_size
         return self._call(
-            ("many", chunk.batch_size),
-            chunk.arrays,
-            lambda trace: self._loop(trace, chunk.arrays, chunk.batch_size, hooks),
+            ("many", size, most),
+            arrays,
+            lambda trace: self._loop(trace, arrays, size, hooks, most),
             (
-                _tensors(chunk.arrays),
+                _tensors(arrays),
                 chunk.order,
                 tf.constant(chunk.first),
                 tf.constant(chunk.first + len(chunk)),
@@ -217,27 +269,52 @@ class Program:
         )
 
     def _loop(
-        self, trace: Trace, arrays: Any, batch_size: int, hooks: StepHooks
+        self,
+        trace: Trace,
+        arrays: Any,
+        batch_size: int,
+        hooks: StepHooks,
+        most: int | None,
     ) -> Any:
         """Return a function that makes the traced step on several batches."""
         # Hooks belong inside the loop: they act at every step, not at every call.
         step = _with_hooks(trace.function, hooks.traced)
 
-        def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
-            # The arrays are arguments: captured ones would be compiled in, and copied,
-            # for every dataset.
-            data = with_tensors(arrays, leaves)
+        def last(batch: Callable[[Any], Any], first: Any, stop: Any) -> Any:
             # A loop must begin with outputs of the types that it ends with.
             nothing = keras.tree.map_structure(
                 lambda spec: tf.zeros(spec.shape, spec.dtype), trace.outputs
             )
-
-            def body(number: Any, logs: Any) -> Any:
-                del logs
-                return number + 1, step(take_batch(data, order, number, batch_size))
-
             # Both bounds are tensors, so that other numbers of steps need no new trace.
-            return tf.while_loop(lambda i, _: i < stop, body, (first, nothing))[1]
+            return tf.while_loop(
+                lambda number, _: number < stop,
+                lambda number, _: (number + 1, step(batch(number))),
+                (first, nothing),
+            )[1]
+
+        def all_of(batch: Callable[[Any], Any], first: Any, stop: Any) -> Any:
+            variables = self._step.noted()
+            specs = trace.outputs, [tf.TensorSpec(v.shape, v.dtype) for v in variables]
+
+            def body(number: Any, stacks: Any) -> Any:
+                made = step(batch(number)), [tf.identity(v.value) for v in variables]
+                return number + 1, recording.write(stacks, number - first, made)
+
+            stacks = tf.while_loop(
+                lambda number, _: number < stop,
+                body,
+                (first, recording.stacks_for(specs, most or 1)),
+            )[1]
+            return tf.nest.pack_sequence_as(specs, [one.stack() for one in stacks])
+
+        def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
+            # The arrays are arguments: captured ones would be compiled in, and copied,
+            # for every dataset.
+            data = with_tensors(arrays, leaves)
+            outputs = last if most is None else all_of
+            return outputs(
+                lambda number: take_batch(data, order, number, batch_size), first, stop
+            )
 
         return loop
 

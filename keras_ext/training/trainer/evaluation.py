@@ -2,18 +2,21 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import keras
-from keras import ops
 
 from keras_ext.training.base.distribution import has_several_workers
+from keras_ext.training.base.each_step import EachStep
 from keras_ext.training.base.step_options import StepBudget, StepOptions
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.source import Source
+from keras_ext.training.loop.batch_hooks import BatchHooks
 from keras_ext.training.loop.callback_contract import next_stop
+from keras_ext.training.loop.callback_list import unwrapped
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
+from keras_ext.training.loop.logs import as_numbers
 from keras_ext.training.loop.progress import (
     Verbose,
     resolve_verbose,
@@ -36,19 +39,21 @@ def evaluate(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    hooks = BatchHooks(callbacks, "test", lambda: bool(trainer.stop_evaluating))
     options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_evaluating = False
     callbacks.on_test_begin()
     trainer.reset_metrics()
     logs: Any = None
     for first, chunk in _sized(trainer, source, callbacks, "test"):
-        callbacks.on_test_batch_begin(first)
-        logs = step.many(chunk, options)
-        callbacks.on_test_batch_end(first + len(chunk) - 1, logs)
+        hooks.begin(first, len(chunk))
+        each = step.each(chunk, options) if hooks.keeps_each else None
+        logs = step.many(chunk, options) if each is None else each.logs[-1]
+        hooks.end(first + len(chunk) - 1, len(chunk), logs, each)
         if trainer.stop_evaluating:
             break
     _check_any("evaluate", logs)
-    results = _numbers(logs)
+    results = as_numbers(logs)
     callbacks.on_test_end(results)
     return results
 
@@ -66,16 +71,18 @@ def predict(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
+    hooks = BatchHooks(callbacks, "predict", lambda: bool(trainer.stop_predicting))
     options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list[Any] = []
     for first, chunk in _sized(trainer, source, callbacks, "predict"):
-        callbacks.on_predict_batch_begin(first)
-        outputs = step.many(chunk, options)
+        hooks.begin(first, len(chunk))
+        each = step.each(chunk, options) if hooks.keeps_each else None
+        outputs = step.many(chunk, options) if each is None else list(each.logs)
         parts += outputs
-        last = first + len(chunk) - 1
-        callbacks.on_predict_batch_end(last, {"outputs": join(outputs)})
+        named = None if each is None else EachStep([{"outputs": o} for o in outputs])
+        hooks.end(first + len(chunk) - 1, len(chunk), {"outputs": join(outputs)}, named)
         if trainer.stop_predicting:
             break
     callbacks.on_predict_end()
@@ -101,7 +108,7 @@ def _callback_list(
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     resolved = resolve_verbose(verbose)
-    callbacks = keras.tree.flatten(callbacks or [])
+    callbacks = unwrapped(callbacks or [])
     return keras.callbacks.CallbackList(
         with_progress_bar(callbacks) if resolved else callbacks,
         model=trainer,
@@ -132,18 +139,6 @@ def _sized(
             yield first, chunk
             sizer.ran(len(chunk), time.perf_counter() - begin)
             first += len(chunk)
-
-
-def _numbers(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested logs as one dict of Python numbers, and arrays for the rest."""
-    numbers: dict[str, Any] = {}
-    for name, value in logs.items():
-        if isinstance(value, Mapping):
-            numbers.update(_numbers(value))
-        else:
-            scalar = not len(getattr(value, "shape", ()))
-            numbers[name] = float(value) if scalar else ops.convert_to_numpy(value)
-    return numbers
 
 
 def _check_any(method: str, results: Any) -> None:

@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import keras
@@ -193,7 +194,14 @@ class Programs:
             self._trained.setdefault(guard, self._trainable_now())
 
         step = self._step(train_step, self._build, self._joined_logs, traced)
-        return Program(self, step)
+        return Program(self, replace(step, noted=self._counters))
+
+    def _counters(self) -> list[keras.Variable]:
+        """Return what callbacks read of the optimizer: its steps and its rate."""
+        optimizer = getattr(self._trainer, "optimizer", None)
+        found = [getattr(optimizer, n, None) for n in ("iterations", "learning_rate")]
+        # A rate that a schedule gives follows from the number of steps.
+        return [one for one in found if isinstance(one, keras.Variable)]
 
     def _test_program(self) -> Program:
         if self._test is None:

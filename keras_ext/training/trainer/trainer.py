@@ -310,7 +310,12 @@ class Trainer(WrappedModel):
                 f"{type(chunk).__name__}. For a single batch, call `step`."
             )
         self._programs.metrics.begin_step()
-        return StepLogs(self._programs.train.many(chunk))
+        if not chunk.options.keeps_each:
+            return StepLogs(self._programs.train.many(chunk))
+        each = self._programs.train.each(chunk)
+        logs = StepLogs(keras.tree.map_structure(tf.convert_to_tensor, each.logs[-1]))
+        logs.each = each
+        return logs
 
     def update(self, loss: Tensor, gradients: list[Tensor | None]) -> None:
         """Call `apply_gradients`, unless `NaNGuard` finds something that is not finite.

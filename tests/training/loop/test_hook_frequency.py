@@ -71,7 +71,9 @@ class TestFrequency:
             (lambda: keras.callbacks.LambdaCallback(on_train_batch_end=print), 1),
             (lambda: keras.callbacks.LambdaCallback(on_batch_begin=print), 1),
             (lambda: keras.callbacks.LambdaCallback(on_epoch_end=print), math.inf),
-            (keras.callbacks.TerminateOnNaN, 1),
+            (keras.callbacks.TerminateOnNaN, math.inf),
+            (overriding("on_batch_end", keras.callbacks.TerminateOnNaN), 1),
+            (overriding("on_epoch_end", keras.callbacks.TerminateOnNaN), math.inf),
             (keras.callbacks.EarlyStopping, math.inf),
             (keras.callbacks.ReduceLROnPlateau, math.inf),
             (keras.callbacks.History, math.inf),
@@ -115,9 +117,8 @@ class TestFrequency:
         [
             ({}, math.inf),
             ({"update_freq": "epoch"}, math.inf),
-            ({"update_freq": "batch"}, 1),
-            # It counts how often it was called.
-            ({"update_freq": 10}, 1),
+            ({"update_freq": "batch"}, math.inf),
+            ({"update_freq": 10}, math.inf),
             ({"write_steps_per_second": True}, 1),
         ],
     )
@@ -127,7 +128,8 @@ class TestFrequency:
         assert frequency(callback, "predict") == math.inf
 
     @pytest.mark.parametrize(
-        ("said", "expected"), [(5, 5), (1, 1), ("epoch", math.inf), (None, 1)]
+        ("said", "expected"),
+        [(5, 5), (1, 1), ("epoch", math.inf), ("replay", math.inf), (None, 1)],
     )
     def test_what_a_callback_says_of_itself(self, said, expected):
         hook = "on_train_batch_end"
@@ -139,6 +141,26 @@ class TestFrequency:
         of_both.batch_hook_freq = said
         for callback in (of_class, of_property, of_instance, of_both):
             assert frequency(callback) == expected
+
+    @pytest.mark.parametrize(
+        ("package", "name", "expected"),
+        [
+            ("mlflow.keras.callback", "MlflowCallback", math.inf),
+            ("keras_tuner.src.engine.tuner_utils", "TunerCallback", math.inf),
+            ("wandb.integration.keras.callbacks", "WandbMetricsLogger", math.inf),
+            ("tqdm.keras", "TqdmCallback", math.inf),
+            ("tqdm_of_mine", "TqdmCallback", 1),
+            ("mlflow.keras.callback", "Another", 1),
+        ],
+    )
+    def test_callbacks_of_other_packages(self, package, name, expected):
+        kind = overriding("on_batch_end", __module__=package)
+        kind.__name__ = name
+        assert frequency(kind()) == expected
+        # One that overrides more is not known, and one that is not for batches is.
+        sub = type("Sub", (kind,), {"on_train_batch_end": print})
+        assert frequency(sub()) == 1
+        assert frequency(type("Sub", (kind,), {"on_epoch_end": print})()) == expected
 
     def test_it_holds_for_all_modes_whose_hooks_are_overridden(self):
         callback = overriding("on_test_batch_end", batch_hook_freq=4)()
@@ -326,12 +348,13 @@ class TestFit:
         step = rows[0].index("step")
         assert [int(row[step]) for row in rows[1:]] == [10, 20, 24, 30, 40, 48]
 
-    def test_a_nan_ends_the_training_at_once(self, no_hurry):
+    def test_a_nan_ends_the_training_at_once_if_that_is_asked_for(self, no_hurry):
         x = X.copy()
         x[12:15] = np.nan
         trainer = Trainer(small())
         trainer.compile(keras.optimizers.SGD(0.01), **CLASSIFY)
         stop = keras.callbacks.TerminateOnNaN()
+        stop.batch_hook_freq = 1
         trainer.fit(x, LABELS, batch_size=3, shuffle=False, callbacks=[stop], verbose=0)
         assert int(trainer.optimizer.iterations) == 5
 

@@ -1,0 +1,68 @@
+"""How often known callbacks have to be called, if they do not say so themselves."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+
+# Sets its hooks on the instance.
+_TQDM = ("tqdm", "TqdmCallback")
+# By the name of package and class, so that no package is imported which is not used.
+# These look at the numbers of a batch, at the step and at the rate, not at weights.
+_REPLAYED = {
+    ("keras_tuner", "TunerCallback"),
+    ("mlflow", "MlflowCallback"),
+    _TQDM,
+    ("wandb", "WandbMetricsLogger"),
+}
+
+
+def known_frequency(callback: Any, hooks: Iterable[str]) -> Any:
+    """Return what is known of a callback as its `batch_hook_freq`, 1 if nothing is.
+
+    Args:
+        callback: A callback.
+        hooks: The names of the hooks for batches that are meant.
+    """
+    kinds = type(callback).__mro__
+    sets_its_own = any(_is_named(kind, _TQDM) for kind in kinds)
+    if any(hook in vars(callback) for hook in hooks) and not sets_its_own:
+        return 1
+    for number, kind in enumerate(kinds):
+        # A subclass that overrides more is not known.
+        if any(_sets(one, hooks) for one in kinds[:number]):
+            return 1
+        frequency = _of_kind(callback, kind)
+        if frequency is not None:
+            return frequency
+    return 1
+
+
+def _of_kind(callback: Any, kind: type) -> Any:
+    if kind is keras.callbacks.ProgbarLogger:
+        return "epoch"
+    if kind is keras.callbacks.TerminateOnNaN:
+        return "replay"
+    if kind is keras.callbacks.ModelCheckpoint or _is_named(
+        kind, ("wandb", "WandbModelCheckpoint")
+    ):
+        # It saves the weights as they are after that very batch.
+        return callback.save_freq
+    if kind is keras.callbacks.TensorBoard:
+        return _of_tensorboard(callback)
+    return "replay" if any(_is_named(kind, name) for name in _REPLAYED) else None
+
+
+def _of_tensorboard(callback: Any) -> Any:
+    # It measures the time from hook to hook.
+    if callback.write_steps_per_second:
+        return 1
+    return "epoch" if callback.update_freq == "epoch" else "replay"
+
+
+def _is_named(kind: type, name: tuple[str, str]) -> bool:
+    return (kind.__module__.partition(".")[0], kind.__name__) == name
+
+
+def _sets(kind: type, hooks: Iterable[str]) -> bool:
+    return any(hook in vars(kind) for hook in hooks)
