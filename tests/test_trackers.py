@@ -1,0 +1,227 @@
+"""Trackers log the same under `Trainer.fit` as under `Model.fit`, in few calls.
+
+Each with its real package, which the extra `trackers` installs.
+"""
+
+import importlib.util
+import io
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from keras_ext import Trainer
+from tests.markers import needs_tensorflow
+
+pytestmark = [needs_tensorflow, pytest.mark.once]
+
+X = np.random.default_rng(0).normal(size=(960, 8)).astype("float32")
+Y = X[:, :1]
+STEPS = 2 * 60
+
+
+def needs(package):
+    return pytest.mark.skipif(
+        importlib.util.find_spec(package) is None,
+        reason=f"needs {package}: pip install 'keras_ext[trackers]'",
+    )
+
+
+def fit(model, callbacks):
+    return model.fit(
+        X,
+        Y,
+        batch_size=16,
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        validation_data=(X[:64], Y[:64]),
+        callbacks=callbacks,
+    )
+
+
+def network():
+    keras.utils.set_random_seed(2)
+    return keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+
+
+@pytest.fixture
+def both(monkeypatch):
+    """Run something with a stock model and with a Trainer, and return both results."""
+    calls = []
+
+    def steps(self, chunk, steps=Trainer.steps):
+        calls.append(len(chunk))
+        return steps(self, chunk)
+
+    monkeypatch.setattr(Trainer, "steps", steps)
+
+    def run(record):
+        results = []
+        for model in (network(), Trainer(network())):
+            model.compile("adam", "mse", metrics=["mae"])
+            results.append(record(model))
+        assert sum(calls) == STEPS
+        assert len(calls) < STEPS / 3, "many steps per call"
+        return results
+
+    return run
+
+
+def assert_alike(logged, others):
+    """Assert the same series, and the same steps and values in them."""
+    assert logged.keys() == others.keys()
+    for name, values in logged.items():
+        steps, numbers = zip(*values, strict=True)
+        other_steps, other_numbers = zip(*others[name], strict=True)
+        assert steps == other_steps, name
+        np.testing.assert_allclose(other_numbers, numbers, rtol=1e-6, err_msg=name)
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
+@pytest.mark.parametrize(
+    "options", [{}, {"log_every_epoch": False, "log_every_n_steps": 7}]
+)
+def test_mlflow(both, options, tmp_path, monkeypatch):
+    import mlflow
+    from mlflow.keras.callback import MlflowCallback
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)  # where the artifacts go
+
+    def record(model):
+        with mlflow.start_run() as run:
+            fit(model, [MlflowCallback(**options)])
+        mlflow.flush_async_logging()
+        client = mlflow.MlflowClient()
+        names = client.get_run(run.info.run_id).data.metrics
+        return {
+            name: [
+                (one.step, one.value)
+                for one in client.get_metric_history(run.info.run_id, name)
+            ]
+            for name in names
+        }
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    assert len(ours["loss"]) == (STEPS // 7 if options else 2)
+
+
+@needs("wandb")
+@pytest.mark.filterwarnings("ignore")  # of its own dependencies
+@pytest.mark.parametrize("frequency", ["epoch", 5])
+def test_wandb(both, frequency, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    import wandb
+    from wandb.integration.keras import WandbMetricsLogger
+
+    def record(model):
+        rows = {}
+        run = wandb.init(project="test", dir=tmp_path)
+
+        def log(values, log=wandb.log):
+            for name, value in values.items():
+                step = len(rows.setdefault(name, []))
+                rows[name].append((step, value))
+            log(values)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(wandb, "log", log)
+            fit(model, [WandbMetricsLogger(log_freq=frequency)])
+        run.finish()
+        return rows
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    name = "epoch/loss" if frequency == "epoch" else "batch/loss"
+    assert len(ours[name]) == (2 if frequency == "epoch" else STEPS // 5)
+
+
+@needs("tqdm")
+def test_tqdm(both):
+    from tqdm.keras import TqdmCallback
+
+    def record(model):
+        bar = TqdmCallback(verbose=1, file=io.StringIO())
+        updates = []
+        bar.batch_bar.set_postfix = lambda logs, refresh: updates.append(logs)
+        fit(model, [bar])
+        assert bar.epoch_bar.n == 2
+        return {
+            name: [(step, logs[name]) for step, logs in enumerate(updates)]
+            for name in updates[0]
+        }
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    assert len(ours["loss"]) == STEPS
+
+
+@needs("keras_tuner")
+@pytest.mark.filterwarnings("ignore")  # of its own dependencies
+def test_keras_tuner(both, tmp_path):
+    import keras_tuner
+
+    def record(model):
+        seen = []
+
+        class Search(keras_tuner.RandomSearch):
+            def on_batch_end(self, trial, model, batch, logs):
+                seen.append((batch, logs["loss"]))
+
+        search = Search(
+            lambda hp: model,
+            objective="val_loss",
+            max_trials=1,
+            directory=tmp_path / type(model).__name__,
+        )
+        search.search(
+            X,
+            Y,
+            batch_size=16,
+            epochs=2,
+            shuffle=False,
+            verbose=0,
+            validation_data=(X[:64], Y[:64]),
+        )
+        return {"loss": seen}
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    assert len(ours["loss"]) == STEPS
+
+
+@needs("tensorboard")
+@pytest.mark.parametrize("frequency", ["epoch", 3, "batch"])
+def test_tensorboard(both, frequency, tmp_path):
+    import tensorflow as tf
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def record(model):
+        folder = pathlib.Path(tmp_path, type(model).__name__)
+        fit(model, [keras.callbacks.TensorBoard(folder, update_freq=frequency)])
+        logged = {}
+        for part in sorted(os.listdir(folder)):
+            events = EventAccumulator(str(folder / part), size_guidance={"tensors": 0})
+            events.Reload()
+            for name in events.Tags()["tensors"]:
+                if name == "keras":
+                    continue  # the model, of which a Trainer is another
+                logged[part, name] = [
+                    (one.step, float(tf.make_ndarray(one.tensor_proto)))
+                    for one in events.Tensors(name)
+                ]
+        return logged
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    if frequency == "epoch":
+        assert ("validation", "evaluation_loss_vs_iterations") in ours
+    else:
+        every = 1 if frequency == "batch" else frequency
+        assert len(ours["train", "batch_loss"]) == STEPS // every
