@@ -18,6 +18,7 @@ OPTIONS = [
     ("layers", "--only"),
     ("metrics", "--only"),
     ("speed_picture", "--out"),
+    ("callbacks", "--only"),
 ]
 # One process, which imports TensorFlow once: calls each as a program with --help.
 CODE = """
