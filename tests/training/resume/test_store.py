@@ -947,7 +947,7 @@ def test_a_step_that_fails(folder, step, end):
     write(folder, 1)
     before = contents(folder)
     files = CheckpointStore(str(folder), 3)
-    message = r"No space left on device\. .*The last whole one is ckpt-1\."
+    message = r"No space left on device\. .*The last complete one is ckpt-1\."
     for _ in range(2):
         with failing(step, end):
             files.write([tf.Variable(1.0)], 2)
@@ -1001,7 +1001,7 @@ FULL = """
                 files.wait()
             except OSError as error:
                 assert repr(folder) in str(error), error
-                assert str(error).endswith("The last whole one is ckpt-2."), error
+                assert str(error).endswith("The last complete one is ckpt-2."), error
                 assert "File too large" in str(error), error
             else:
                 raise AssertionError(f"{size} numbers fit into {limit} bytes")
