@@ -173,6 +173,9 @@ def write_display(writer: nodes.NodeVisitor, node: nodes.math_block) -> None:
 def _code(match: re.Match[str]) -> str:
     """Return code in reST: only names may be links, and only `\\ ` lets an s follow."""
     code, plural = match.groups()
+    latex = FORMULAS.get(" ".join(code.split()))
+    if latex is not None:
+        return f":math:`{latex}`"
     quotes = "`" if re.fullmatch(r"[\w.]+", code) else "``"
     return quotes + code + quotes + plural.replace("s", r"\ s")
 

@@ -1,8 +1,9 @@
 """The formulas of docstrings as the pages set them: as written there, and in LaTeX.
 
-A docstring has its formula in plain text, for `help()` and the editor. On the pages, a
-paragraph that is such a formula, and nothing else, is set as one. `tests/test_docs.py`
-sees that each has its line here, and each line its formula.
+A docstring has its formula in plain text, for `help()` and the editor. On the pages it
+is set as a formula: on a line of its own where it is a whole paragraph, in the text
+otherwise. `tests/test_docs.py` sees that each has its line here, and each line its
+formula.
 """
 
 FORMULAS = {
@@ -239,5 +240,96 @@ FORMULAS = {
     "r = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))": (
         r"r=\sqrt{\frac{(\rho-4)(\rho-2)\,\rho_\infty}"
         r"{(\rho_\infty-4)(\rho_\infty-2)\,\rho}}"
+    ),
+    # In a line of text
+    "x = input * sigmoid(mlp(mean(input)) + mlp(max(input)))": (
+        r"x=\mathrm{input}\cdot\sigma(\mathrm{mlp}(\mathrm{mean}("
+        r"\mathrm{input}))+\mathrm{mlp}(\max(\mathrm{input})))"
+    ),
+    "output = x * sigmoid(W * [mean(x), max(x)])": (
+        r"\mathrm{output}=x\cdot\sigma(W*[\mathrm{mean}(x),\max(x)])"
+    ),
+    "output = input * sigmoid(w * mean(input))": (
+        r"\mathrm{output}=\mathrm{input}\cdot\sigma(w*\mathrm{mean}("
+        r"\mathrm{input}))"
+    ),
+    "output = act(norm(W * input))": (
+        r"\mathrm{output}=\mathrm{act}(\mathrm{norm}(W*\mathrm{input}))"
+    ),
+    "act(W * input + b)": r"\mathrm{act}(W*\mathrm{input}+b)",
+    "norm = sqrt(sum(input^2))": r"\mathrm{norm}=\sqrt{\sum\mathrm{input}^2}",
+    "relative = norm / (mean(norm) + epsilon)": (
+        r"\mathrm{relative}=\frac{\mathrm{norm}}{\mathrm{mean}(\mathrm{norm})+"
+        r"\varepsilon}"
+    ),
+    "output[p * i + row, p * j + column] = input[i, j]": (
+        r"\mathrm{output}_{p i+\mathrm{row},\,p j+\mathrm{column}}="
+        r"\mathrm{input}_{i,j}"
+    ),
+    "argmax[i, j] = row * pool_width + column": (
+        r"\mathrm{argmax}_{i,j}=\mathrm{row}\cdot\text{pool width}+\mathrm{column}"
+    ),
+    "output = max(input - tau, 0)": r"\mathrm{output}=\max(\mathrm{input}-\tau,\,0)",
+    "output = inputs * keep / (1 - rate)": (
+        r"\mathrm{output}=\frac{\mathrm{inputs}\cdot\mathrm{keep}}{1-"
+        r"\mathrm{rate}}"
+    ),
+    "keep ~ Bernoulli(1 - rate)": (
+        r"\mathrm{keep}\sim\mathrm{Bernoulli}(1-\mathrm{rate})"
+    ),
+    "output = layer(input)": r"\mathrm{output}=\mathrm{layer}(\mathrm{input})",
+    "w = g * v / ||v||": r"w=g\,\frac{v}{\lVert v\rVert}",
+    "g = 1 / std(t)": r"g=\frac{1}{\mathrm{std}(t)}",
+    "bias = -mean(t) / std(t)": (
+        r"\mathrm{bias}=-\frac{\mathrm{mean}(t)}{\mathrm{std}(t)}"
+    ),
+    "w = v / ||v||": r"w=\frac{v}{\lVert v\rVert}",
+    "loss = 1 - mean(ssim)": r"\mathrm{loss}=1-\mathrm{mean}(\mathrm{ssim})",
+    "loss = -y (1 - p)^gamma_positive log(p)": (
+        r"\mathrm{loss}=-y\,(1-p)^{\gamma_+}\log p"
+    ),
+    "loss = -(1 - y) p_m^gamma_negative log(1 - p_m)": (
+        r"\mathrm{loss}=-(1-y)\,p_m^{\gamma_-}\log(1-p_m)"
+    ),
+    "loss = log Z - score(y)": r"\mathrm{loss}=\log Z-\mathrm{score}(y)",
+    "Z = sum over all sequences of exp(score)": (
+        r"Z=\sum_{\text{all sequences}}e^{\mathrm{score}}"
+    ),
+    "loss_i = sum_j w[t_i, j] p[i, j] / E": (
+        r"\mathrm{loss}_i=\frac{1}{E}\sum_j w_{t_i,j}\,p_{i,j}"
+    ),
+    "E = mean over all i and k of sum_j w[t_i, j] p[k, j]": (
+        r"E=\mathrm{mean}_{i,k}\sum_j w_{t_i,j}\,p_{k,j}"
+    ),
+    "rate = initial + (maximum - initial) * step / warmup_steps": (
+        r"\mathrm{rate}=\mathrm{initial}+(\mathrm{maximum}-\mathrm{initial})\,"
+        r"\frac{\mathrm{step}}{\text{warmup steps}}"
+    ),
+    "rate = maximum * sqrt(warmup_steps / step)": (
+        r"\mathrm{rate}=\mathrm{maximum}\cdot\sqrt{\frac{\text{warmup steps}}{"
+        r"\mathrm{step}}}"
+    ),
+    "rate = initial + (maximum - initial) * ease(step / peak)": (
+        r"\mathrm{rate}=\mathrm{initial}+(\mathrm{maximum}-\mathrm{initial})\cdot"
+        r"\mathrm{ease}\frac{\mathrm{step}}{\mathrm{peak}}"
+    ),
+    "rate = final + (maximum - final) * ease(left / (total_steps - peak))": (
+        r"\mathrm{rate}=\mathrm{final}+(\mathrm{maximum}-\mathrm{final})\cdot"
+        r"\mathrm{ease}\frac{\mathrm{left}}{\text{total steps}-\mathrm{peak}}"
+    ),
+    "rate = initial + (schedule(0) - initial) * step / warmup_steps": (
+        r"\mathrm{rate}=\mathrm{initial}+(\mathrm{schedule}(0)-\mathrm{initial})"
+        r"\,\frac{\mathrm{step}}{\text{warmup steps}}"
+    ),
+    "rate = schedule(step - warmup_steps)": (
+        r"\mathrm{rate}=\mathrm{schedule}(\mathrm{step}-\text{warmup steps})"
+    ),
+    "slow = slow + slow_step_size * (weights - slow)": (
+        r"\mathrm{slow}\leftarrow\mathrm{slow}+\text{slow step size}\cdot("
+        r"\mathrm{weights}-\mathrm{slow})"
+    ),
+    "weights = slow": r"\mathrm{weights}\leftarrow\mathrm{slow}",
+    "w = w - rate * m / (1 - beta_1^t)": (
+        r"w\leftarrow w-\mathrm{rate}\,\frac{m}{1-\beta_1^t}"
     ),
 }
