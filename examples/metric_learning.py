@@ -1,9 +1,9 @@
 """Learn an embedding in which equal digits are neighbors, and draw it.
 
 `TripletHard` pulls each digit to the furthest one of its class and pushes it from the
-nearest one of another class. The embedding has two dimensions, so the picture shows all of
-it; recall@1 says how often the training image that is nearest to a test image has the
-same label. The data are scikit-learn's digits.
+nearest one of another class. The embedding has two dimensions, so the picture shows all
+of it; recall@1 says how often the training image that is nearest to a test image has
+the same label. The data are scikit-learn's digits.
 """
 
 import argparse

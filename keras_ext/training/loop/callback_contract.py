@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_ext import _checks
+from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.base.step_options import StepHooks, traced_with
 from keras_ext.training.loop.known_callbacks import known_frequency
@@ -111,6 +112,23 @@ def is_replayed(callback: Any, mode: Mode) -> bool:
     if not _overrides(callback, hooks, keras.callbacks.Callback):
         return False
     return bool(_wanted(callback, hooks) == "replay")
+
+
+def request_of(callback: Any) -> Any:
+    """Return what a callback requests of the run, `None` if nothing.
+
+    Raises:
+        ValueError: If a `TrainingCallback` requests what there is not. Others may mean
+            something else by the attribute.
+    """
+    request = getattr(callback, "request", None)
+    known = [one.value for one in RunRequest]
+    if isinstance(callback, TrainingCallback) and request not in (None, *known):
+        raise ValueError(
+            f"`{type(callback).__name__}.request` must be a RunRequest or its text, "
+            f"one of {', '.join(map(repr, known))}, or None. Received: {request!r}"
+        )
+    return request
 
 
 def needs_every_batch(callback: Any) -> bool:

@@ -13,7 +13,11 @@ from keras_ext.training.data.arrays import ArraySource, Shuffle
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
-from keras_ext.training.loop.callback_contract import next_stop, step_hooks
+from keras_ext.training.loop.callback_contract import (
+    next_stop,
+    request_of,
+    step_hooks,
+)
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from keras_ext.training.loop.slowness import Slowness
 from keras_ext.training.resume.arguments import Resume, check_others, find_checkpoint
@@ -130,12 +134,12 @@ class Run:
 
     def is_requested(self, request: str) -> bool:
         """Whether a callback makes this request, see `RunRequest`."""
-        return any(getattr(one, "request", None) == request for one in self.callbacks)
+        return any(request_of(one) == request for one in self.callbacks)
 
     def forget_request(self, request: str) -> None:
         """Reset the requests of callbacks."""
         for callback in self.callbacks:
-            if getattr(callback, "request", None) == request:
+            if request_of(callback) == request:
                 callback.request = None
 
     def get_state(self, index: int) -> dict[str, Any]:

@@ -220,6 +220,19 @@ class TestStepHooks:
         assert counting() is None
 
 
+def test_a_request_that_does_not_exist():
+    def asking(base):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.request = "rollback"
+
+        return type("Asking", (base,), {"on_epoch_begin": on_epoch_begin})()
+
+    with pytest.raises(ValueError, match=r"`Asking.request` must be .* 'rollback'"):
+        fit([asking(TrainingCallback)])
+    # Of others, it need not be one to the run.
+    fit([asking(keras.callbacks.Callback)])
+
+
 @pytest.mark.parametrize("asked_in", [1, 2])
 def test_roll_back_at_the_end_of_an_epoch(asked_in, tmp_path):
     """Also of the last one; and nothing is saved before."""
