@@ -185,6 +185,13 @@ def is_array(leaf: Any) -> bool:
     return isinstance(leaf, (tf.Tensor, tf.RaggedTensor)) or hasattr(leaf, "__array__")
 
 
+def is_constant(array: Any) -> bool:
+    """Whether an array cannot be changed in place: a tensor, or read-only in NumPy."""
+    if isinstance(array, np.ndarray):
+        return not array.flags.writeable
+    return array is None or isinstance(array, tf.Tensor)
+
+
 def are_arrays(structure: Any) -> bool:
     """Whether every leaf of a nested structure is an array or `None`."""
     if isinstance(structure, (tf.data.Dataset, keras.utils.PyDataset)):

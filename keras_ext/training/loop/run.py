@@ -9,7 +9,7 @@ from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.interfaces import program_of
 from keras_ext.training.base.step_options import StepBudget, StepOptions
-from keras_ext.training.data.arrays import ArraySource, Shuffle
+from keras_ext.training.data.arrays import ArraySource, Shuffle, is_constant
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
@@ -85,8 +85,8 @@ class Run:
         self.hooks = BatchHooks(callback_list, "train", lambda: self.stop_training)
         self._steps = steps
         # Sources that are used again in the next epoch.
-        self._kept: dict[tuple[Any, ...], Source] = {}
-        self._used: dict[tuple[Any, ...], Source] = {}
+        self._kept: dict[tuple[Any, ...], tuple[Source, list[Any]]] = {}
+        self._used: dict[tuple[Any, ...], tuple[Source, list[Any]]] = {}
         strategy = getattr(model, "distribute_strategy", None)
         self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
         self._slowness = Slowness()
@@ -183,13 +183,18 @@ class Run:
 
         Data taken a fixed number of steps at a time continues in the next epoch, and
         the code that reads a dataset is compiled, so such sources are kept. Arrays are
-        read again: they may have been changed.
+        copied to the device again, since they may have been changed, unless they cannot
+        be.
         """
         if isinstance(data, Source):
             return data
-        # The source keeps `data` alive, so no other object gets its id.
-        key = (id(data), batch_size, shuffle, steps)
-        source = self._kept.get(key)
+        # A tuple of arrays may be another one in each epoch.
+        parts, structure = [data], ""
+        if isinstance(data, (tuple, dict)):
+            parts = keras.tree.flatten(data)
+            structure = str(keras.tree.map_structure(lambda _: 0, data))
+        key = (structure, *map(id, parts), batch_size, shuffle, steps, resident)
+        source, _ = self._kept.get(key, (None, None))
         if source is None:
             source = make_source(
                 data,
@@ -200,7 +205,11 @@ class Run:
                 resident=resident,
             )
         if not isinstance(source, ArraySource):
-            self._used[key] = source
+            self._used[key] = source, parts
+        elif all(map(is_constant, parts)):
+            source.reseed(self.seed)
+            # With `parts`, so that no other object gets the id of one.
+            self._used[key] = source, parts
         return source
 
     def step_options(self, epoch: int, source: Source, done: int) -> StepOptions:
