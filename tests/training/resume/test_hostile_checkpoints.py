@@ -325,7 +325,7 @@ STATES = {
         "History must hold a list for each name",
     ),
     "epochs of it": (of("History", "epoch", to=[-1]), "must be a non-negative"),
-    "found": (of("NaNGuard", "found", to=[1]), "NaNGuard is not one that it takes"),
+    "found": (of("NaNGuard", "found", to=[1]), "NaNGuard is not one that it accepts"),
     "rolled back": (of("NaNGuard", "rolled_back", to=-9), "rolled_back=-9"),
     "rows": (of("CSVLogger", "rows", to=-1), "rows=-1"),
     "columns": (of("CSVLogger", "columns", to=[1]), "`columns` must be names"),
@@ -355,7 +355,7 @@ def test_keras_s_own_callbacks_hold_no_text(name):
 BY_HAND = {
     "other": (
         put("others", "counter", to={}),
-        "'counter' is not one that it takes.*'cou",
+        "'counter' is not one that it accepts.*'cou",
     ),
     "other a text": (put("others", "counter", "count", to="x"), "TypeError"),
     **{
