@@ -1,5 +1,6 @@
 """What the whole test run shares: one seed per test, and the README as a test."""
 
+import gc
 import os
 import signal
 
@@ -26,9 +27,44 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("house")
 
+# What is imported stays, and tests leave much behind: looking through all of it costs a
+# twentieth of the run.
+gc.freeze()
+gc.set_threshold(50_000, 20, 100)
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()], patterns=["README.md"], fixtures=["in_a_folder"]
 ).pytest()
+
+
+REFERENCES = ("equal", "reference", "formula", "paper", "slope")
+"""Words in the names of tests that compare a component with something independent."""
+
+
+def pytest_addoption(parser):
+    """Let `.ci/run` choose what other versions and backends run."""
+    parser.addoption(
+        "--whole",
+        action="append",
+        default=[],
+        help="run all tests of this file or folder, and of other files only those that "
+        f"compare with a reference, by their names: {', '.join(REFERENCES)}",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what `--whole` says."""
+    whole = config.getoption("--whole")
+    if not whole:
+        return
+    chosen = [
+        item
+        for item in items
+        if item.nodeid.startswith(tuple(whole))
+        or any(word in item.nodeid for word in REFERENCES)
+    ]
+    config.hook.pytest_deselected(items=[one for one in items if one not in chosen])
+    items[:] = chosen
 
 
 @pytest.fixture(autouse=True)

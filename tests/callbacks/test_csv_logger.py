@@ -14,6 +14,8 @@ import keras_ext
 from keras_ext.callbacks import CSVLogger, LearningRateScheduler
 from tests.markers import needs_multi_optimizer, needs_tensorflow
 
+pytestmark = pytest.mark.once
+
 _rng = np.random.default_rng(3)
 X = _rng.normal(size=(20, 3)).astype("float32")
 Y = (X @ _rng.normal(size=(3, 2))).astype("float32")

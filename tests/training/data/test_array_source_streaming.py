@@ -11,6 +11,8 @@ from keras_ext.training.data import arrays as array_source
 from keras_ext.training.data import chunks
 from keras_ext.training.data.arrays import ArraySource
 
+pytestmark = pytest.mark.once
+
 ROWS = 1003
 DATA = {
     "x": np.random.default_rng(0).normal(size=(ROWS, 3)),

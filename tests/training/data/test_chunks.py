@@ -13,6 +13,8 @@ from keras_ext.training.data.chunks import (
     count_samples,
 )
 
+pytestmark = pytest.mark.once
+
 ORDER = np.random.default_rng(0).permutation(60)
 RAGGED = tf.ragged.range([length % 4 for length in range(60)])
 ARRAYS = {

@@ -12,6 +12,8 @@ from keras_ext import Trainer
 from keras_ext.training.data.class_weights import ClassWeights
 from tests.training.problems import LABELS
 
+pytestmark = pytest.mark.once
+
 TABLE = {0: 2.0, 2: 5.0}
 STEPS = np.random.default_rng(0).integers(0, 3, size=(12, 5))
 EXPECTED = np.array([2.0, 1.0, 5.0], "float32")

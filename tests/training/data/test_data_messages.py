@@ -10,6 +10,8 @@ import tensorflow as tf
 from keras_ext import Trainer
 from keras_ext.training.data.make import make_source
 
+pytestmark = pytest.mark.once
+
 X, Y = np.ones((8, 2), "float32"), np.zeros((8, 1), "float32")
 NAMES = np.array(["a", "b"] * 4)
 SAMPLES = tf.data.Dataset.from_tensor_slices((X, Y))

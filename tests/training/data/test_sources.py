@@ -10,6 +10,8 @@ from keras_ext.training.data.keras_arguments import fit_source
 from keras_ext.training.data.make import ArraySource, make_source
 from tests.training.problems import LABELS, Numbers, X
 
+pytestmark = pytest.mark.once
+
 
 def flat(batches):
     return [int(value) for batch in batches for value in np.asarray(batch)]

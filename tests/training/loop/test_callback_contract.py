@@ -21,6 +21,8 @@ from keras_ext.callbacks import (
 )
 from keras_ext.training.resume import callback_state
 
+pytestmark = pytest.mark.once
+
 X = np.random.default_rng(0).normal(size=(20, 3)).astype("float32")
 Y = X @ np.array([[1.0], [2.0], [-1.0]], "float32")
 

@@ -13,6 +13,8 @@ from keras_ext.training.loop.callback_contract import next_stop, step_hooks
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from tests.training.problems import CLASSIFY, LABELS, X
 
+pytestmark = pytest.mark.once
+
 TRAIN = ["on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end"]
 TEST = ["on_test_batch_begin", "on_test_batch_end"]
 PREDICT = ["on_predict_batch_begin", "on_predict_batch_end"]

@@ -19,6 +19,8 @@ from keras_ext.callbacks import (
 from keras_ext.training.loop.callback_contract import next_stop
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
 
+pytestmark = pytest.mark.once
+
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(200, 6)).astype("float32")
 Y = _rng.integers(0, 3, size=200)

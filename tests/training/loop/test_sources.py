@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras_ext import Loop
 from keras_ext.training.loop import run as run_module
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def made(monkeypatch):

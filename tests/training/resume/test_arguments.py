@@ -10,6 +10,8 @@ import pytest
 import keras_ext
 from keras_ext.callbacks import Checkpoint
 
+pytestmark = pytest.mark.once
+
 X, Y = np.ones((8, 2), "float32"), np.ones((8, 1), "float32")
 
 

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from keras_ext.training.resume.codec import is_plain, pack, unpack
 
+pytestmark = pytest.mark.once
+
 
 def there_and_back(value):
     text, arrays = pack(value)

@@ -13,6 +13,8 @@ from keras_ext.callbacks import Checkpoint, CSVLogger
 from tests.training.folders import contents
 from tests.training.problems import TARGETS, X, make_step
 
+pytestmark = pytest.mark.once
+
 
 def network(*, width=4, layers=1, kind="Dense", outputs=1, dtype="float32"):
     def layer(units, activation):

@@ -21,6 +21,8 @@ from keras_ext.training.resume.store import CheckpointStore
 from tests.programs import printed
 from tests.training.folders import contents
 
+pytestmark = pytest.mark.once
+
 DATA = ".data-00000-of-00001"
 END = "-00000-of-00001"
 

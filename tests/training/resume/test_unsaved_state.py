@@ -20,6 +20,8 @@ from keras_ext.callbacks import Checkpoint
 from keras_ext.training.resume.unsaved_state import UnsavedState
 from tests.training.problems import TARGETS, X, make_step
 
+pytestmark = pytest.mark.once
+
 
 def network():
     return keras.Sequential([keras.Input((6,)), keras.layers.Dense(1)])
