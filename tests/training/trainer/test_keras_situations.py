@@ -19,14 +19,15 @@ def _stock(row, folder):
 @pytest.mark.parametrize(
     ("row", "way"),
     [
-        # What a version of Keras changes shows in the first way already.
+        # For other versions, a third of the rows, each in one way: neighbors in the
+        # table are alike.
         pytest.param(
             row,
             way,
             id=f"{row.name}-{way.name}",
-            marks=[pytest.mark.once] if way is not row.ways[0] else [],
+            marks=[] if way is row.ways[0] and not number % 3 else pytest.mark.once,
         )
-        for row in SITUATIONS
+        for number, row in enumerate(SITUATIONS)
         for way in row.ways
     ],
 )
