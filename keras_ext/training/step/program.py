@@ -24,7 +24,7 @@ from keras_ext.training.data.chunks import (
     take_batch,
 )
 from keras_ext.training.data.tensors import to_tensor
-from keras_ext.training.step import channels_first, recording
+from keras_ext.training.step import channels_first, loops
 from keras_ext.training.step.replicas import run_on_shares
 from keras_ext.training.step.tracing import (
     UNREPEATABLE,
@@ -237,11 +237,11 @@ class Program:
 
     def _recorded(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
         call_before(hooks.called)
-        most = recording.most_steps(self._trace(chunk.arrays).outputs)
+        most = loops.most_steps(self._trace(chunk.arrays).outputs)
         logs = []
         for part in chunk.cut(lambda: most):
             stacks = self._loop_over(part, hooks, most)
-            logs += recording.rows(stacks, len(part))
+            logs += loops.rows(stacks, len(part))
         call_after(hooks.called)
         return logs
 
@@ -280,41 +280,18 @@ class Program:
         # Hooks belong inside the loop: they act at every step, not at every call.
         step = _with_hooks(trace.function, hooks.traced)
 
-        def last(batch: Callable[[Any], Any], first: Any, stop: Any) -> Any:
-            # A loop must begin with outputs of the types that it ends with.
-            nothing = keras.tree.map_structure(
-                lambda spec: tf.zeros(spec.shape, spec.dtype), trace.outputs
-            )
-            # Both bounds are tensors, so that other numbers of steps need no new trace.
-            return tf.while_loop(
-                lambda number, _: number < stop,
-                lambda number, _: (number + 1, step(batch(number))),
-                (first, nothing),
-            )[1]
-
-        def all_of(batch: Callable[[Any], Any], first: Any, stop: Any) -> Any:
-            variables = self._step.noted()
-            specs = trace.outputs, [tf.TensorSpec(v.shape, v.dtype) for v in variables]
-
-            def body(number: Any, stacks: Any) -> Any:
-                made = step(batch(number)), [tf.identity(v.value) for v in variables]
-                return number + 1, recording.write(stacks, number - first, made)
-
-            stacks = tf.while_loop(
-                lambda number, _: number < stop,
-                body,
-                (first, recording.stacks_for(specs, most or 1)),
-            )[1]
-            return tf.nest.pack_sequence_as(specs, [one.stack() for one in stacks])
-
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
             # The arrays are arguments: captured ones would be compiled in, and copied,
             # for every dataset.
             data = with_tensors(arrays, leaves)
-            outputs = last if most is None else all_of
-            return outputs(
-                lambda number: take_batch(data, order, number, batch_size), first, stop
-            )
+
+            def numbered(number: Any) -> Any:
+                return step(take_batch(data, order, number, batch_size))
+
+            if most is None:
+                return loops.last_of(numbered, trace.outputs, first, stop)
+            variables = self._step.noted()
+            return loops.each_of(numbered, trace.outputs, variables, most, first, stop)
 
         return loop
 
