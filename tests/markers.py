@@ -9,13 +9,13 @@ import pytest
 def rows_of(rows):
     """Return one parameter per row, as the conformance tests take them.
 
-    Further rows of a class that has one already differ in arguments only: what no
-    version and no backend changes. They are marked `once`.
+    Further rows of a class that has one already differ in arguments only, and are
+    marked `long`: the last lane runs them, on the newest versions.
     """
     parameters, seen = [], set()
     for row in rows:
         kind = type(row.make())
-        marks = [pytest.mark.once] if kind in seen else []
+        marks = [pytest.mark.long] if kind in seen else []
         parameters.append(pytest.param(row, id=row.id, marks=marks))
         seen.add(kind)
     return parameters

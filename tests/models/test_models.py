@@ -12,12 +12,12 @@ from tests.backends import channels_first
 from tests.models.networks import BUILDERS, NARROW, enliven, pixels, side
 
 BACKEND = keras.backend.backend()
-# What a version changes shows in these, which have all kinds of blocks.
-FOR_ALL_VERSIONS = ("GoogLeNet", "MobileNetV3Small")
+# These have all kinds of blocks between them.
+FIRST = ("EfficientNetV2B0", "GoogLeNet", "MobileNetV3Small")
 every_model = pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name in FOR_ALL_VERSIONS else pytest.mark.once)
+        pytest.param(name, marks=[] if name in FIRST else pytest.mark.long)
         for name in BUILDERS
     ],
 )

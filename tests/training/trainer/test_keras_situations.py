@@ -16,16 +16,18 @@ def _stock(row, folder):
     return _stocks[row.name]
 
 
+def _marks(number, row, way):
+    if way is not row.ways[0]:
+        return pytest.mark.long
+    # For other versions, a third of the rows: neighbors in the table are alike.
+    return pytest.mark.once if number % 3 else []
+
+
 @pytest.mark.parametrize(
     ("row", "way"),
     [
-        # For other versions, a third of the rows, each in one way: neighbors in the
-        # table are alike.
         pytest.param(
-            row,
-            way,
-            id=f"{row.name}-{way.name}",
-            marks=[] if way is row.ways[0] and not number % 3 else pytest.mark.once,
+            row, way, id=f"{row.name}-{way.name}", marks=_marks(number, row, way)
         )
         for number, row in enumerate(SITUATIONS)
         for way in row.ways
