@@ -110,6 +110,7 @@ def test_mobilenet_v2(load, tmp_path):
     check_picture(tmp_path / "mobilenet_v2.png")
 
 
+@pytest.mark.long
 def test_mobilenet_v2_with_a_file_of_weights(load, tmp_path):
     program = load("mobilenet_v2")
     twin = keras.applications.MobileNetV2(
