@@ -22,7 +22,7 @@ def train_digits():
     return module
 
 
-@pytest.mark.once
+@pytest.mark.long
 def test_train_digits_keeps_its_promises(train_digits, tmp_path, capsys):
     results = train_digits.main(["--out", str(tmp_path)])
     assert [result.name for result in results] == ["Model.fit", "Trainer.fit", "Loop"]

@@ -219,6 +219,7 @@ class TestHowFarIsRead:
         assert_whole([*read, *chunks])
 
     def test_who_leaves_does_not_wait_for_long(self, monkeypatch):
+        monkeypatch.setattr(host_stacking, "PATIENCE", 0.0)
         monkeypatch.setattr(host_stacking, "_TO_REST", 0.01)
         stuck = threading.Event()
 
