@@ -470,7 +470,7 @@ def test_another_run_than_that_of_the_folder(driver, tmp_path):
     refused(
         third,
         tmp_path,
-        r"second' holds the checkpoints of an earlier run, and another .*first'",
+        r"second' holds the checkpoints of an earlier run, but another .*first'",
         FileExistsError,
         within=False,
         resume=tmp_path / "first",
