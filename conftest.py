@@ -57,13 +57,12 @@ def pytest_collection_modifyitems(config, items):
     whole = config.getoption("--whole")
     if not whole:
         return
-    chosen = [
-        item
-        for item in items
-        if item.nodeid.startswith(tuple(whole))
-        or any(word in item.nodeid for word in REFERENCES)
-    ]
-    config.hook.pytest_deselected(items=[one for one in items if one not in chosen])
+    chosen, others = [], []
+    for item in items:
+        is_whole = item.nodeid.startswith(tuple(whole))
+        compares = any(word in item.nodeid for word in REFERENCES)
+        (chosen if is_whole or compares else others).append(item)
+    config.hook.pytest_deselected(items=others)
     items[:] = chosen
 
 

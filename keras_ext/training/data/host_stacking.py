@@ -199,13 +199,14 @@ class HostStacker:
         return not self._one_by_one and [leaf.shape for leaf in leaves] == shapes
 
     def _has_any(self) -> bool:
-        has_ended = self._has_ended or self._is_closed
-        return bool(self._count) or self._odd is not None or has_ended
+        return bool(self._count) or self._odd is not None or self._is_over()
 
     def _is_full(self) -> bool:
         whole = self._count == self.capacity
-        has_ended = self._has_ended or self._is_closed
-        return whole or self._odd is not None or has_ended
+        return whole or self._odd is not None or self._is_over()
+
+    def _is_over(self) -> bool:
+        return self._has_ended or self._is_closed
 
     def _empty(self) -> list[np.ndarray]:
         return [

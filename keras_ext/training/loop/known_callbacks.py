@@ -25,7 +25,7 @@ def known_frequency(callback: Any, hooks: Iterable[str]) -> Any:
         hooks: The names of the hooks for batches that are meant.
     """
     kinds = type(callback).__mro__
-    sets_its_own = any(_is_named(kind, _TQDM) for kind in kinds)
+    sets_its_own = _TQDM in map(_name_of, kinds)
     if any(hook in vars(callback) for hook in hooks) and not sets_its_own:
         return 1
     for number, kind in enumerate(kinds):
@@ -43,14 +43,13 @@ def _of_kind(callback: Any, kind: type) -> Any:
         return "epoch"
     if kind is keras.callbacks.TerminateOnNaN:
         return "replay"
-    if kind is keras.callbacks.ModelCheckpoint or _is_named(
-        kind, ("wandb", "WandbModelCheckpoint")
-    ):
+    of_wandb = _name_of(kind) == ("wandb", "WandbModelCheckpoint")
+    if kind is keras.callbacks.ModelCheckpoint or of_wandb:
         # It saves the weights as they are after that very batch.
         return callback.save_freq
     if kind is keras.callbacks.TensorBoard:
         return _of_tensorboard(callback)
-    return "replay" if any(_is_named(kind, name) for name in _REPLAYED) else None
+    return "replay" if _name_of(kind) in _REPLAYED else None
 
 
 def _of_tensorboard(callback: Any) -> Any:
@@ -60,8 +59,8 @@ def _of_tensorboard(callback: Any) -> Any:
     return "epoch" if callback.update_freq == "epoch" else "replay"
 
 
-def _is_named(kind: type, name: tuple[str, str]) -> bool:
-    return (kind.__module__.partition(".")[0], kind.__name__) == name
+def _name_of(kind: type) -> tuple[str, str]:
+    return kind.__module__.partition(".")[0], kind.__name__
 
 
 def _sets(kind: type, hooks: Iterable[str]) -> bool:

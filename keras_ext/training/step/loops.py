@@ -76,17 +76,21 @@ def each_of(
     return tf.nest.pack_sequence_as(specs, [stack.stack() for stack in stacks])
 
 
-def rows(stacks: Any, count: int) -> list[Any]:
+def numbers(array: np.ndarray) -> list[Any]:
+    """Return the rows of an array; as Python's numbers, if they are numbers."""
+    return array.astype("float64").tolist() if array.ndim == 1 else list(array)
+
+
+def rows(
+    stacks: Any, count: int, parts: Callable[[np.ndarray], list[Any]] = numbers
+) -> list[Any]:
     """Return the outputs of the first `count` steps, one structure for each.
 
     Args:
         stacks: A structure of tensors whose first axis is that of the steps.
         count: How many of them were made.
+        parts: Splits what comes of one tensor. Default: into the steps.
     """
-    # One copy to the host for all steps. Numbers of Python's, as callbacks get them.
-    leaves = [_items(stack[:count].numpy()) for stack in tf.nest.flatten(stacks)]
+    # One copy to the host for all steps, so that the device need not hold them.
+    leaves = [parts(stack[:count].numpy()) for stack in tf.nest.flatten(stacks)]
     return [tf.nest.pack_sequence_as(stacks, row) for row in zip(*leaves, strict=True)]
-
-
-def _items(array: np.ndarray) -> list[Any]:
-    return array.astype("float64").tolist() if array.ndim == 1 else list(array)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_ext.training.base.step_options import StepHooks
 from keras_ext.training.data.chunks import EqualBatches, batches_at_once
+from keras_ext.training.step import loops
 from keras_ext.training.step.program import Program
 
 
@@ -53,13 +54,7 @@ class PredictProgram(Program):
             # A loop allocates room for many batches, so it makes no single one.
             for part in chunk.cut(lambda: most) if len(chunk) > 1 else ():
                 stacks, _ = self._loop_over(part, hooks, most)
-                # Copied to the host at once, so that the device need not hold all
-                # predictions.
-                leaves = [leaf[: len(part)].numpy() for leaf in tf.nest.flatten(stacks)]
-                predicted += [
-                    tf.nest.pack_sequence_as(stacks, row)
-                    for row in zip(*map(parts_of, leaves), strict=True)
-                ]
+                predicted += loops.rows(stacks, len(part), parts_of)
         except tf.errors.InvalidArgumentError:
             # As many rows as the values say: they differ from batch to batch.
             self._one_by_one = True
