@@ -80,10 +80,10 @@ def _log_sum_and_gradient(potentials: Tensor) -> tuple[Tensor, Callable[..., Ten
     return ops.logsumexp(final, axis=-1), gradient
 
 
-def start(potentials: Tensor) -> Tensor:
-    """Return the totals before step 0: tag 0 is certain."""
-    tags = ops.arange(potentials.shape[-1])
-    row = ops.cast(ops.where(tags == 0, 0.0, -float("inf")), potentials.dtype)
+def start(potentials: Tensor, impossible: float = -float("inf")) -> Tensor:
+    """Return the totals before step 0: tag 0 is certain, the others `impossible`."""
+    row = np.where(np.arange(potentials.shape[-1]) == 0, 0.0, impossible)
+    row = ops.convert_to_tensor(row, potentials.dtype)
     return ops.broadcast_to(row, (ops.shape(potentials)[0], potentials.shape[-1]))
 
 
@@ -92,6 +92,7 @@ def totals(
     initial: Tensor,
     reduce: Callable[..., Tensor],
     reverse: bool = False,
+    unroll: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return a total for every tag: before each step, and after the last one.
 
@@ -101,13 +102,47 @@ def totals(
         reduce: Function that reduces the paths that meet in a tag to one number, such
             as `ops.logsumexp` or `ops.max`.
         reverse: Whether to go from the last step to the first.
+        unroll: Whether to write the steps out; see `scan`.
     """
 
     # One tensor to scan, since Keras fails on two of unknown length.
     def step(total: Tensor, potential: Tensor) -> tuple[Tensor, Tensor]:
-        new = reduce(total[:, :, None] + potential, axis=1)
-        return ops.where(is_masked(potential)[:, None], total, new), total
+        new = reduce(ops.expand_dims(total, -1) + potential, axis=1)
+        masked = ops.expand_dims(is_masked(potential), -1)
+        return ops.where(masked, total, new), total
 
-    by_time = ops.moveaxis(potentials, 1, 0)
-    final, before = ops.scan(step, initial, by_time, reverse=reverse)
-    return ops.moveaxis(before, 0, 1), final
+    return scan(step, initial, potentials, reverse=reverse, unroll=unroll)
+
+
+def scan(
+    step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    initial: Tensor,
+    inputs: Tensor,
+    *,
+    reverse: bool = False,
+    unroll: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return what `step` gives for each entry of axis 1, and its last state.
+
+    Args:
+        step: Function of a state and an entry that returns the next state and an
+            output.
+        initial: The state before the first step.
+        inputs: `(batch, time, ...)`.
+        reverse: Whether to go from the last step to the first.
+        unroll: Whether to write the steps out instead of a loop, for formats that have
+            no loops; the length must be known.
+
+    Returns:
+        The outputs, `(batch, time, ...)`, and the last state.
+    """
+    if unroll:
+        state, outputs = initial, []
+        entries = ops.unstack(inputs, inputs.shape[1], axis=1)
+        for entry in reversed(entries) if reverse else entries:
+            state, output = step(state, entry)
+            outputs.append(output)
+        return ops.stack(outputs[::-1] if reverse else outputs, axis=1), state
+    by_time = ops.moveaxis(inputs, 1, 0)
+    state, outputs = ops.scan(step, initial, by_time, reverse=reverse)
+    return ops.moveaxis(outputs, 0, 1), state

@@ -234,3 +234,13 @@ def test_the_gallery_shows_every_class(room):
     classes = {name for name in room.__all__ if inspect.isclass(getattr(room, name))}
     shown = re.findall(rf"{{class}}`~{room.__name__}\.(\w+)`", gallery)
     assert classes <= set(shown)
+
+
+def test_programs_that_are_named_exist():
+    root = DOCS.parent
+    named = set()
+    for page in [*DOCS.rglob("*.md"), *root.glob("*.md"), root / "examples/README.md"]:
+        text = page.read_text("utf-8")
+        named.update(re.findall(r"\b((?:examples|benchmarks|tests)/\w+\.py)", text))
+    assert len(named) > 15
+    assert {name for name in named if not (root / name).exists()} == set()

@@ -4,16 +4,14 @@
 Selenium, Chromium and its driver.
 """
 
-import functools
 import html.parser
-import http.server
 import os
 import pathlib
-import shutil
-import threading
 import urllib.parse
 
 import pytest
+
+from tests.browser import chromium, served
 
 SITE = os.environ.get("SITE")
 
@@ -55,48 +53,22 @@ def pages():
     }
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        """Print nothing."""
-
-
 @pytest.fixture(scope="module")
 def address():
     """Serve the site on the loopback interface."""
-    handler = functools.partial(Quiet, directory=SITE)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def browser():
-    selenium = pytest.importorskip("selenium.webdriver")
-    assert shutil.which("chromium"), "Chromium must be installed: apt install chromium"
-    options = selenium.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for option in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-dev-shm-usage",
-        # No other host can be reached.
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ):
-        options.add_argument(f"--{option}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = selenium.ChromeService(shutil.which("chromedriver"))
-    driver = selenium.Chrome(options, service)
-    driver.set_page_load_timeout(60)
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True},
-    )
-    yield driver
-    driver.quit()
+    """Chromium as wide as a phone."""
+    with chromium() as driver:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": PHONE, "height": 844, "deviceScaleFactor": 1, "mobile": True},
+        )
+        yield driver
 
 
 def test_no_link_is_dead(pages):

@@ -131,12 +131,15 @@ class CRF(keras.layers.Layer):
         first, last = kept & (count == 1), kept & (count == count[:, -1:])
         emissions = inputs
         if self.use_boundary:
-            emissions = emissions + ops.where(first[..., None], self.start.value, 0)
-            emissions = emissions + ops.where(last[..., None], self.end.value, 0)
-        pairs = ops.where(first[..., None, None], 0, self.transitions.value)
-        potentials = pairs + emissions[..., None, :]
+            # Not `first[..., None]`, for which LiteRT has no operation if the length is
+            # not known.
+            first_tag, last_tag = ops.expand_dims(first, -1), ops.expand_dims(last, -1)
+            emissions = emissions + ops.where(first_tag, self.start.value, 0)
+            emissions = emissions + ops.where(last_tag, self.end.value, 0)
+        pairs = ops.where(ops.expand_dims(first, (-2, -1)), 0, self.transitions.value)
+        potentials = pairs + ops.expand_dims(emissions, -2)
         masked_step = _linear_chain.masked_step(self.num_tags, self.compute_dtype)
-        return ops.where(kept[..., None, None], potentials, masked_step)
+        return ops.where(ops.expand_dims(kept, (-2, -1)), potentials, masked_step)
 
     def compute_mask(self, inputs: Tensor, previous_mask: Tensor | None) -> None:
         """Return `None`: the mask is in the potentials."""

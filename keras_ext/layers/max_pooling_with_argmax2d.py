@@ -17,6 +17,8 @@ from keras_ext._images import (
 )
 from keras_ext._types import Config, DataFormat, Shape, Tensor
 
+_LOWEST = -(2.0**128 - 2.0**120)  # of bfloat16, and enough for float32 and float64
+
 
 @keras.saving.register_keras_serializable(package="keras_ext")
 class MaxPoolingWithArgmax2D(keras.layers.Layer):
@@ -89,11 +91,15 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Return the maxima and their positions."""
-        positions = self._positions(inputs)
+        # What fills up the last windows, and never wins. Not -inf: converters to ONNX
+        # write `where` as products, and 0 * -inf is NaN.
+        lowest = -65504.0 if self.compute_dtype == "float16" else _LOWEST
+        positions = self._positions(inputs, lowest)
         best = positions[0]
         argmax = ops.zeros_like(best, dtype="int32")
         for index, values in enumerate(positions[1:], start=1):
-            better = ops.logical_or(values > best, ops.isnan(values))
+            better = values > ops.maximum(best, lowest)
+            better = ops.logical_or(better, ops.isnan(values))
             best = ops.where(better, values, best)
             argmax = ops.where(better, index, argmax)
         return best, argmax
@@ -126,7 +132,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
             "data_format": self.data_format,
         }
 
-    def _positions(self, inputs: Tensor) -> list[Tensor]:
+    def _positions(self, inputs: Tensor, padding: float) -> list[Tensor]:
         """Return, for each position, the values of all windows there."""
         row, column = spatial_axes(self.data_format)
         height, width = sides(self.pool_size)
@@ -134,7 +140,7 @@ class MaxPoolingWithArgmax2D(keras.layers.Layer):
         for axis, size in ((row, height), (column, width)):
             rest = size - 1 if self.padding == "same" else 0
             shape[axis] = (shape[axis] + rest) // size
-            x = fitted(x, axis, shape[axis] * size, rest, float("-inf"))
+            x = fitted(x, axis, shape[axis] * size, rest, padding)
         shape[column : column + 1] = [shape[column], width]
         shape[row : row + 1] = [shape[row], height]
         rows = ops.unstack(ops.reshape(x, shape), height, axis=row + 1)

@@ -2,9 +2,9 @@
 
 import keras
 
-from keras_ext import _linear_chain
-from keras_ext._types import Shape, Tensor
-from keras_ext.layers.viterbi_decode import viterbi_decode
+from keras_ext import _checks, _linear_chain
+from keras_ext._types import Config, Shape, Tensor
+from keras_ext.layers.viterbi_decode import check_length, viterbi_decode
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -23,6 +23,10 @@ class ViterbiDecoder(keras.layers.Layer):
     Optimum Decoding Algorithm", 1967, https://doi.org/10.1109/TIT.1967.1054010.
 
     Args:
+        unroll: Boolean. Whether to write the steps out, as that argument of
+            `keras.layers.RNN` does, instead of computing them in a loop. The number of
+            steps must then be known. For formats that have no such loop: ONNX, LiteRT.
+            Default: `False`.
         **kwargs: `name` of `keras.layers.Layer`.
 
     Call arguments:
@@ -35,7 +39,8 @@ class ViterbiDecoder(keras.layers.Layer):
         `(batch, time)`, int32.
 
     Raises:
-        ValueError: On build, if the input does not have the shape of potentials.
+        ValueError: If `unroll` is not a boolean; on build, if the input does not have
+            the shape of potentials, or with `unroll` an unknown number of steps.
 
     Example:
 
@@ -51,21 +56,23 @@ class ViterbiDecoder(keras.layers.Layer):
     before, and 0 at the beginning. Half-precision inputs are computed in float32. There
     is no gradient.
 
-    A TensorFlow SavedModel can hold the decoder; ONNX, LiteRT and OpenVINO have no
-    operations for it. For these, export the model up to `CRF`, and decode its output
-    with `keras_ext.layers.viterbi_decode`.
+    Any export format can hold the decoder with `unroll=True`; without, only formats
+    that have TensorFlow's loops, such as a SavedModel.
     """
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, *, unroll: bool = False, **kwargs: object) -> None:
         super().__init__(autocast=False, **kwargs)
+        self.unroll = _checks.one_of("unroll", unroll, (True, False))
 
     def build(self, input_shape: Shape) -> None:
         """Check the shape; there are no weights."""
         _linear_chain.check_shape(self.name, input_shape)
+        if self.unroll:
+            check_length(self.name, input_shape)
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return the tags of the best sequences."""
-        return viterbi_decode(inputs)[0]
+        return viterbi_decode(inputs, unroll=self.unroll)[0]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the shape of the tags."""
@@ -74,3 +81,7 @@ class ViterbiDecoder(keras.layers.Layer):
     def compute_output_spec(self, inputs: Tensor) -> keras.KerasTensor:
         """Return the shape and dtype of the tags."""
         return keras.KerasTensor(self.compute_output_shape(inputs.shape), "int32")
+
+    def get_config(self) -> Config:
+        """Return the constructor arguments."""
+        return {**super().get_config(), "unroll": self.unroll}

@@ -192,6 +192,11 @@ LAYERS = [
         dynamic_axes=(0, 1),
         id="ViterbiDecoder",
     ),
+    LayerCase(
+        lambda: layers.ViterbiDecoder(unroll=True),
+        image(4, 6, 3, 3),
+        id="ViterbiDecoder-unroll",
+    ),
     LayerCase(lambda: layers.Maxout(2), image(4, 6, 5, 8), id="Maxout"),
     LayerCase(
         lambda: layers.Maxout(3, axis=1),

@@ -136,6 +136,26 @@ def test_in_a_model_for_inference():
     )
 
 
+@pytest.mark.parametrize("forbidden", [-32768.0, -np.inf])
+def test_unrolled_steps_give_the_same(forbidden):
+    potentials = ops.convert_to_numpy(chains.crf()(EMISSIONS, mask=MASK))
+    potentials = np.where(potentials < potentials.mean() - 1, forbidden, potentials)
+    for one in (POTENTIALS, potentials, POTENTIALS[:, :1], POTENTIALS[:0]):
+        expected = decode(one)
+        unrolled = viterbi_decode(one, unroll=True)
+        np.testing.assert_array_equal(unrolled[0], expected[0])
+        np.testing.assert_array_equal(unrolled[1], expected[1])
+    np.testing.assert_array_equal(ViterbiDecoder(unroll=True)(one), expected[0])
+
+
+def test_an_unknown_length_cannot_be_unrolled():
+    potentials = keras.Input((None, TAGS, TAGS))
+    with pytest.raises(ValueError, match=r"number of steps.*\(None, None, 3, 3\)"):
+        ViterbiDecoder(unroll=True)(potentials)
+    with pytest.raises(ValueError, match=r"number of steps.*\(4, 0, 3, 3\)"):
+        viterbi_decode(np.zeros((4, 0, 3, 3)), unroll=True)
+
+
 def test_empty_batch():
     assert decode(POTENTIALS[:0])[0].shape == (0, TIME)
 
