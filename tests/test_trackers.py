@@ -5,6 +5,7 @@ Each with its real package, which the extra `trackers` installs.
 
 import importlib.util
 import io
+import json
 import os
 import pathlib
 
@@ -29,15 +30,15 @@ def needs(package):
     )
 
 
-def fit(model, callbacks):
+def fit(model, callbacks, x=X):
     return model.fit(
-        X,
+        x,
         Y,
         batch_size=16,
         epochs=2,
         shuffle=False,
         verbose=0,
-        validation_data=(X[:64], Y[:64]),
+        validation_data=(x[:64], Y[:64]),
         callbacks=callbacks,
     )
 
@@ -58,7 +59,7 @@ def both(monkeypatch):
 
     monkeypatch.setattr(Trainer, "steps", steps)
 
-    def run(record):
+    def run(record, network=network):
         results = []
         for model in (network(), Trainer(network())):
             model.compile("adam", "mse", metrics=["mae"])
@@ -196,27 +197,44 @@ def test_keras_tuner(both, tmp_path):
     assert len(ours["loss"]) == STEPS
 
 
-@needs("tensorboard")
-@pytest.mark.parametrize("frequency", ["epoch", 3, "batch"])
-def test_tensorboard(both, frequency, tmp_path):
+def words():
+    keras.utils.set_random_seed(2)
+    layers = [
+        keras.layers.Embedding(4, 2, name="words"),
+        keras.layers.Flatten(name="flat"),
+        keras.layers.Dense(1, name="last"),
+    ]
+    inputs = keras.Input((8,), name="input")
+    return keras.Sequential([inputs, *layers], name="network")
+
+
+def events_of(folder):
+    """Return what TensorBoard reads: steps and values by folder and name."""
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logged = {}
+    for part in sorted(one for one in os.listdir(folder) if "." not in one):
+        events = EventAccumulator(str(folder / part), size_guidance={"tensors": 0})
+        events.Reload()
+        for name in events.Tags()["tensors"]:
+            logged[part, name] = [
+                (one.step, tf.make_ndarray(one.tensor_proto))
+                for one in events.Tensors(name)
+            ]
+    return logged
+
+
+@needs("tensorboard")
+@pytest.mark.parametrize("frequency", ["epoch", 3, "batch"])
+def test_tensorboard(both, frequency, tmp_path):
     def record(model):
         folder = pathlib.Path(tmp_path, type(model).__name__)
-        fit(model, [keras.callbacks.TensorBoard(folder, update_freq=frequency)])
-        logged = {}
-        for part in sorted(os.listdir(folder)):
-            events = EventAccumulator(str(folder / part), size_guidance={"tensors": 0})
-            events.Reload()
-            for name in events.Tags()["tensors"]:
-                if name == "keras":
-                    continue  # the model, of which a Trainer is another
-                logged[part, name] = [
-                    (one.step, float(tf.make_ndarray(one.tensor_proto)))
-                    for one in events.Tensors(name)
-                ]
-        return logged
+        board = keras.callbacks.TensorBoard(
+            folder, update_freq=frequency, write_graph=False
+        )
+        fit(model, [board])
+        return events_of(folder)
 
     stock, ours = both(record)
     assert_alike(stock, ours)
@@ -225,3 +243,33 @@ def test_tensorboard(both, frequency, tmp_path):
     else:
         every = 1 if frequency == "batch" else frequency
         assert len(ours["train", "batch_loss"]) == STEPS // every
+
+
+@needs("tensorboard")
+def test_tensorboard_shows_the_wrapped_models_layers(both, tmp_path):
+    def record(model):
+        folder = pathlib.Path(tmp_path, type(model).__name__)
+        board = keras.callbacks.TensorBoard(
+            folder,
+            histogram_freq=1,
+            write_graph=True,
+            embeddings_freq=1,
+            embeddings_metadata={"words": "words.tsv"},
+        )
+        fit(model, [board], np.abs(X).astype(int) % 4)
+        logged = events_of(folder)
+        graphs = [
+            (step, json.loads(value.item())["config"])
+            for step, value in logged.pop(("train", "keras"))
+        ]
+        return logged, graphs, (folder / "projector_config.pbtxt").read_text()
+
+    stock, ours = both(record, words)
+    assert_alike(stock[0], ours[0])
+    assert ("train", "network/words/embeddings/histogram") in ours[0]
+    assert ours[1:] == stock[1:]
+    (step, config), *more = ours[1]
+    assert (step, more) == (0, [])
+    names = [layer["config"]["name"] for layer in config["layers"]]
+    assert names[1:] == ["words", "flat", "last"]
+    assert "words.tsv" in ours[2]

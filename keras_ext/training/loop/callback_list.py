@@ -1,11 +1,13 @@
 """The callbacks of a loop: the user's, checked, and the built-in ones."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 
 from keras_ext.callbacks.replay import Replay
 from keras_ext.callbacks.training_callback import TrainingCallback
+from keras_ext.training.base.interfaces import program_of
 from keras_ext.training.loop.callback_contract import check_frequency
 from keras_ext.training.loop.progress import with_progress_bar
 from keras_ext.training.resume.checkpoint import Checkpoint
@@ -37,6 +39,7 @@ def callback_list(
         _check_callback(callback)
     checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
     callbacks += [EvaluationInterrupter(one.signal_listener) for one in checkpoints]
+    show_graph(callbacks, model)
     return keras.callbacks.CallbackList(
         with_progress_bar(callbacks) if add_progbar else callbacks,
         add_history=True,
@@ -59,6 +62,22 @@ def unwrapped(callbacks: Any) -> list[Any]:
         one.callback if isinstance(one, Replay) else one
         for one in keras.tree.flatten(callbacks)
     ]
+
+
+def show_graph(callbacks: Iterable[Any], model: Any) -> None:
+    """Write the layers of the model that a Trainer wraps for TensorBoard.
+
+    Its callback writes those of a functional or sequential model, which it recognizes
+    by the name of the class.
+    """
+    # Another model may have an attribute `model` for something else.
+    if program_of(model) is None:
+        return
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.TensorBoard) and callback.write_graph:
+            writer = keras.callbacks.TensorBoard(callback.log_dir)
+            writer.set_model(model.model)
+            writer.on_train_end()  # closes the file
 
 
 def _check_callback(callback: Any) -> None:

@@ -14,7 +14,7 @@ from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
 from keras_ext.training.loop.callback_contract import next_stop
-from keras_ext.training.loop.callback_list import unwrapped
+from keras_ext.training.loop.callback_list import show_graph, unwrapped
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
 from keras_ext.training.loop.logs import as_numbers
 from keras_ext.training.loop.progress import (
@@ -109,6 +109,7 @@ def _callback_list(
         return callbacks
     resolved = resolve_verbose(verbose)
     callbacks = unwrapped(callbacks or [])
+    show_graph(callbacks, trainer)
     return keras.callbacks.CallbackList(
         with_progress_bar(callbacks) if resolved else callbacks,
         model=trainer,

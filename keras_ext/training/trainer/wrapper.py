@@ -83,6 +83,19 @@ class WrappedModel(keras.Model):
         # traversed endlessly.
         return [name for name in super().__dir__() if name != "model"]
 
+    def __getattr__(self, name: str) -> Any:
+        """Raise for what is not found, and say if the wrapped model has it."""
+        try:
+            # Again, for the error of a property.
+            return self.__getattribute__(name)
+        except AttributeError as error:
+            has_it = not name.startswith("_") and hasattr(self._wrapped, name)
+            if hasattr(type(self), name) or not has_it:
+                raise
+            raise AttributeError(
+                f"{error}. The wrapped model has it: `trainer.model.{name}`"
+            ) from error
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name in HOOKS and isinstance(value, keras.layers.Layer):
             raise AttributeError(

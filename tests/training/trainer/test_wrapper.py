@@ -79,6 +79,23 @@ class TestShown:
         with pytest.raises(AttributeError, match=rf"{name}`, since `trainer\.model`"):
             getattr(trainer, name)
 
+    def test_what_only_the_model_has(self):
+        trainer = Trainer(sequential())
+        assert not hasattr(trainer, "pop")
+        with pytest.raises(AttributeError, match=r"'pop'.*: `trainer\.model\.pop`$"):
+            trainer.pop()
+        with pytest.raises(AttributeError, match=r"attribute 'push'$"):
+            trainer.push()
+
+    def test_errors_of_a_property_are_its_own(self):
+        class Broken(Trainer):
+            @property
+            def pop(self):
+                return None.wrong
+
+        with pytest.raises(AttributeError, match=r"attribute 'wrong'$"):
+            Broken(sequential()).pop  # noqa: B018 - reading is the point
+
     def test_what_a_trainer_that_defines_call_has_not(self):
         with pytest.raises(AttributeError, match="`inputs`, since it is defined by"):
             Trainer().inputs  # noqa: B018 - reading is the point
