@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -110,6 +111,38 @@ def test_mlflow(both, options, tmp_path, monkeypatch):
     stock, ours = both(record)
     assert_alike(stock, ours)
     assert len(ours["loss"]) == (STEPS // 7 if options else 2)
+
+
+@needs("mlflow")
+@pytest.mark.filterwarnings("ignore")  # of MLflow's own dependencies
+def test_autolog_of_mlflow(tmp_path, monkeypatch):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)  # where the artifacts go
+    trainer = Trainer(network())
+    trainer.compile("adam", "mse")
+    stock = network()
+    stock.compile("adam", "mse")
+    mlflow.keras.autolog(log_models=False, log_datasets=False)
+    try:
+        with pytest.warns(UserWarning, match=r"mlflow has replaced `keras\.Model"):
+            fit(trainer, [])
+        assert mlflow.search_runs(output_format="list") == []
+
+        trainer.model.set_weights(stock.get_weights())
+        trainer.compile("adam", "mse")
+        fit(stock, [])
+        keras.Model.fit(trainer, X, Y, batch_size=16, epochs=2, shuffle=False)
+    finally:
+        mlflow.keras.autolog(disable=True)
+    ours, stocks = mlflow.search_runs(output_format="list")
+    assert {"epochs", "batch_size", "optimizer_name"} <= ours.data.params.keys()
+    expected = pytest.approx(stocks.data.metrics["loss"], rel=1e-6)
+    assert ours.data.metrics["loss"] == expected
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(trainer, [])  # since it is off again
 
 
 @needs("wandb")

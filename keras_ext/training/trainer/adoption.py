@@ -53,7 +53,7 @@ def warn_of_another_optimizer(
             "trains it with another optimizer, so `optimizer` of the model, and what a "
             "callback reads from it, does not change. Use `trainer.optimizer`, and "
             "compile only one of the two.",
-            stacklevel=4,
+            stacklevel=3,
         )
 
 

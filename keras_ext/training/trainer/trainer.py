@@ -37,6 +37,7 @@ from keras_ext.training.trainer.adoption import (
 )
 from keras_ext.training.trainer.evaluation import evaluate, in_order, predict
 from keras_ext.training.trainer.programs import Programs
+from keras_ext.training.trainer.replaced_fit import warn_of_replaced_fit
 from keras_ext.training.trainer.wrapper import WrappedModel, accepted_config
 
 
@@ -413,6 +414,7 @@ class Trainer(WrappedModel):
             ValueError: If the arguments contradict each other or there is no data.
         """
         self._require_compiled("fit")
+        warn_of_replaced_fit(self, callbacks)
         if self.model is not self:
             warn_of_another_optimizer(self, self.model, callbacks)
         # Only here: during training, steps remain as traced.

@@ -550,10 +550,11 @@ class TestAdoption:
         model.compile("sgd", loss=unregistered)
         trainer = Trainer(model)
         trainer.compile(keras.optimizers.Adam(0.02), **CLASSIFY)
-        with pytest.warns(UserWarning, match="compile only one of the two"):
+        with pytest.warns(UserWarning, match="compile only one of the two") as caught:
             trainer.fit(
                 X, LABELS, verbose=0, callbacks=keras.callbacks.LambdaCallback()
             )
+        assert caught[0].filename == __file__
         # Keras's own callbacks look at the model that they are given.
         trainer.fit(X, LABELS, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN()])
         trainer.save(tmp_path / "t.keras")
@@ -758,6 +759,17 @@ class TestErrors:
     def test_data_of_an_unknown_kind(self):
         with pytest.raises(TypeError, match="Received: 3 of type int"):
             compiled().fit(3, verbose=0)
+
+    def test_a_package_that_replaces_fit(self, monkeypatch):
+        tracker = {"__name__": "tracker.patches"}
+        exec("def fit(*args): ...\nclass Log: ...", tracker)
+        log = type("Log", (tracker["Log"], keras.callbacks.Callback), {})()
+        trainer = compiled()
+        monkeypatch.setattr(keras.Model, "fit", tracker["fit"])
+        with pytest.warns(UserWarning, match="tracker has replaced") as caught:
+            trainer.fit(X, LABELS, verbose=0)
+        assert caught[0].filename == __file__
+        trainer.fit(X, LABELS, verbose=0, callbacks=[[log]])  # its callback is there
 
     def test_an_argument_that_get_config_does_not_know(self):
         class Weighted(Trainer):
