@@ -2,6 +2,7 @@
 
 import copy
 import io
+import re
 import sys
 
 import keras
@@ -575,13 +576,13 @@ class TestErrors:
 
 
 class TestProgress:
-    def output(self, monkeypatch, terminal, **kwargs):
+    def output(self, monkeypatch, terminal, data=X, size=10, **kwargs):
         stream = io.StringIO()
         stream.isatty = lambda: terminal
         monkeypatch.setattr(sys, "stdout", stream)
         loop = Loop(line(), epochs=2, **kwargs)
         for epoch in loop:
-            for x in epoch.batches(X, 10):
+            for x in epoch.batches(data, size):
                 epoch.log({"loss": tf.reduce_mean(x)})
             epoch.log_validation({"loss": 0.25})
         return stream.getvalue()
@@ -595,11 +596,50 @@ class TestProgress:
         assert sum("7/7" in line and "val_loss: 0.2500" in line for line in lines) == 2
         assert len(lines) == 4
 
-    def test_a_bar_in_a_terminal(self, monkeypatch):
-        text = self.output(monkeypatch, terminal=True)
-        assert "7/7" in text
-        assert "\r" in text
-        assert "Unknown" not in text.split("\r", 2)[2]
+    @pytest.mark.parametrize("data", ["arrays", "dataset", "PyDataset", "list"])
+    def test_a_bar_in_a_terminal(self, data, monkeypatch):
+        class Batches(keras.utils.PyDataset):
+            def __len__(self):
+                return 7
+
+            def __getitem__(self, number):
+                return X[10 * number :][:10]
+
+        batches = {
+            "arrays": lambda: X,
+            "dataset": lambda: tf.data.Dataset.from_tensor_slices(X).batch(10),
+            "PyDataset": Batches,
+            "list": lambda: [X] * 7,
+        }[data]()
+        steps = []
+        look = keras.callbacks.LambdaCallback(
+            on_train_batch_begin=lambda batch, logs: steps.append(look.params["steps"])
+        )
+        text = self.output(
+            monkeypatch,
+            terminal=True,
+            data=batches,
+            size=10 if data == "arrays" else None,
+            callbacks=[look],
+        )
+        assert steps == [7] * 14
+        # The steps, the time that is left, and that of a step, from the first on.
+        first, *_, last = re.sub(r"\x1b\[\d+m|\x08", "", text).split("\r")[1:]
+        assert re.match(r"1/7 \S+ [\d:]+s? \d+[mu]?s/step - loss: ", first)
+        assert re.match(r"7/7 \S+ \d+s \d+[mu]?s/step - loss: ", last)
+
+    @pytest.mark.parametrize("terminal", [False, True])
+    def test_many_steps_per_call(self, terminal, monkeypatch):
+        stream = io.StringIO()
+        stream.isatty = lambda: terminal
+        monkeypatch.setattr(sys, "stdout", stream)
+        trainer = Trainer(line())
+        trainer.compile("sgd", loss="mse")
+        trainer.fit(X, TARGETS, 10, epochs=2)
+        text = re.sub(r"\x1b\[\d+m|\x08", "", stream.getvalue())
+        assert len([line for line in text.split("\n") if line]) == 4
+        assert len(re.findall(r"7/7 .*\d+[mu]?s/step - loss: .*\n", text)) == 2
+        assert bool(re.search(r"\r1/7 \S+ [\d:]+s? \d+[mu]?s/step", text)) == terminal
 
     def test_silence(self, monkeypatch):
         assert self.output(monkeypatch, terminal=True, verbose=0) == ""
