@@ -230,6 +230,36 @@ def test_keras_tuner(both, tmp_path):
     assert len(ours["loss"]) == STEPS
 
 
+@needs("optuna_integration")
+@pytest.mark.filterwarnings("ignore")  # of its own dependencies
+def test_optuna(both):
+    import optuna
+    from optuna_integration import KerasPruningCallback
+
+    class AfterTwoEpochs(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            return trial.last_step == 1
+
+    def record(model):
+        ended = []
+        end = keras.callbacks.LambdaCallback(on_train_end=ended.append)
+
+        def objective(trial):
+            fit(model, [KerasPruningCallback(trial, "val_loss"), end])
+
+        study = optuna.create_study(pruner=AfterTwoEpochs())
+        study.optimize(objective, n_trials=1)
+        (trial,) = study.trials
+        assert trial.state == optuna.trial.TrialState.PRUNED
+        # Only a Trainer's callbacks are notified of the end.
+        assert len(ended) == isinstance(model, Trainer)
+        return {"val_loss": list(trial.intermediate_values.items())}
+
+    stock, ours = both(record)
+    assert_alike(stock, ours)
+    assert len(ours["val_loss"]) == 2
+
+
 def words():
     keras.utils.set_random_seed(2)
     layers = [
@@ -306,3 +336,15 @@ def test_tensorboard_shows_the_wrapped_models_layers(both, tmp_path):
     names = [layer["config"]["name"] for layer in config["layers"]]
     assert names[1:] == ["words", "flat", "last"]
     assert "words.tsv" in ours[2]
+
+
+@needs("tensorboard")
+def test_a_profile_of_batches(tmp_path):
+    trainer = Trainer(network())
+    trainer.compile("adam", "mse")
+    board = keras.callbacks.TensorBoard(tmp_path, profile_batch=(10, 20))
+    board.batch_hook_freq = 1
+    fit(trainer, [board])
+    assert ("train", "batch_20") in events_of(tmp_path)
+    (profile,) = tmp_path.glob("train/plugins/profile/*/*.xplane.pb")
+    assert b"MatMul" in profile.read_bytes()  # the step itself

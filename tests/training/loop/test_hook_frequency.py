@@ -152,6 +152,8 @@ class TestFrequency:
             ("wandb.integration.keras.callbacks", "WandbMetricsLogger", math.inf),
             ("tqdm.keras", "TqdmCallback", math.inf),
             ("tqdm_of_mine", "TqdmCallback", 1),
+            # It may save the model at a batch.
+            ("ray.train.tensorflow.keras", "ReportCheckpointCallback", 1),
             ("mlflow.keras.callback", "Another", 1),
         ],
     )
