@@ -98,6 +98,8 @@ class LearningRateScheduler(TrainingCallback):
             )
         self._takes_rate = _takes_rate(schedule)
         self._epoch, self._has_begun = 0, False
+        # The steps whose rates were set for the batch, one for each optimizer.
+        self._set_for: list[int] = []
         self.schedule = schedule
 
     @property
@@ -152,6 +154,7 @@ class LearningRateScheduler(TrainingCallback):
             self._has_begun = True
             # The progress bar left the cursor at the end of its line.
             self._update(steps, f"\nStep {steps[0][1]}")
+            self._set_for = [step for _, step in steps]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Check the rate of the last step, which compiled code may have set."""
@@ -169,9 +172,14 @@ class LearningRateScheduler(TrainingCallback):
     def before_compiled_step(self) -> None:
         """Set the rate for the step, unless it was set for the batch."""
         if self.update_freq == "batch" and self.batch_hook_freq == "epoch":
-            for optimizer in single_optimizers(self.model.optimizer):
-                step = ops.convert_to_tensor(step_counter(optimizer))
-                step = step + (self.initial_step or 0)
+            optimizers = single_optimizers(self.model.optimizer)
+            steps = [ops.convert_to_tensor(step_counter(one)) for one in optimizers]
+            steps = [step + (self.initial_step or 0) for step in steps]
+            # Compiled code does not know the numbers of its steps.
+            are_known = all(hasattr(step, "numpy") for step in steps)
+            if are_known and [int(step) for step in steps] == self._set_for:
+                return
+            for optimizer, step in zip(optimizers, steps, strict=True):
                 rate = ops.cast(self.schedule(step), "float32")
                 # Compiled code cannot raise: an invalid rate stays, as NaN, until the
                 # hook at the end of the call finds it.

@@ -230,6 +230,18 @@ class TestPerBatch:
         assert rates.seen == [0.125, 0.125, 0.125]
         assert rate_of(model.optimizer) == 0.125
 
+    @needs_tensorflow
+    def test_a_loop_asks_once_for_each_batch(self):
+        class Asked(type(cosine())):
+            def __call__(self, step):
+                asked.append(int(step))
+                return super().__call__(step)
+
+        asked = []
+        schedule = Asked(0.5, 20)
+        loop_fit(compiled(), LearningRateScheduler(schedule, update_freq="batch"))
+        assert asked == [0, 1, 2, 3, 4]
+
     def test_nan_from_a_schedule_object(self):
         class Broken(schedules.LearningRateSchedule):
             def __call__(self, step):

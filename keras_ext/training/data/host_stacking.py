@@ -108,7 +108,7 @@ class HostStacker:
         self._count = 0
         self._odd: list[Any] | None = None
         self._error: BaseException | None = None
-        self._has_ended = self._is_closed = False
+        self._has_ended = self._is_closed = self._is_reading = False
         # Whether batches have turned out to differ in more than their length.
         self._one_by_one = False
         self._put(first)
@@ -126,7 +126,7 @@ class HostStacker:
         """
         with self._changed:
             self._changed.wait_for(self._has_any)
-            self._changed.wait_for(self._is_full, PATIENCE)
+            self._changed.wait_for(self._is_complete, PATIENCE)
             count, stack, odd = self._count, self._stack, self._odd
             if not count and odd is None and self._error is not None:
                 raise self._error
@@ -175,7 +175,8 @@ class HostStacker:
                 )
             )
             self._allowance.use()
-            return not self._is_closed
+            self._is_reading = not self._is_closed
+            return self._is_reading
 
     def _put(self, batch: Any) -> None:
         leaves = _arrays(batch)
@@ -189,6 +190,7 @@ class HostStacker:
                 self._count += 1
             else:
                 self._odd = [to_tensor(leaf) for leaf in keras.tree.flatten(batch)]
+            self._is_reading = False
             self._changed.notify_all()
 
     def _fits(self, leaves: list[np.ndarray]) -> bool:
@@ -204,6 +206,11 @@ class HostStacker:
     def _is_full(self) -> bool:
         whole = self._count == self.capacity
         return whole or self._odd is not None or self._is_over()
+
+    def _is_complete(self) -> bool:
+        """Whether no batch will be added to those that were read, for now."""
+        all_read = self._allowance.left == 0 and not self._is_reading
+        return self._is_full() or all_read
 
     def _is_over(self) -> bool:
         return self._has_ended or self._is_closed

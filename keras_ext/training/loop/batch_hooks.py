@@ -35,35 +35,40 @@ class BatchHooks:
         self._on_begin = f"on_{mode}_batch_begin"
         self._on_end = f"on_{mode}_batch_end"
         self.steps_after_stop = 0
+        # Those that are replayed after the current call.
+        self._replayed: list[Any] = []
 
     @property
     def keeps_each(self) -> bool:
         """Whether the logs of each step are needed."""
-        return bool(self._replayed())
+        return bool(self._find_replayed())
 
-    def begin(self, first: int, count: int) -> None:
-        """Call the hooks before `count` steps; `first` is the number of the first."""
-        replayed = self._replayed() if count > 1 else []
-        if not replayed:
+    def begin(self, first: int, count: int) -> bool:
+        """Call the hooks before `count` steps; `first` is the number of the first.
+
+        Returns:
+            Whether the logs of each step are needed.
+        """
+        replayed = self._find_replayed()
+        self._replayed = replayed if count > 1 else []
+        if not self._replayed:
             getattr(self._callbacks, self._on_begin)(first)
-            return
-        for callback in self._callbacks.callbacks:
-            if callback not in replayed:
-                getattr(callback, self._on_begin)(first, {})
+        else:
+            for callback in self._callbacks.callbacks:
+                if callback not in replayed:
+                    getattr(callback, self._on_begin)(first, {})
+        return bool(replayed)
 
-    def end(
-        self, last: int, count: int, logs: Mapping[str, Any], each: EachStep | None
-    ) -> None:
-        """Call the hooks after `count` steps, the last of which has number `last`.
+    def end(self, last: int, logs: Mapping[str, Any], each: EachStep | None) -> None:
+        """Call the hooks after the steps for which `begin` was called.
 
         Args:
             last: Number of the last step.
-            count: How many steps were made.
             logs: The logs after all of them.
             each: What each has left. `None`: not known, so that the hooks that are
                 replayed are called for the last step only.
         """
-        replayed = self._replayed() if count > 1 else []
+        replayed = self._replayed
         if not replayed:
             getattr(self._callbacks, self._on_end)(last, logs)
             return
@@ -84,7 +89,7 @@ class BatchHooks:
                 stopped_at = step
         self.steps_after_stop = last - (last if stopped_at is None else stopped_at)
 
-    def _replayed(self) -> list[Any]:
+    def _find_replayed(self) -> list[Any]:
         return [
             one for one in self._callbacks.callbacks if is_replayed(one, self._mode)
         ]

@@ -49,7 +49,6 @@ class Epoch:
         self._logs = EpochLogs()
         self._validation: dict[str, Any] = {}
         self._open_weight: float | None = None
-        self._open_steps = 0
         # The hooks after the step of the batch that was handed out last.
         self._open_hooks = StepHooks()
         self._iterating = False
@@ -207,7 +206,7 @@ class Epoch:
         # by an error that nothing was logged.
         self._open_weight = None
         values, each = self._logs.values(), getattr(logs, "each", None)
-        self._run.hooks.end(self.step - 1, self._open_steps, values, each)
+        self._run.hooks.end(self.step - 1, values, each)
         if self._run.hooks.steps_after_stop:
             self._validation["steps_after_stop"] = self._run.hooks.steps_after_stop
 
@@ -365,7 +364,7 @@ class Epoch:
                 # Before callbacks are called, which may read the variables.
                 run.restorer.restore_rest(chunk)
                 run.hooks.begin(self.step, len(chunk))
-                self._open_weight, self._open_steps = chunk.num_samples, len(chunk)
+                self._open_weight = chunk.num_samples
                 self.step += len(chunk)
                 begin = time.perf_counter()
                 yield chunk

@@ -46,10 +46,10 @@ def evaluate(
     trainer.reset_metrics()
     logs: Any = None
     for first, chunk in _sized(trainer, source, callbacks, "test"):
-        hooks.begin(first, len(chunk))
-        each = step.each(chunk, options) if hooks.keeps_each else None
+        keeps_each = hooks.begin(first, len(chunk))
+        each = step.each(chunk, options) if keeps_each else None
         logs = step.many(chunk, options) if each is None else each.logs[-1]
-        hooks.end(first + len(chunk) - 1, len(chunk), logs, each)
+        hooks.end(first + len(chunk) - 1, logs, each)
         if trainer.stop_evaluating:
             break
     _check_any("evaluate", logs)
@@ -77,12 +77,12 @@ def predict(
     callbacks.on_predict_begin()
     parts: list[Any] = []
     for first, chunk in _sized(trainer, source, callbacks, "predict"):
-        hooks.begin(first, len(chunk))
-        each = step.each(chunk, options) if hooks.keeps_each else None
+        keeps_each = hooks.begin(first, len(chunk))
+        each = step.each(chunk, options) if keeps_each else None
         outputs = step.many(chunk, options) if each is None else list(each.logs)
         parts += outputs
         named = None if each is None else EachStep([{"outputs": o} for o in outputs])
-        hooks.end(first + len(chunk) - 1, len(chunk), {"outputs": join(outputs)}, named)
+        hooks.end(first + len(chunk) - 1, {"outputs": join(outputs)}, named)
         if trainer.stop_predicting:
             break
     callbacks.on_predict_end()

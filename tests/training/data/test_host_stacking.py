@@ -183,6 +183,15 @@ class TestHowFarIsRead:
         source.close()
         assert counted.count == 21
 
+    def test_what_is_all_is_not_waited_for(self, monkeypatch):
+        monkeypatch.setattr(host_stacking, "batches_at_once", lambda *_: 4)
+        source = make_source(itertools.cycle(list(batches())[:12]), steps=7)
+        begin = time.monotonic()
+        for epoch in range(2):  # stacks of 4 and 3 batches
+            assert sum(map(len, source.chunks(epoch, lambda: 3))) == 7
+        assert time.monotonic() - begin < 30  # half of `PATIENCE`
+        source.close()
+
     def test_no_more_than_two_stacks_of_an_endless_iterator(self, monkeypatch):
         monkeypatch.setattr(host_stacking, "batches_at_once", lambda *_: 4)
         counted = Counted(itertools.cycle(list(batches())[:12]))
