@@ -265,9 +265,7 @@ def main() -> None:
             rows += found
             for row in found:
                 print(
-                    f"{row.workload}, {row.reference.name}: {row.ratio:.2f} "
-                    f"({min(row.ratios):.2f} to {max(row.ratios):.2f}); "
-                    f"the callback itself: {own:.3f} ms/step",
+                    f"{report.in_short(row)}; the callback itself: {own:.3f} ms/step",
                     flush=True,
                 )
     lines = [report.HEADER, *map(report.cells, rows)]

@@ -1,12 +1,14 @@
 """The comparisons of `fit_speed.py`, and their requirements."""
 
+import contextlib
 import importlib.util
 import math
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import foreign
 import keras
 import peak_memory
 import report
@@ -77,7 +79,7 @@ def fit(
     return Contestant(name, run, epochs * workload.steps)
 
 
-def arrays(bench: Bench) -> list[Row]:
+def arrays(bench: Bench) -> Iterator[Row]:
     """Train mnist-mlp on arrays: `fit`, JAX, PyTorch, and many steps at a time."""
     work, epochs = bench.mnist, 5  # as Keras's own example
     grouped = {"steps_per_execution": 100, "jit_compile": False}
@@ -87,22 +89,26 @@ def arrays(bench: Bench) -> list[Row]:
         fit("Model.fit, 100 steps", work.model(**grouped), work, epochs),
         chunk_loop(work, epochs),
     ]
-    if is_installed("jax", "optax"):
-        run = rivals.jax_epochs(work, epochs)
-        contestants.append(Contestant("JAX scan", run, epochs * work.steps))
-    if is_installed("torch"):
-        run = rivals.torch_epoch(work)
-        contestants.append(Contestant("PyTorch loop", run, work.steps))
     goals = {
         KERAS: Goal(at_least=10, aim=15),
         "Model.fit, 100 steps": Goal(at_least=4, aim=7),
         "JAX scan": Goal(at_most=1.3, aim=1),
         "PyTorch loop": Goal(),
     }
-    scores = race(contestants, bench.rounds)
-    rows = compare("arrays", work, scores, OURS, goals)
+    with contextlib.ExitStack() as stack:
+        for name, times, framework, *more in (
+            ("JAX scan", epochs, "jax", "optax"),
+            ("PyTorch loop", 1, "torch"),
+        ):
+            if is_installed(framework, *more):
+                run = stack.enter_context(
+                    foreign.process(framework, work.x, work.y, work.batch_size, times)
+                )
+                contestants.append(Contestant(name, run, times * work.steps))
+        scores = race(contestants, bench.rounds)
+    yield from compare("arrays", work, scores, OURS, goals)
     goals = {OURS: Goal(at_most=1.1, aim=1)}
-    return rows + compare("arrays", work, scores, "Loop, steps", goals)
+    yield from compare("arrays", work, scores, "Loop, steps", goals)
 
 
 def chunk_loop(work: Workload, epochs: int) -> Contestant:
@@ -120,7 +126,7 @@ def chunk_loop(work: Workload, epochs: int) -> Contestant:
     return Contestant("Loop, steps", run, steps, warm_ups=math.ceil(LONG / steps))
 
 
-def dataset(bench: Bench) -> list[Row]:
+def dataset(bench: Bench) -> Iterator[Row]:
     """Train mnist-mlp on a `tf.data` pipeline."""
     work = bench.mnist
     data = rivals.shuffled_dataset(work)
@@ -130,10 +136,10 @@ def dataset(bench: Bench) -> list[Row]:
     ]
     goals = {KERAS: Goal(at_least=4, aim=7)}
     work = replace(work, name=f"{work.name}, tf.data")
-    return compare("dataset", work, race(contestants, bench.rounds), OURS, goals)
+    yield from compare("dataset", work, race(contestants, bench.rounds), OURS, goals)
 
 
-def cnn(bench: Bench) -> list[Row]:
+def cnn(bench: Bench) -> Iterator[Row]:
     """Train adv-cnn on arrays."""
     work = workloads.adv_cnn(bench.data).first(bench.pick(300, 50))
     contestants = [
@@ -141,10 +147,10 @@ def cnn(bench: Bench) -> list[Row]:
         fit(KERAS, work.model(), work, 2),
     ]
     goals = {KERAS: Goal(at_least=1.2, aim=1.5)}
-    return compare("cnn", work, race(contestants, bench.rounds), OURS, goals)
+    yield from compare("cnn", work, race(contestants, bench.rounds), OURS, goals)
 
 
-def inference(bench: Bench) -> list[Row]:
+def inference(bench: Bench) -> Iterator[Row]:
     """Evaluate and predict the test images with mnist-mlp."""
     work, data = bench.mnist, bench.data
 
@@ -154,7 +160,6 @@ def inference(bench: Bench) -> list[Row]:
     def predict(model: keras.Model) -> None:
         model.predict(data.x_test, verbose=0)
 
-    rows = []
     for call in (evaluate, predict):
         ours, reference = f"Trainer.{call.__name__}", f"Model.{call.__name__}"
         contestants = [
@@ -163,8 +168,7 @@ def inference(bench: Bench) -> list[Row]:
         ]
         goals = {reference: Goal(at_least=3, aim=8)}
         scores = race(contestants, bench.rounds)
-        rows += compare("inference", work, scores, ours, goals)
-    return rows
+        yield from compare("inference", work, scores, ours, goals)
 
 
 def repeated(
@@ -181,7 +185,7 @@ def repeated(
     return Contestant(name, run, times * steps, warm_ups=warm_ups)
 
 
-def loop(bench: Bench) -> list[Row]:
+def loop(bench: Bench) -> Iterator[Row]:
     """Train mnist-mlp in loops written by hand, one step at a time."""
     work = bench.mnist
     trainer = work.trainer()
@@ -205,7 +209,7 @@ def loop(bench: Bench) -> list[Row]:
         "eager loop": Goal(at_least=15, aim=25),
     }
     scores = race(contestants, bench.rounds)
-    return compare("loop", work, scores, "Loop, step", goals)
+    yield from compare("loop", work, scores, "Loop, step", goals)
 
 
 class FirstEpoch:
@@ -224,7 +228,7 @@ class FirstEpoch:
         self.model.fit(self.work.x, self.work.y, verbose=0)
 
 
-def first_epoch(bench: Bench) -> list[Row]:
+def first_epoch(bench: Bench) -> Iterator[Row]:
     """Make the first step of a new mnist-mlp."""
     work = bench.mnist.first(1)
     firsts = {OURS: FirstEpoch(work.trainer, work), KERAS: FirstEpoch(work.model, work)}
@@ -236,10 +240,10 @@ def first_epoch(bench: Bench) -> list[Row]:
     goals = {KERAS: Goal(at_most=1, aim=0.7)}
     scores = race(contestants, bench.rounds)
     work = replace(work, name=f"{work.name}, first step")
-    return compare("first_epoch", work, scores, OURS, goals)
+    yield from compare("first_epoch", work, scores, OURS, goals)
 
 
-def memory(bench: Bench) -> list[Row]:
+def memory(bench: Bench) -> Iterator[Row]:
     """Measure the memory of one epoch of mnist-mlp, in separate processes."""
     work = bench.mnist
     peaks: dict[str, list[float]] = {OURS: [], KERAS: []}
@@ -249,12 +253,12 @@ def memory(bench: Bench) -> list[Row]:
     scores = {name: Score(name, values) for name, values in peaks.items()}
     goals = {KERAS: Goal(at_most=1.1, aim=1)}
     work = replace(work, name=f"{work.name}, peak memory")
-    return compare("memory", work, scores, OURS, goals, unit="MB")
+    yield from compare("memory", work, scores, OURS, goals, unit="MB")
 
 
-def families(bench: Bench) -> list[Row]:
+def families(bench: Bench) -> Iterator[Row]:
     """Train networks of many kinds: is the Trainer's choice always faster?"""
-    data, rows = bench.data, []
+    data = bench.data
     lines = [["family", "batch", KERAS, "graph", "XLA", "auto", "auto's ratio"]]
     # With enough steps to make the work of `fit` before the first one negligible.
     works = [
@@ -272,13 +276,13 @@ def families(bench: Bench) -> list[Row]:
         scores = race(family(work, bench), bench.rounds)
         line = [work.name, str(work.batch_size)]
         work = replace(work, name=f"{work.name}, batch {work.batch_size}")
-        rows += compare("families", work, scores, "auto", {KERAS: Goal(at_least=1)})
+        (row,) = compare("families", work, scores, "auto", {KERAS: Goal(at_least=1)})
+        yield row
         for name in lines[0][2:-1]:
             line.append(f"{scores[name].median:.3f}" if name in scores else "n/a")
-        lines.append([*line, f"{rows[-1].ratio:.2f}"])
+        lines.append([*line, f"{row.ratio:.2f}"])
     print(f"\nms per step\n{report.as_table(lines)}", flush=True)
     report.write_csv(bench.out / "families.csv", lines)
-    return rows
 
 
 def family(work: Workload, bench: Bench) -> list[Contestant]:
@@ -303,7 +307,7 @@ def can_run(contestant: Contestant) -> bool:
     return True
 
 
-def linear(bench: Bench) -> list[Row]:
+def linear(bench: Bench) -> Iterator[Row]:
     """Train a tiny network in epochs of many lengths: what does one step cost?"""
     lengths = [60, 600] if bench.quick else [60, 600, 6000, 60_000]
     contestants = []
@@ -314,11 +318,8 @@ def linear(bench: Bench) -> list[Row]:
     scores = race(contestants, bench.rounds)
     work = replace(work, name="tiny-mlp, epochs of")
     goals = {f"{lengths[0]} steps": Goal(relative=True)}
-    return [
-        row
-        for steps in lengths[1:]
-        for row in compare("linear", work, scores, f"{steps} steps", goals)
-    ]
+    for steps in lengths[1:]:
+        yield from compare("linear", work, scores, f"{steps} steps", goals)
 
 
 def compare(

@@ -4,11 +4,12 @@
     python benchmarks/fit_speed.py --data mnist.npz --only arrays dataset
     python benchmarks/fit_speed.py --quick
 
-All contestants of a group run in this one process and take turns; each runs once before
-it is timed. A ratio is the median of the rounds' ratios. JAX and PyTorch take part if
-they are installed. The table is printed, and written into the output folder as CSV and
-as a picture (with matplotlib). `--quick` only shows that everything works: its epochs
-are too short, and its rounds too few, for meaningful ratios.
+All contestants of a group take turns; each runs once before it is timed. They run in
+this one process, except JAX and PyTorch, which take part if they are installed, each in
+its own. A ratio is the median of the rounds' ratios, printed as it is measured. The
+table is written into the output folder as CSV and as a picture (with matplotlib).
+`--quick` only shows that everything works: its epochs are too short, and its rounds too
+few, for meaningful ratios.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import platform
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Leave memory of a GPU to the processes of other frameworks.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 import report
 import tensorflow as tf
@@ -82,10 +85,12 @@ def main() -> None:
     )
     rows = []
     for name in options.only:
-        print(f"{name} ...", end=" ", flush=True)
+        print(f"{name} ...", flush=True)
         begin = time.perf_counter()
-        rows += GROUPS[name](bench)
-        print(f"{time.perf_counter() - begin:.0f} s", flush=True)
+        for row in GROUPS[name](bench):
+            print(f"  {report.in_short(row)}", flush=True)
+            rows.append(row)
+        print(f"  {time.perf_counter() - begin:.0f} s", flush=True)
     publish(rows, options.out)
 
 

@@ -52,6 +52,15 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
+def in_short(row: Row) -> str:
+    """Return one row of the results as a line, for when it is measured."""
+    low, high = min(row.ratios), max(row.ratios)
+    return (
+        f"{row.workload}: {row.ours.name} vs {row.reference.name}: "
+        f"{_number(row.ratio)} ({_number(low)} to {_number(high)})"
+    )
+
+
 def for_screen(lines: Sequence[Sequence[str]]) -> list[list[str]]:
     """Return lines of all cells except those that only the CSV has."""
     return [

@@ -19,6 +19,7 @@ OPTIONS = [
     ("metrics", "--only"),
     ("speed_picture", "--out"),
     ("callbacks", "--only"),
+    ("foreign", "--epochs"),
 ]
 # One process, which imports TensorFlow once: calls each as a program with --help.
 CODE = """
