@@ -2,7 +2,7 @@
 
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import keras
@@ -161,6 +161,9 @@ class HostStacker:
         except BaseException as error:
             self._error = error
         finally:
+            # Here, where it runs: it ends the threads and processes that it reads with.
+            if isinstance(self._batches, Generator):
+                self._batches.close()
             with self._changed:
                 self._has_ended = True
                 self._changed.notify_all()
