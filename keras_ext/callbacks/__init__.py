@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 from keras_ext.callbacks.nan_guard import NaNGuard
+from keras_ext.callbacks.on_chief import OnChief
 from keras_ext.callbacks.replay import Replay
 from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.callbacks.time_limit import TimeLimit
@@ -22,6 +23,7 @@ __all__ = [
     "Checkpoint",
     "LearningRateScheduler",
     "NaNGuard",
+    "OnChief",
     "Replay",
     "RunRequest",
     "TimeLimit",

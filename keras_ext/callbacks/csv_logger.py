@@ -80,6 +80,8 @@ class CSVLogger(TrainingCallback):
     emptied is started again. Two training runs need two files.
     """
 
+    chief_only = True
+
     def __init__(
         self,
         filename: str | os.PathLike[str],

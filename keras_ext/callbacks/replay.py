@@ -1,26 +1,11 @@
 """A callback whose hooks for batches are called after the call that made the steps."""
 
-from typing import Any
-
 import keras
 
-_HOOKS = (
-    *(
-        f"on_{mode}_{end}"
-        for mode in ("train", "test", "predict")
-        for end in ("begin", "end")
-    ),
-    *(
-        f"on_{mode}batch_{end}"
-        for mode in ("train_", "test_", "predict_", "")
-        for end in ("begin", "end")
-    ),
-    "on_epoch_begin",
-    "on_epoch_end",
-)
+from keras_ext.callbacks._wrapper import CallbackWrapper
 
 
-class Replay(keras.callbacks.Callback):
+class Replay(CallbackWrapper):
     """Keeps training fast with a callback that overrides a hook for batches.
 
     `keras_ext.Trainer.fit`, `evaluate`, `predict` and `keras_ext.Loop` make many steps
@@ -73,26 +58,5 @@ class Replay(keras.callbacks.Callback):
     batch_hook_freq = "replay"
 
     def __init__(self, callback: keras.callbacks.Callback) -> None:
-        super().__init__()
-        if not isinstance(callback, keras.callbacks.Callback):
-            hint = f" Make one: `Replay({getattr(callback, '__name__', '')}(...))`."
-            raise TypeError(
-                "`callback` must be a keras.callbacks.Callback. Received: "
-                f"{callback!r}." + (hint if isinstance(callback, type) else "")
-            )
-        self.callback = callback
-        # A Loop puts the callback itself in the place of this object, so that what it
-        # remembers is saved with a run as without `Replay`.
+        super().__init__(callback)
         callback.batch_hook_freq = "replay"
-        for hook in _HOOKS:
-            setattr(self, hook, getattr(callback, hook))
-
-    def set_params(self, params: dict[str, Any]) -> None:
-        """Hand the parameters of the run to the callback, too."""
-        super().set_params(params)
-        self.callback.set_params(params)
-
-    def set_model(self, model: keras.Model) -> None:
-        """Hand the model to the callback, too."""
-        super().set_model(model)
-        self.callback.set_model(model)

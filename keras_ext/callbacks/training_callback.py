@@ -41,6 +41,8 @@ class TrainingCallback(keras.callbacks.Callback):
             after every batch.
         request: A `RunRequest` or its text, which the run follows as soon as it can;
             `None` requests nothing. Default: `None`.
+        chief_only: Whether only the first of several workers calls it, as one that
+            writes files, see `keras_ext.callbacks.OnChief`. Default: `False`.
         traced_with: An object that the hooks around a step use in addition to `self`,
             such as a schedule: if it is replaced, they are traced again. Default:
             `None`.
@@ -79,6 +81,7 @@ class TrainingCallback(keras.callbacks.Callback):
 
     batch_hook_freq: Literal["epoch", "replay"] | int = 1
     request: RunRequest | None = None
+    chief_only: bool = False
     traced_with: Any = None
 
     def before_compiled_step(self) -> None:

@@ -13,6 +13,7 @@ CALLBACKS: dict[str, Callable[[Any], Any]] = {
         lambda epoch, rate: rate / 2
     ),
     "NaNGuard": lambda folder: callbacks.NaNGuard(),
+    "OnChief": lambda folder: callbacks.OnChief(keras.callbacks.Callback()),
     "Replay": lambda folder: callbacks.Replay(keras.callbacks.Callback()),
     "TimeLimit": lambda folder: callbacks.TimeLimit("1h"),
     "TrainingCallback": lambda folder: callbacks.TrainingCallback(),

@@ -1,12 +1,14 @@
 """Batches of a dataset's iterator, stacked and prefetched in a thread."""
 
 import concurrent.futures
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
 
+from keras_ext.training.base.workers import num_workers
 from keras_ext.training.data.chunks import (
     Chunk,
     EqualBatches,
@@ -18,6 +20,10 @@ from keras_ext.training.data.chunks import (
 # that slow data is used on arrival.
 PATIENCE = 0.05
 
+# Batches in a stack of several workers, which all have to read as many: it ends when it
+# is full, not by the clock.
+_MOST_TOGETHER = 32
+
 # Shared by all sources: each `fit` and `evaluate` creates new ones, for which the same
 # function would be compiled again.
 _KNOWN: dict[str, "BatchStacker"] = {}
@@ -28,16 +34,24 @@ _MOST_KNOWN = 32
 def stacker_for(first: Any, num_batches: int | None) -> "BatchStacker":
     """Return a stacker for batches like `first`, already compiled if possible."""
     batch_size = int(keras.tree.flatten(first)[0].shape[0])
-    most = batches_at_once(first, batch_size)
+    most, patience = limits(first, batch_size)
     # No more room than the data can fill: a stack is allocated and copied as a whole.
     capacity = most if num_batches is None else max(1, min(most, num_batches))
     kind = keras.tree.map_structure(lambda leaf: (leaf.dtype.name, leaf.shape), first)
-    key = f"{capacity} {kind}"
+    key = f"{capacity} {patience} {kind}"
     if key not in _KNOWN:
         if len(_KNOWN) >= _MOST_KNOWN:
             _KNOWN.pop(next(iter(_KNOWN)))
-        _KNOWN[key] = BatchStacker(first, batch_size, capacity)
+        _KNOWN[key] = BatchStacker(first, batch_size, capacity, patience)
     return _KNOWN[key]
+
+
+def limits(batch: Any, batch_size: int) -> tuple[int, float]:
+    """Return how many batches a stack may have, and how long to wait for them."""
+    most = batches_at_once(batch, batch_size)
+    if num_workers() > 1:
+        return min(most, _MOST_TOGETHER), threading.TIMEOUT_MAX
+    return most, PATIENCE
 
 
 class BatchStacker:
@@ -47,11 +61,15 @@ class BatchStacker:
         example: An example batch.
         batch_size: Its number of samples.
         capacity: Maximum number of batches to stack.
+        patience: Seconds to wait for further batches.
     """
 
-    def __init__(self, example: Any, batch_size: int, capacity: int) -> None:
+    def __init__(
+        self, example: Any, batch_size: int, capacity: int, patience: float
+    ) -> None:
         self.batch_size = batch_size
         self.capacity = capacity
+        self._patience = patience
         # The tensors are dropped; they would live as long as this object.
         self._structure = keras.tree.map_structure(lambda _: None, example)
         self._shapes = [leaf.shape for leaf in keras.tree.flatten(example)]
@@ -89,7 +107,7 @@ class BatchStacker:
         def go_on(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:
             # Wait for the first batch however long it takes: an empty stack would only
             # make the caller ask again.
-            in_time = (count == 0) | (tf.timestamp() - begin < PATIENCE)
+            in_time = (count == 0) | (tf.timestamp() - begin < self._patience)
             return (count < limit) & more & ~found & in_time
 
         def read(count: Any, more: Any, stacks: Any, odd: Any, found: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext.training.base import host_random
-from keras_ext.training.data.batch_stacking import PATIENCE, StackReader
-from keras_ext.training.data.chunks import Chunk, SingleBatch, batches_at_once
+from keras_ext.training.data.batch_stacking import StackReader, limits
+from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.tensors import to_tensor
 
 # How long to wait for the iterator to come to rest: after that, it may be used again.
@@ -97,7 +97,8 @@ class HostStacker:
     ) -> None:
         leaves = [np.asarray(to_tensor(leaf)) for leaf in keras.tree.flatten(first)]
         self.batch_size = len(leaves[0])
-        self.capacity = min(most, batches_at_once(leaves, self.batch_size))
+        at_once, self._patience = limits(leaves, self.batch_size)
+        self.capacity = min(most, at_once)
         self._structure = keras.tree.map_structure(lambda _: None, first)
         self._specs = [(leaf.shape, leaf.dtype) for leaf in leaves]
         self._batches = batches
@@ -126,7 +127,7 @@ class HostStacker:
         """
         with self._changed:
             self._changed.wait_for(self._has_any)
-            self._changed.wait_for(self._is_complete, PATIENCE)
+            self._changed.wait_for(self._is_complete, self._patience)
             count, stack, odd = self._count, self._stack, self._odd
             if not count and odd is None and self._error is not None:
                 raise self._error

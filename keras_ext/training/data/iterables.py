@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.base.distribution import num_workers
+from keras_ext.training.base.workers import num_workers
 from keras_ext.training.data.batch_checks import shortened
-from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.host_stacking import Allowance, stacked
 from keras_ext.training.data.source import Source, skip
 
@@ -38,9 +38,6 @@ class HostSource(Source):
     ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, several together where that can be."""
         batches, count = self.batches(index, start), self.num_batches
-        if num_workers() > 1:
-            # They have to make as many steps per call as each other.
-            return map(SingleBatch, batches)
         return stacked(
             batches,
             size,

@@ -5,10 +5,12 @@ from typing import Any
 
 import keras
 
-from keras_ext.callbacks.replay import Replay
+from keras_ext.callbacks._wrapper import CallbackWrapper
 from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.base.interfaces import program_of
+from keras_ext.training.base.workers import workers_of
 from keras_ext.training.loop.callback_contract import check_frequency
+from keras_ext.training.loop.known_callbacks import is_for_chief
 from keras_ext.training.loop.progress import with_progress_bar
 from keras_ext.training.resume.checkpoint import Checkpoint
 from keras_ext.training.resume.signals import EvaluationInterrupter
@@ -34,7 +36,7 @@ def callback_list(
     if isinstance(callbacks, keras.callbacks.CallbackList):
         # Whoever created the list decided about the progress bar.
         callbacks, add_progbar = callbacks.callbacks, False
-    callbacks = [one for one in unwrapped(callbacks) if one is not None]
+    callbacks = [one for one in unwrapped(callbacks, model) if one is not None]
     for callback in callbacks:
         _check_callback(callback)
     checkpoints = [one for one in callbacks if isinstance(one, Checkpoint)]
@@ -56,12 +58,24 @@ def callback_list(
     )
 
 
-def unwrapped(callbacks: Any) -> list[Any]:
-    """Return a flat list, with what `Replay` wraps in its place."""
-    return [
-        one.callback if isinstance(one, Replay) else one
-        for one in keras.tree.flatten(callbacks)
-    ]
+def unwrapped(callbacks: Any, model: Any) -> list[Any]:
+    """Return a flat list of what is called in this process.
+
+    What `Replay` and `OnChief` wrap is in their place, and what is for the chief of
+    several workers is with the chief only.
+    """
+    workers = workers_of(getattr(model, "distribute_strategy", None))
+    is_chief = workers is None or workers.is_chief
+    layers = map(_layers, keras.tree.flatten(callbacks))
+    return [each[-1] for each in layers if is_chief or not any(map(is_for_chief, each))]
+
+
+def _layers(callback: Any) -> list[Any]:
+    """Return a callback and what it wraps, the innermost last."""
+    layers = [callback]
+    while isinstance(layers[-1], CallbackWrapper):
+        layers.append(layers[-1].callback)
+    return layers
 
 
 def show_graph(callbacks: Iterable[Any], model: Any) -> None:

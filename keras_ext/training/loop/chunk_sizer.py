@@ -1,7 +1,6 @@
 """How many steps to make before callbacks are notified."""
 
 _BUDGET = 0.1
-_FIXED = 32
 
 
 class ChunkSizer:
@@ -11,16 +10,13 @@ class ChunkSizer:
     stopping and Ctrl-C stay responsive. The results do not depend on it.
 
     Args:
-        fixed: Whether to always make the same number of steps. Several workers must
-            make equally many steps per call, or they wait for each other forever.
         growth: Factor by which the number may grow from call to call.
     """
 
-    def __init__(self, *, fixed: bool = False, growth: int = 8) -> None:
-        self._fixed = fixed
+    def __init__(self, *, growth: int = 8) -> None:
         self._growth = growth
         # The duration of a step is not known yet, and the first call also compiles.
-        self._steps = _FIXED if fixed else 1
+        self._steps = 1
 
     @property
     def steps(self) -> int:
@@ -29,8 +25,6 @@ class ChunkSizer:
 
     def ran(self, steps: int, seconds: float) -> None:
         """Record how long some steps took."""
-        if self._fixed:
-            return
         if steps < self._steps and seconds < _BUDGET:
             return  # the end of the data, which is no measure
         fitting = int(_BUDGET * steps / max(seconds, 1e-9))

@@ -7,7 +7,8 @@ from typing import Any, Literal
 import keras
 
 from keras_ext._types import Logs
-from keras_ext.training.base.step_options import StepHooks
+from keras_ext.training.base.step_options import StepHooks, StepOptions
+from keras_ext.training.base.workers import meet
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Source
@@ -108,6 +109,7 @@ class Epoch:
         if start is not None:
             # The step is not ours, so its hooks are called from here.
             hooks = uncompiled_step_hooks(self._run.callbacks)
+            self._run.begin_pass(self.step, StepOptions())
             batches = map(SingleBatch, source.epoch(self.index, start))
             for chunk in self._hand_out(batches, source, start):
                 hooks.before()
@@ -170,6 +172,7 @@ class Epoch:
             return
         chunks = source.chunks(self.index, lambda: run.chunk_size(self.step), start)
         options = run.step_options(self.index, source, start)
+        options = run.begin_pass(self.step, options)
         for chunk in self._hand_out(chunks, source, start):
             yield chunk.with_options(options)
 
@@ -253,6 +256,7 @@ class Epoch:
                 "`epoch.evaluate` needs a compiled model. Compile the model, or "
                 "evaluate it yourself and pass the numbers to `epoch.log_validation`."
             )
+        meet(getattr(model, "distribute_strategy", None), "test")
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         # Only `fit` passes a source; its position is saved with the run.
         if isinstance(data, Source):
@@ -355,7 +359,8 @@ class Epoch:
         before, self._pass_steps, self._pass_is_over = self.step, start, False
         try:
             # A run that was stopped within the epoch has no more batches.
-            for chunk in () if start and run.stop_training else chunks:
+            has_ended = start and run.stop_training
+            for chunk in () if has_ended else run.in_step(chunks, lambda: self.step):
                 self._check_logged()
                 # An epoch may have several passes; a continued one has already made
                 # `start` of these steps.
@@ -374,8 +379,6 @@ class Epoch:
                 # it.
                 if self._open_weight is None:
                     run.saver.after_chunk(self)
-                if run.stop_training or run.is_cut_short:
-                    break
         finally:
             self._iterating, self._pass_is_over = False, True
         if self.step == before and start:

@@ -15,6 +15,12 @@ _REPLAYED = {
     _TQDM,
     ("wandb", "WandbMetricsLogger"),
 }
+# They write files, and add nothing up over workers.
+_WRITERS = (
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.TensorBoard,
+)
 
 
 def known_frequency(callback: Any, hooks: Iterable[str]) -> Any:
@@ -36,6 +42,11 @@ def known_frequency(callback: Any, hooks: Iterable[str]) -> Any:
         if frequency is not None:
             return frequency
     return 1
+
+
+def is_for_chief(callback: Any) -> bool:
+    """Whether only the first of several workers calls it: it just writes files."""
+    return bool(getattr(callback, "chief_only", isinstance(callback, _WRITERS)))
 
 
 def _of_kind(callback: Any, kind: type) -> Any:

@@ -1,6 +1,5 @@
 """The loop over epochs: callbacks, progress and History around any training step."""
 
-import random
 import warnings
 from collections.abc import Iterator, Mapping
 from types import TracebackType
@@ -11,6 +10,7 @@ import keras
 from keras_ext import _checks
 from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
 from keras_ext.callbacks.run_request import RunRequest
+from keras_ext.training.base.workers import meet, seed_of
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.callback_list import callback_list
 from keras_ext.training.loop.callback_model import ModelView
@@ -138,6 +138,7 @@ class Loop:
             model.stop_training = False
         epochs = _checks.non_negative_int("epochs", epochs)
         steps = _checks.optional(_checks.positive_int, "steps", steps)
+        seed = _checks.optional(_checks.non_negative_int, "seed", seed)
         verbose = resolve_verbose(verbose)
         self._run = Run(
             model,
@@ -150,9 +151,7 @@ class Loop:
                 steps=steps,
             ),
             epochs=epochs,
-            seed=(
-                draw_seed() if seed is None else _checks.non_negative_int("seed", seed)
-            ),
+            seed=seed_of(getattr(model, "distribute_strategy", None), seed),
             verbose=verbose,
             steps=steps,
             resume=resume,
@@ -252,6 +251,7 @@ class Loop:
                     # A failed epoch is not ended: it counts as not made.
                     index = run.restorer.roll_back()
                     continue
+                run.end_epoch(index)
                 self._last_logs = epoch.logs
                 index += 1
                 run.saver.after_epoch(index)
@@ -283,6 +283,8 @@ class Loop:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if exc is not None and self._run.workers is not None:
+            self._run.workers.tell(exc)
         self.close()
 
     def close(self) -> None:
@@ -312,6 +314,7 @@ class Loop:
             # Callbacks set attributes in `on_train_begin`; what changes later is their
             # state.
             run.saver.has_begun()
+            meet(getattr(self.model, "distribute_strategy", None), "train")
         except BaseException:
             run.saver.close()
             raise
@@ -350,8 +353,3 @@ class Loop:
         optimizer = self.model.optimizer
         if isinstance(optimizer, keras.optimizers.Optimizer) and optimizer.built:
             optimizer.finalize_variable_values(self.model.trainable_variables)
-
-
-def draw_seed() -> int:
-    """Return a seed that `keras.utils.set_random_seed` determines."""
-    return random.randrange(2**31)

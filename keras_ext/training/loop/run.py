@@ -1,15 +1,17 @@
 """The state of one run, shared by a `Loop`, its epochs, and the code that saves it."""
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import keras
 
 from keras_ext.callbacks.run_request import RunRequest
-from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.interfaces import program_of
 from keras_ext.training.base.step_options import StepBudget, StepOptions
+from keras_ext.training.base.workers import workers_of
 from keras_ext.training.data.arrays import ArraySource, Shuffle, is_constant
+from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.make import make_source
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
@@ -19,6 +21,7 @@ from keras_ext.training.loop.callback_contract import (
     step_hooks,
 )
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
+from keras_ext.training.loop.in_step import InStep
 from keras_ext.training.loop.slowness import Slowness
 from keras_ext.training.resume.arguments import Resume, check_others, find_checkpoint
 from keras_ext.training.resume.restorer import Restorer, SavedSource
@@ -87,8 +90,11 @@ class Run:
         # Sources that are used again in the next epoch.
         self._kept: dict[tuple[Any, ...], tuple[Source, list[Any]]] = {}
         self._used: dict[tuple[Any, ...], tuple[Source, list[Any]]] = {}
-        strategy = getattr(model, "distribute_strategy", None)
-        self._sizer = ChunkSizer(fixed=has_several_workers(strategy))
+        self.workers = workers_of(getattr(model, "distribute_strategy", None))
+        self._in_step: InStep | None = None
+        if self.workers is not None:
+            self._in_step = InStep(self.workers, "train", self._wanted)
+        self._sizer = ChunkSizer()
         self._slowness = Slowness()
         self._is_held_up = False
         checkpoint = find_checkpoint(self.callbacks)
@@ -223,7 +229,45 @@ class Run:
 
     def chunk_size(self, step: int) -> int:
         """Return how many steps to make from step `step` on before callbacks act."""
-        stop = next_stop(self.callbacks, "train", step, self.steps_made)
+        return self._wanted(step) if self._in_step is None else self._in_step.size
+
+    def begin_pass(self, step: int, options: StepOptions) -> StepOptions:
+        """Return `options` as all workers need them, before a pass from step `step`."""
+        if self._in_step is None:
+            return options
+        hooks, keeps_each = len(options.hooks.traced), options.keeps_each
+        kept = self._in_step.begin(step, hooks=hooks, keeps_each=keeps_each)
+        return dataclasses.replace(options, keeps_each=kept)
+
+    def in_step(
+        self, chunks: Iterator[Chunk], at: Callable[[], int]
+    ) -> Iterator[Chunk]:
+        """Yield `chunks` until training is stopped, if need be by another worker.
+
+        Args:
+            chunks: The batches.
+            at: Returns how many steps were made in the epoch.
+        """
+        if self._in_step is not None:
+            chunks = self._in_step.chunks(chunks, at, lambda: self.stop_training)
+        for chunk in chunks:
+            yield chunk
+            # Of several workers, each continues until the others know.
+            if self._in_step is None and (self.stop_training or self.is_cut_short):
+                break
+        if self._in_step is not None and self._in_step.stopped:
+            self.stop_training = True
+
+    def end_epoch(self, index: int) -> None:
+        """Stop training if it was stopped in another worker."""
+        if self.workers is not None:
+            stop = self.stop_training
+            _, self.stop_training = self.workers.agree("epoch", index, 0, flag=stop)
+
+    def _wanted(self, step: int, more: int = 0) -> int:
+        """Return how many steps to make, `more` steps after step `step`."""
+        counts = step + more, self.steps_made + more
+        stop = next_stop(self.callbacks, "train", *counts)
         self._is_held_up = stop == 1 < self._sizer.steps
         return int(min(self._sizer.steps, stop))
 

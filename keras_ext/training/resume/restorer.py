@@ -294,7 +294,9 @@ class Restorer:
         # which variables.
         known = program is None or program.updates_all_at_once()
         if known and model.built and optimizer and not optimizer.built:
-            optimizer.build(model.trainable_variables)
+            # A strategy has copies for its replicas only of variables created in it.
+            with model.distribute_strategy.scope():
+                optimizer.build(model.trainable_variables)
         restoration = Restoration(saved.path, state["variables"], saved.variables)
         self._restoration = restoration
         self._undo.callback(restoration.undo)

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from keras_ext.callbacks.run_request import RunRequest
-from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.interfaces import EpochView, RunView
 from keras_ext.training.base.stack import level_of_user
 from keras_ext.training.resume import callback_state, snapshot
@@ -228,7 +227,8 @@ def _check_nothing_new(files: CheckpointStore, known: Set[str]) -> None:
 
 
 def _check_single_worker(model: keras.Model) -> None:
-    if has_several_workers(getattr(model, "distribute_strategy", None)):
+    strategy = getattr(model, "distribute_strategy", None)
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
             "Checkpoint saves the run of a single process. Received: a model under "
             "MultiWorkerMirroredStrategy. Save the weights on the chief with "

@@ -8,9 +8,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+_PARAMETER_SERVERS = (
+    tf.distribute.ParameterServerStrategy,
+    tf.distribute.experimental.ParameterServerStrategy,
+)
+
 
 def bind(
-    function: Callable[..., Any], args: Any, kwargs: Any, replicas: int
+    function: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    strategy: tf.distribute.Strategy,
 ) -> tuple[inspect.BoundArguments, bool | Literal["auto"]]:
     """Return the arguments, and the requested `jit_compile`.
 
@@ -18,12 +26,21 @@ def bind(
         function: `keras.Model.compile` of the model.
         args: Its arguments by position.
         kwargs: Its arguments by name.
-        replicas: How many replicas make a step together.
+        strategy: The strategy of the model.
 
     Raises:
-        ValueError: If one number is given as the weight of several losses, or XLA is
-            requested with several replicas.
+        ValueError: If one number is given as the weight of several losses, XLA is
+            requested with several replicas, or the strategy is that of parameter
+            servers.
     """
+    if isinstance(strategy, _PARAMETER_SERVERS):
+        raise ValueError(
+            "In a Trainer's step, all workers make the same update together. Received: "
+            "a model under ParameterServerStrategy, whose workers update variables one "
+            "by one; with Keras 3, updates are lost on the way. Use "
+            "MirroredStrategy or MultiWorkerMirroredStrategy."
+        )
+    replicas = strategy.num_replicas_in_sync
     call = inspect.signature(function).bind(*args, **kwargs)
     choice = call.arguments.get("jit_compile", "auto")
     if "loss_weights" in call.arguments:

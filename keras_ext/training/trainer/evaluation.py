@@ -2,20 +2,21 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import keras
 
-from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.each_step import EachStep
 from keras_ext.training.base.step_options import StepBudget, StepOptions
+from keras_ext.training.base.workers import meet, workers_of
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
 from keras_ext.training.loop.callback_contract import next_stop
 from keras_ext.training.loop.callback_list import show_graph, unwrapped
 from keras_ext.training.loop.chunk_sizer import ChunkSizer
+from keras_ext.training.loop.in_step import InStep
 from keras_ext.training.loop.logs import as_numbers
 from keras_ext.training.loop.progress import (
     Verbose,
@@ -39,19 +40,22 @@ def evaluate(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
-    hooks = BatchHooks(callbacks, "test", lambda: bool(trainer.stop_evaluating))
+
+    def stops() -> bool:
+        return bool(trainer.stop_evaluating)
+
+    hooks = BatchHooks(callbacks, "test", stops)
     options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_evaluating = False
     callbacks.on_test_begin()
+    meet(trainer.distribute_strategy, "test")
     trainer.reset_metrics()
     logs: Any = None
-    for first, chunk in _sized(trainer, source, callbacks, "test"):
-        keeps_each = hooks.begin(first, len(chunk))
+    chunks = _handed_out(trainer, source, callbacks, "test", hooks, stops)
+    for first, chunk, keeps_each in chunks:
         each = step.each(chunk, options) if keeps_each else None
         logs = step.many(chunk, options) if each is None else each.logs[-1]
         hooks.end(first + len(chunk) - 1, logs, each)
-        if trainer.stop_evaluating:
-            break
     _check_any("evaluate", logs)
     results = as_numbers(logs)
     callbacks.on_test_end(results)
@@ -71,20 +75,22 @@ def predict(
         ValueError: If there is no batch.
     """
     callbacks = _callback_list(trainer, callbacks, verbose, source.num_batches)
-    hooks = BatchHooks(callbacks, "predict", lambda: bool(trainer.stop_predicting))
+
+    def stops() -> bool:
+        return bool(trainer.stop_predicting)
+
+    hooks = BatchHooks(callbacks, "predict", stops)
     options = StepOptions(StepBudget(source.num_batches or 0))
     trainer.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list[Any] = []
-    for first, chunk in _sized(trainer, source, callbacks, "predict"):
-        keeps_each = hooks.begin(first, len(chunk))
+    chunks = _handed_out(trainer, source, callbacks, "predict", hooks, stops)
+    for first, chunk, keeps_each in chunks:
         each = step.each(chunk, options) if keeps_each else None
         outputs = step.many(chunk, options) if each is None else list(each.logs)
         parts += outputs
         named = None if each is None else EachStep([{"outputs": o} for o in outputs])
         hooks.end(first + len(chunk) - 1, {"outputs": join(outputs)}, named)
-        if trainer.stop_predicting:
-            break
     callbacks.on_predict_end()
     _check_any("predict", parts or None)
     return join(parts)
@@ -108,7 +114,7 @@ def _callback_list(
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     resolved = resolve_verbose(verbose)
-    callbacks = unwrapped(callbacks or [])
+    callbacks = unwrapped(callbacks or [], trainer)
     show_graph(callbacks, trainer)
     return keras.callbacks.CallbackList(
         with_progress_bar(callbacks) if resolved else callbacks,
@@ -119,27 +125,43 @@ def _callback_list(
     )
 
 
-def _sized(
+def _handed_out(
     trainer: keras.Model,
     source: Source,
     callbacks: keras.callbacks.CallbackList,
     mode: Literal["test", "predict"],
-) -> Iterator[tuple[int, Chunk]]:
-    """Yield the number of the first batch, and the batches up to the next call."""
+    hooks: BatchHooks,
+    stops: Callable[[], bool],
+) -> Iterator[tuple[int, Chunk, bool]]:
+    """Yield for each call the number of its first batch, its batches, and whether the
+    logs of each step are needed, after the hooks for the beginning of a batch.
+    """
     first = 0
-    workers = has_several_workers(trainer.distribute_strategy)
     # A new one for every pass, so it must grow faster than in training.
-    sizer = ChunkSizer(fixed=workers, growth=64)
+    sizer = ChunkSizer(growth=64)
 
-    def size() -> int:
-        return int(min(sizer.steps, next_stop(callbacks.callbacks, mode, first)))
+    def wanted(step: int, more: int = 0) -> int:
+        return int(min(sizer.steps, next_stop(callbacks.callbacks, mode, step + more)))
 
+    workers = workers_of(trainer.distribute_strategy)
+    together = None if workers is None else InStep(workers, mode, wanted)
+    kept = False
     with contextlib.closing(source):
-        for chunk in source.chunks(0, size):
+        if together is None:
+            chunks = source.chunks(0, lambda: wanted(first))
+        else:
+            kept = together.begin(0, hooks=0, keeps_each=hooks.keeps_each)
+            chunks = source.chunks(0, lambda: together.size)
+            chunks = together.chunks(chunks, lambda: first, stops)
+        for chunk in chunks:
             begin = time.perf_counter()
-            yield first, chunk
+            keeps_each = hooks.begin(first, len(chunk))
+            yield first, chunk, keeps_each or kept
             sizer.ran(len(chunk), time.perf_counter() - begin)
             first += len(chunk)
+            # Of several workers, each continues until the others know.
+            if together is None and stops():
+                break
 
 
 def _check_any(method: str, results: Any) -> None:

@@ -1,5 +1,6 @@
 """The three compiled steps of a Trainer, created when first needed."""
 
+import contextlib
 import operator
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ from keras_ext.training.step.program import Program, Step
 from keras_ext.training.step.replicas import joined_logs, joined_outputs
 from keras_ext.training.trainer.hooks import SteppedModel, overrides
 from keras_ext.training.trainer.running_metrics import RunningMetrics
-from keras_ext.training.trainer.symbolic_build import build_variables
+from keras_ext.training.trainer.symbolic_build import build_optimizer, build_variables
 from keras_ext.training.trainer.update_guard import UpdateGuard
 
 
@@ -274,11 +275,24 @@ class Programs:
         return overrides(self._trainer, hook)
 
     def _build(self, batch: Any) -> None:
+        # A user's `apply_gradients` or `train_step` may build optimizers for only some
+        # variables; but none can within a step of several replicas.
+        several = self._trainer.distribute_strategy.num_replicas_in_sync > 1
         if not self._overrides("train_step") and self._is_known():
-            # A user's `apply_gradients` may build optimizers for only some variables.
             own = self._overrides("apply_gradients")
-            build_variables(self._trainer, batch, optimizer=not own)
+            build_variables(self._trainer, batch, optimizer=several or not own)
             self._is_built = True
+        elif several:
+            self._build_what_is_known(batch)
+
+    def _build_what_is_known(self, batch: Any) -> None:
+        """Create the variables that an overridden `train_step` will probably use."""
+        build_optimizer(self._trainer)
+        if self._is_known():
+            # The hooks may not be made for what the step calls them with, or not be
+            # called at all. If variables are then missing, the step itself raises.
+            with contextlib.suppress(Exception):
+                build_variables(self._trainer, batch, optimizer=False)
 
     def _build_test(self, batch: Any) -> None:
         if self._is_built or self._overrides("test_step"):

@@ -29,8 +29,16 @@ def build_variables(trainer: SteppedModel, batch: Any, *, optimizer: bool) -> No
         data = keras.tree.map_structure(_symbolic, batch)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         _Dry(lambda *batch: _pass(trainer, *batch)).run(x, y, sample_weight)
-        own = trainer.optimizer if optimizer else None
-        if own is not None and not own.built:
+    if optimizer:
+        build_optimizer(trainer)
+
+
+def build_optimizer(trainer: SteppedModel) -> None:
+    """Create the variables of the optimizer, if the model has those to be trained."""
+    own = trainer.optimizer
+    if own is not None and not own.built and trainer.trainable_variables:
+        # A strategy has copies for its replicas only of variables created in it.
+        with trainer.distribute_strategy.scope():
             own.build(trainer.trainable_variables)
 
 

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
-from keras_ext.training.base.distribution import has_several_workers
 from keras_ext.training.base.interfaces import TrainingProgram
+from keras_ext.training.base.workers import meet, seed_of, told_of_errors
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.batch_checks import check_targets
 from keras_ext.training.data.chunks import Chunk, first_tensor
@@ -26,7 +26,7 @@ from keras_ext.training.data.keras_arguments import (
     validation_source,
 )
 from keras_ext.training.loop.logs import StepLogs
-from keras_ext.training.loop.loop import Loop, draw_seed
+from keras_ext.training.loop.loop import Loop
 from keras_ext.training.loop.progress import Verbose
 from keras_ext.training.resume.arguments import Resume
 from keras_ext.training.step.replicas import loss_share, summable
@@ -145,9 +145,8 @@ class Trainer(WrappedModel):
         also be arrays and integers.
         """
         strategy = self.distribute_strategy
-        call, choice = compile_arguments.bind(
-            super().compile, args, kwargs, strategy.num_replicas_in_sync
-        )
+        bind = compile_arguments.bind
+        call, choice = bind(super().compile, args, kwargs, strategy)
         with strategy.scope():
             super().compile(*call.args, **call.kwargs)
         # Keras declines for layers that declare that they cannot be compiled.
@@ -413,55 +412,57 @@ class Trainer(WrappedModel):
             TypeError: If the data is of an unknown type.
             ValueError: If the arguments contradict each other or there is no data.
         """
-        self._require_compiled("fit")
-        warn_of_replaced_fit(self, callbacks)
-        if self.model is not self:
-            warn_of_another_optimizer(self, self.model, callbacks)
-        # Only here: during training, steps remain as traced.
-        self._programs.refresh(other_variables_train=True)
-        if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = split_validation(
-                (x, y, sample_weight), validation_split
+        with told_of_errors(self.distribute_strategy):
+            self._require_compiled("fit")
+            warn_of_replaced_fit(self, callbacks)
+            if self.model is not self:
+                warn_of_another_optimizer(self, self.model, callbacks)
+            # Only here: during training, steps remain as traced.
+            self._programs.refresh(other_variables_train=True)
+            if validation_split and validation_data is None:
+                (x, y, sample_weight), validation_data = split_validation(
+                    (x, y, sample_weight), validation_split
+                )
+            seed = seed_of(self.distribute_strategy, self.seed)
+            source = fit_source(
+                x,
+                y,
+                sample_weight,
+                class_weight=ClassWeights.of_model(class_weight, self.model),
+                batch_size=batch_size,
+                steps=limited_steps("steps_per_epoch", steps_per_epoch),
+                shuffle=shuffle,
+                seed=seed,
+                resident=resident,
             )
-        seed = self._seed_for_fit()
-        source = fit_source(
-            x,
-            y,
-            sample_weight,
-            class_weight=ClassWeights.of_model(class_weight, self.model),
-            batch_size=batch_size,
-            steps=limited_steps("steps_per_epoch", steps_per_epoch),
-            shuffle=shuffle,
-            seed=seed,
-            resident=resident,
-        )
-        validation = validation_source(
-            validation_data, validation_batch_size, batch_size, validation_steps
-        )
-        loop = Loop(
-            self,
-            epochs=debugging_limit("epochs", epochs, keras.config.max_epochs()) or 0,
-            initial_epoch=initial_epoch,
-            # Loop rejects 0; data without a batch has its own error.
-            steps=source.num_batches or None,
-            callbacks=callbacks,
-            verbose=verbose,
-            seed=seed,
-            resume=resume,
-        )
-        loop.expect(source, validation)
-        # Closing the source ends its threads, even if training stops early.
-        with loop, contextlib.closing(source):
-            for epoch in loop:
-                for chunk in epoch.chunks(source):
-                    epoch.log(self.steps(chunk))
-                if epoch.cut_short:
-                    continue
-                if validation is not None and is_due(validation_freq, epoch.index):
-                    epoch.evaluate(validation)
-        # Training is over: an evaluation need not restore its metrics.
-        self._programs.metrics.counted = None
-        return loop.history
+            validation = validation_source(
+                validation_data, validation_batch_size, batch_size, validation_steps
+            )
+            most = debugging_limit("epochs", epochs, keras.config.max_epochs())
+            loop = Loop(
+                self,
+                epochs=most or 0,
+                initial_epoch=initial_epoch,
+                # Loop rejects 0; data without a batch has its own error.
+                steps=source.num_batches or None,
+                callbacks=callbacks,
+                verbose=verbose,
+                seed=seed,
+                resume=resume,
+            )
+            loop.expect(source, validation)
+            # Closing the source ends its threads, even if training stops early.
+            with loop, contextlib.closing(source):
+                for epoch in loop:
+                    for chunk in epoch.chunks(source):
+                        epoch.log(self.steps(chunk))
+                    if epoch.cut_short:
+                        continue
+                    if validation is not None and is_due(validation_freq, epoch.index):
+                        epoch.evaluate(validation)
+            # Training is over: an evaluation need not restore its metrics.
+            self._programs.metrics.counted = None
+            return loop.history
 
     def evaluate(
         self,
@@ -487,7 +488,10 @@ class Trainer(WrappedModel):
         if unknown:
             raise TypeError(f"`evaluate` got unknown arguments: {', '.join(unknown)}")
         source = pass_source((x, y, sample_weight), batch_size, steps)
-        with self._programs.metrics.another_pass():
+        meet(self.distribute_strategy, "test")
+        # The other workers are told first: the metrics are set back after that.
+        told = told_of_errors(self.distribute_strategy)
+        with self._programs.metrics.another_pass(), told:
             step = self._programs.test
             logs = evaluate(self, step, source, callbacks, verbose)
         return logs if return_dict else in_order(self, logs)
@@ -505,7 +509,10 @@ class Trainer(WrappedModel):
         Unlike there, `verbose="auto"` prints one line into a file.
         """
         source = pass_source((x, None, None), batch_size, steps)
-        with self._programs.metrics.another_pass():
+        meet(self.distribute_strategy, "predict")
+        # The other workers are told first: the metrics are set back after that.
+        told = told_of_errors(self.distribute_strategy)
+        with self._programs.metrics.another_pass(), told:
             step = self._programs.predict
             return predict(self, step, source, callbacks, verbose)
 
@@ -532,12 +539,3 @@ class Trainer(WrappedModel):
                 f"`{type(self).__name__}.{method}` needs a compiled Trainer. Call "
                 "`compile(optimizer=..., loss=...)` first."
             )
-
-    def _seed_for_fit(self) -> int:
-        if self.seed is None and has_several_workers(self.distribute_strategy):
-            raise ValueError(
-                "Several workers must draw the same order of the data. Expected: "
-                f"`{type(self).__name__}(..., seed=0)` or another number, the same in "
-                "every worker. Received: seed=None"
-            )
-        return draw_seed() if self.seed is None else self.seed

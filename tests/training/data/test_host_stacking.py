@@ -23,7 +23,7 @@ SIZE = 4  # 12 batches and one of 2
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """Have stacks depend on no clock."""
-    monkeypatch.setattr(host_stacking, "PATIENCE", 60.0)
+    monkeypatch.setattr(batch_stacking, "PATIENCE", 60.0)
 
 
 def batches(x=X, y=Y, size=SIZE):
@@ -184,7 +184,7 @@ class TestHowFarIsRead:
         assert counted.count == 21
 
     def test_what_is_all_is_not_waited_for(self, monkeypatch):
-        monkeypatch.setattr(host_stacking, "batches_at_once", lambda *_: 4)
+        monkeypatch.setattr(batch_stacking, "batches_at_once", lambda *_: 4)
         source = make_source(itertools.cycle(list(batches())[:12]), steps=7)
         begin = time.monotonic()
         for epoch in range(2):  # stacks of 4 and 3 batches
@@ -193,7 +193,7 @@ class TestHowFarIsRead:
         source.close()
 
     def test_no_more_than_two_stacks_of_an_endless_iterator(self, monkeypatch):
-        monkeypatch.setattr(host_stacking, "batches_at_once", lambda *_: 4)
+        monkeypatch.setattr(batch_stacking, "batches_at_once", lambda *_: 4)
         counted = Counted(itertools.cycle(list(batches())[:12]))
         chunks = make_source(counted).chunks(0, lambda: 2)
         used = sum(len(next(chunks)) for _ in range(6))
@@ -213,7 +213,7 @@ class TestHowFarIsRead:
         np.testing.assert_array_equal(next(iterator)[0], X[40:44])
 
     def test_slow_data_is_trained_on_as_it_comes(self, monkeypatch):
-        monkeypatch.setattr(host_stacking, "PATIENCE", 0.0)
+        monkeypatch.setattr(batch_stacking, "PATIENCE", 0.0)
         goes_on = threading.Event()
 
         def slow():
@@ -228,7 +228,7 @@ class TestHowFarIsRead:
         assert_whole([*read, *chunks])
 
     def test_who_leaves_does_not_wait_for_long(self, monkeypatch):
-        monkeypatch.setattr(host_stacking, "PATIENCE", 0.0)
+        monkeypatch.setattr(batch_stacking, "PATIENCE", 0.0)
         monkeypatch.setattr(host_stacking, "_TO_REST", 0.01)
         stuck = threading.Event()
 

@@ -28,15 +28,6 @@ def test_how_much_it_grows_can_be_said():
     assert pace.steps == 64
 
 
-def test_a_fixed_number_stays():
-    pace = ChunkSizer(fixed=True)
-    steps = pace.steps
-    assert steps > 1
-    for seconds in (0.0, 0.1, 1000.0):
-        pace.ran(steps, seconds)
-        assert pace.steps == steps
-
-
 @pytest.mark.parametrize(("seconds", "steps"), [(0.05, 16), (0.08, 10), (0.1, 8)])
 def test_it_aims_at_a_tenth_of_a_second(seconds, steps):
     assert after((1, 0.0), (8, seconds)) == steps

@@ -7,7 +7,7 @@ import pytest
 from tests.programs import printed
 
 CODE = """
-import contextlib, json, sys
+import contextlib, json, sys, tempfile
 import tensorflow as tf
 
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -167,17 +167,57 @@ def ahead(trainer):
     return arrays(trainer)
 
 
+class OwnStep(keras_ext.Trainer):
+    def train_step(self, data):
+        return super().train_step(data)
+
+
+class OwnUpdate(keras_ext.Trainer):
+    def apply_gradients(self, gradients):
+        super().apply_gradients(gradients)
+
+
+def overridden(trainer):
+    return arrays(trainer)
+
+
+def updated(trainer):
+    return arrays(trainer)
+
+
+def continued(trainer):
+    # A loop that continues: the optimizer gets its variables outside the scope.
+    folder = tempfile.mkdtemp()
+    history = {}
+    for epochs in (1, 3):
+        with trainer.distribute_strategy.scope():
+            one = keras_ext.Trainer(network(), seed=1)
+            one.compile(keras.optimizers.Adam(0.01), **CLASSIFY)
+        saved = keras_ext.callbacks.Checkpoint(folder)
+        loop = keras_ext.Loop(
+            one, epochs=epochs, verbose=0, seed=1, callbacks=[saved], resume=True
+        )
+        for epoch in loop:
+            for chunk in epoch.chunks((X, LABELS), 16):
+                epoch.log(one.steps(chunk))
+    return {**loop.history.history, "continued": one.get_weights()}
+
+
 def look_ahead(rate):
     inner = keras_ext.optimizers.RectifiedAdam(rate, weight_decay=0.1)
     return keras_ext.optimizers.Lookahead(inner, 3)
 
 
 MODELS = {added: with_nothing_but_extra_loss, sparse: lambda: network(sparse=True)}
-KINDS = {uphill: keras_ext.SharpnessAwareTrainer}
+KINDS = {
+    uphill: keras_ext.SharpnessAwareTrainer,
+    overridden: OwnStep,
+    updated: OwnUpdate,
+}
 OPTIMIZERS = {ahead: look_ahead}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 DRIVES = (arrays, step_by_step, data, distributed, loop, weighted, sparse)
-DRIVES += (averaged, hooked, added, uphill)
+DRIVES += (averaged, hooked, added, uphill, overridden, updated, continued)
 for drive in (*DRIVES, ahead):
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
@@ -212,6 +252,9 @@ def differences():
         "hooked",
         "added",
         "uphill",
+        "overridden",
+        "updated",
+        "continued",
         "ahead",
     ],
 )

@@ -1,85 +1,58 @@
-"""Two processes that train together: the same numbers as one alone."""
+"""Two processes that train together: as one alone, and neither waits for ever."""
 
+import csv
 import json
 import os
-import socket
-import subprocess
-import sys
+import re
+import signal
+import time
 
 import numpy as np
+import pytest
 
 from tests.markers import needs_semaphores
+from tests.training import workers_program
+from tests.training.workers import Cluster
 
-CODE = """
-import contextlib, json, os, time
-import tensorflow as tf
-
-together = "TF_CONFIG" in os.environ
-strategy = tf.distribute.MultiWorkerMirroredStrategy() if together else None
-
-import keras
-import keras_ext
-from tests.training.problems import CLASSIFY, LABELS, X
-
-keras.utils.set_random_seed(5)
-with strategy.scope() if strategy else contextlib.nullcontext():
-    model = keras.Sequential(
-        [
-            keras.Input((6,)),
-            keras.layers.Dense(16, activation="relu", kernel_regularizer="l2"),
-            keras.layers.Dense(3, activation="softmax"),
-        ]
-    )
-    trainer = keras_ext.Trainer(model, seed=1)
-    trainer.compile("adam", **CLASSIFY)
+pytestmark = [
+    pytest.mark.once,
+    needs_semaphores,  # for the threads in which TensorFlow reduces over workers
+]
+PROGRAM = "from tests.training.workers_program import main; main()"
+ALIKE = [
+    "arrays",
+    "quick_dataset",
+    "slow_dataset",
+    "odd_batches",
+    "generator",
+    "called_after_each_batch_on_the_first_only",
+    "replayed_on_the_second_only",
+    "files",
+    "trained_after_all_that",
+]
+"""Scenarios in which the workers do not change what is trained."""
 
 
-class Slow(keras.callbacks.Callback):
-    # Lets the second worker fall behind the first.
-    batch_hook_freq = "epoch"
-
-    def on_train_batch_end(self, batch, logs=None):
-        if '"index": 1' in os.environ.get("TF_CONFIG", ""):
-            time.sleep(0.03)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("workers")
 
 
-slow = [Slow()]
-history = trainer.fit(
-    X, LABELS, batch_size=2, epochs=6, verbose=0, callbacks=slow
-).history
-results = trainer.evaluate(X, LABELS, batch_size=9, verbose=0)
-predictions = trainer.predict(X, batch_size=16, verbose=0)
-weights = [weight.tolist() for weight in trainer.get_weights()]
-print(json.dumps([history, results, predictions.tolist(), weights]))
-"""
-
-
-def start(cluster=None, index=0):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    if cluster:
-        task = {"type": "worker", "index": index}
-        environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def result(process):
-    output, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return json.loads(output.strip().splitlines()[-1])
-
-
-def free_ports(count):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+@pytest.fixture(scope="module")
+def results(folder):
+    """Return what came of each scenario in each worker."""
+    with Cluster(PROGRAM, environment={"FOLDER": str(folder)}) as cluster:
+        codes = cluster.wait(400)
+        assert codes == [0, 0], cluster.output(0, True) + cluster.output(1, True)
+        lines = [cluster.output(index).splitlines() for index in range(2)]
+    workers = [
+        {line[0]: line[1:] for line in map(json.loads, rows) if isinstance(line, list)}
+        for rows in lines
+    ]
+    return {
+        name: [worker[name][0] for worker in workers]
+        for name in (one.__name__ for one in workers_program.SCENARIOS)
+    }
 
 
 def flat(structure):
@@ -90,14 +63,137 @@ def flat(structure):
     return [value for item in structure for value in flat(item)]
 
 
-@needs_semaphores  # for the threads in which TensorFlow reduces over workers
-def test_two_workers_compute_what_one_process_does():
-    cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-    with start(cluster, 0) as one, start(cluster, 1) as other:
-        try:
-            first, second = result(one), result(other)
-        finally:
-            one.kill()
-            other.kill()
+def trained(result):
+    return {name: result[name] for name in ("history", "weights")}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_both_end_alike(results, name):
+    first, second = results[name]
+    assert trained(first) == trained(second)
+
+
+@pytest.mark.parametrize("name", ["arrays", "odd_batches", "generator"])
+def test_two_workers_compute_what_one_process_does(results, name):
+    alone = getattr(workers_program, name)()
+    np.testing.assert_allclose(flat(results[name][0]), flat(alone), atol=1e-6)
+
+
+def test_they_evaluate_and_predict_what_one_process_does(results):
+    first, second = results["evaluated_and_predicted"]
+    assert first["all"] == second["all"]
+    # One of them has stopped after batch 20, the other with it.
+    assert first["stopped"] == second["stopped"] != first["all"]
+    assert (first["calls"], second["calls"]) == (0, 21)
+    assert first["predicted"] == second["predicted"]
+    alone = workers_program.evaluated_and_predicted()
+    for part in ("all", "predicted"):
+        np.testing.assert_allclose(flat(first[part]), flat(alone[part]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [
+        ("called_after_each_batch_on_the_first_only", [60, 0]),
+        ("replayed_on_the_second_only", [0, 60]),
+        ("files", [60, 0]),
+    ],
+)
+def test_a_callback_of_one_worker_is_called_there(results, name, calls):
+    assert [result["calls"] for result in results[name]] == calls
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "stopped_by_the_second",
+        "stopped_by_the_second_at_the_end_of_an_epoch",
+        "a_loop_by_hand",
+    ],
+)
+def test_one_worker_stops_both(results, name):
+    first, second = results[name]
     assert first == second
-    np.testing.assert_allclose(flat(first), flat(result(start())), atol=1e-6)
+    assert len(first["history"]["loss"]) == 1
+    assert first.get("steps", 3) == 3
+
+
+def test_workers_without_a_seed_agree_on_one(results):
+    first, second = results["no_seed"]
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("other_seeds", "worker 0 has the seed 0; worker 1 has the seed 1"),
+        ("other_lengths", "worker 0 has the next .* batches after"),
+        ("other_lengths_of_a_dataset", "worker 1 has the next .* of training"),
+    ],
+)
+def test_workers_that_do_not_do_the_same_raise(results, name, message):
+    for result in results[name]:
+        assert result["error"].startswith("WorkerError: All workers must be given the")
+        assert re.search(message, result["error"])
+
+
+@pytest.mark.parametrize(
+    ("name", "worker", "error"),
+    [
+        ("raised_in_a_callback_of_the_second", 1, "the disk of this worker is full"),
+        ("raised_in_an_evaluation_of_the_first", 0, "no evaluation"),
+        ("refused_by_the_first", 0, "`batch_size` must be a positive integer"),
+    ],
+)
+def test_an_error_is_raised_in_both(results, name, worker, error):
+    own, other = results[name][worker]["error"], results[name][1 - worker]["error"]
+    assert error in own
+    assert not own.startswith("WorkerError")
+    assert other == f"WorkerError: Worker {worker} has raised {own}"
+
+
+def test_an_error_in_the_data_is_raised_in_both(results):
+    for result in results["raised_in_the_data_of_the_second"]:
+        expected = "Worker 1 has raised OSError: a file of this worker is missing"
+        assert expected in result["error"]
+
+
+def test_only_the_chief_writes(results, folder):
+    for name in ("ours.csv", "keras.csv"):
+        with open(folder / name) as file:
+            rows = list(csv.DictReader(file))
+        assert [int(row["epoch"]) for row in rows] == [0, 1]
+        losses = results["files"][0]["history"]["loss"]
+        np.testing.assert_allclose([float(row["loss"]) for row in rows], losses, 1e-6)
+    written = {"1.keras", "2.keras", "1.weights.h5", "2.weights.h5"}
+    assert written <= {path.name for path in folder.iterdir()}
+    for part in ("train", "validation"):
+        files = [path.name for path in (folder / "board" / part).iterdir()]
+        # events.out.tfevents.<time>.<host>.<process>.<number>.v2
+        assert len({name.split(".")[-3] for name in files}) == 1
+
+
+ENDLESS = """
+from tests.training import workers_program as program
+
+class Begun(program.keras.callbacks.Callback):
+    batch_hook_freq = "epoch"
+    def on_train_batch_end(self, batch, logs=None):
+        print("begun", flush=True)
+
+program.fit(program.make(), program.X, program.Y, epochs=10**6, callbacks=[Begun()])
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_worker_that_is_killed_ends_the_other(worker):
+    with Cluster(ENDLESS) as cluster:
+        end = time.monotonic() + 120
+        while "begun" not in cluster.output(worker):
+            assert time.monotonic() < end, cluster.output(worker, True)
+            time.sleep(0.2)
+        os.kill(cluster.processes[worker].pid, signal.SIGKILL)
+        codes = cluster.wait(60)
+    assert codes[worker] == -signal.SIGKILL
+    assert codes[1 - worker] not in (0, None)

@@ -1,0 +1,258 @@
+"""What the processes of a training with several workers agree on."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+Doing = Literal["seed", "pass", "train", "test", "predict", "epoch"]
+"""What workers agree on: a seed, how a pass over data begins, steps, an epoch's end."""
+
+_DOINGS: tuple[Doing, ...] = ("seed", "pass", "train", "test", "predict", "epoch")
+# Seconds that a worker which has failed waits for the others to take notice.
+_PATIENCE = 10.0
+# Numbers that are exchanged, and bytes of a message.
+_ROW, _MESSAGE = 6, 2000
+
+
+class WorkerError(RuntimeError):
+    """Another worker has failed, or the workers do not do the same."""
+
+
+class Workers:
+    """The workers of a `MultiWorkerMirroredStrategy`, as one of them sees them.
+
+    They make the same steps, and each step waits for all of them: a worker that made
+    one step more would wait forever. So before each call they agree on how many steps
+    it makes, and on whether one of them has stopped or failed.
+
+    Args:
+        strategy: The strategy, of at least two workers.
+
+    Attributes:
+        index: The number of this worker.
+        count: How many there are.
+        is_chief: Whether this is the first, which writes files.
+    """
+
+    def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
+        resolver = strategy.cluster_resolver
+        tasks = _tasks(resolver.cluster_spec())
+        self.count = len(tasks)
+        self.index = tasks.index((resolver.task_type, resolver.task_id))
+        self.is_chief = self.index == 0
+        self._replicas = strategy.num_replicas_in_sync // self.count
+        self._has_failed = False
+
+        def total(value: tf.Tensor) -> tf.Tensor:
+            return strategy.reduce("SUM", strategy.run(tf.identity, (value,)), None)
+
+        # Traced here, at the same point of the program in all workers: TensorFlow
+        # numbers the sums as they are traced, and a worker that fails is elsewhere.
+        function = tf.function(total, autograph=False)
+        self._total = {
+            length: function.get_concrete_function(
+                tf.TensorSpec((self.count, length), tf.int64)
+            )
+            for length in (_ROW, _MESSAGE)
+        }
+
+    def agree(
+        self,
+        doing: Doing,
+        at: int,
+        has: int,
+        wanted: int = 0,
+        *,
+        flag: bool = False,
+        why: Callable[[], str] = str,
+    ) -> tuple[int, bool]:
+        """Exchange what is next with the other workers.
+
+        Args:
+            doing: What this worker does.
+            at: How many steps of that it has made in this pass; for `"epoch"`, the
+                number of the epoch.
+            has: For how many steps it has batches, 0 at the end of the data; for
+                `"pass"`, how many callbacks are compiled with the step.
+            wanted: How many steps it wants to make in the call after that.
+            flag: Whether it wants to stop; for `"pass"`, whether it needs the logs of
+                each step.
+            why: Called if other workers have other batches; returns the reason, if this
+                worker knows it.
+
+        Returns:
+            The smallest number of steps wanted, and whether the flag of any worker is
+            set.
+
+        Raises:
+            WorkerError: If a worker has failed, or they do not all do and have the
+                same.
+        """
+        rows = self._exchange(doing, at, has, wanted, flag, why)
+        return min(row[3] for row in rows), any(row[4] for row in rows)
+
+    def agree_on_seed(self, seed: int | None) -> int:
+        """Return the seed that all workers use: theirs, or one that the first draws.
+
+        Raises:
+            WorkerError: If they have different seeds.
+        """
+        given = -1 if seed is None else seed
+        return self._exchange("seed", given, 0, drawn_unless(seed))[0][3]
+
+    def tell(self, error: BaseException) -> None:
+        """Have the other workers raise `WorkerError`, with this as the reason.
+
+        They notice when they next agree on something; one that does not within some
+        seconds, since it waits in the middle of a step, is left to TensorFlow, which
+        ends it some seconds after this process has ended.
+        """
+        if self._has_failed:
+            return  # all of them have raised
+        self._has_failed = True
+        text = described_error(error)
+        # Not to be waited for if the interpreter ends.
+        thread = threading.Thread(target=self._tell, args=(text,), daemon=True)
+        thread.start()
+        thread.join(_PATIENCE)
+
+    def _tell(self, text: str) -> None:
+        # If the others have ended, there is nobody to be told.
+        with contextlib.suppress(tf.errors.OpError):
+            self._gather([0, 0, 0, 0, 0, 1])
+            self._gather(_encoded(text))
+
+    def _exchange(
+        self,
+        doing: Doing,
+        at: int,
+        has: int,
+        wanted: int,
+        flag: bool = False,
+        why: Callable[[], str] = str,
+    ) -> list[list[int]]:
+        """Return what each worker has passed, unless one has failed or differs."""
+        mine = [_DOINGS.index(doing), at, has, wanted, int(flag), 0]
+        rows = self._gather(mine)
+        if any(row[5] for row in rows):
+            self._has_failed = True
+            raise WorkerError(self._reasons(""))
+        if len({tuple(row[:3]) for row in rows}) > 1:
+            self._has_failed = True
+            raise WorkerError(
+                self._reasons(why())
+                or "All workers must be given the same data, seed and arguments. "
+                f"Received: {'; '.join(map(_described, range(self.count), rows))}."
+            )
+        # After an error, another training may have begun.
+        self._has_failed = False
+        return rows
+
+    def _reasons(self, mine: str) -> str:
+        """Return the errors of all workers that have one."""
+        texts = map(_decoded, self._gather(_encoded(mine)))
+        reasons = (
+            f"Worker {i} has raised {text}" for i, text in enumerate(texts) if text
+        )
+        return ". ".join(reasons)
+
+    def _gather(self, mine: Sequence[int]) -> list[list[int]]:
+        """Return what each worker has passed."""
+        table = np.zeros((self.count, len(mine)), "int64")
+        table[self.index] = mine
+        total = self._total[len(mine)](tf.constant(table)).numpy()
+        return (total // self._replicas).tolist()
+
+
+def workers_of(strategy: Any) -> Workers | None:
+    """Return the workers of a strategy, the same for each; `None` of only one."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return None
+    if len(_tasks(strategy.cluster_resolver.cluster_spec())) < 2:
+        return None
+    if id(strategy) not in _KNOWN:
+        _KNOWN[id(strategy)] = strategy, Workers(strategy)
+    return _KNOWN[id(strategy)][1]
+
+
+def meet(strategy: Any, doing: Doing) -> None:
+    """Wait for all workers after what a user wrote, which may have raised in one.
+
+    Before metrics are reset or read, which TensorFlow does with a sum over all workers.
+    """
+    workers = workers_of(strategy)
+    if workers is not None:
+        workers.agree(doing, 0, 0)
+
+
+@contextlib.contextmanager
+def told_of_errors(strategy: Any) -> Iterator[None]:
+    """Have the other workers raise, too, if this one does."""
+    try:
+        yield
+    except BaseException as error:
+        workers = workers_of(strategy)
+        if workers is not None:
+            workers.tell(error)
+        raise
+
+
+# With the strategy, so that no other object gets its id.
+_KNOWN: dict[int, tuple[Any, Workers]] = {}
+
+
+def _tasks(cluster: Any) -> list[tuple[str, int]]:
+    """Return the type and number of every worker, the chief first."""
+    jobs = [job for job in ("chief", "worker") if job in cluster.jobs]
+    return [(job, task) for job in jobs for task in cluster.task_indices(job)]
+
+
+def _described(index: int, row: list[int]) -> str:
+    doing, at, has = _DOINGS[row[0]], *row[1:3]
+    if doing == "seed":
+        return f"worker {index} has {'no seed' if at < 0 else f'the seed {at}'}"
+    if doing == "epoch":
+        return f"worker {index} is at the end of epoch {at}"
+    if doing == "pass":
+        return f"worker {index} begins at step {at}, with {has} callbacks at every step"
+    batches = f"the next {has} batches" if has else "no more batches"
+    kind = {"train": "training", "test": "evaluation", "predict": "prediction"}[doing]
+    return f"worker {index} has {batches} after {at} steps of {kind}"
+
+
+def described_error(error: BaseException) -> str:
+    """Return an error as a traceback ends with it."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _encoded(text: str) -> list[int]:
+    return list(text.encode()[:_MESSAGE].ljust(_MESSAGE, b"\0"))
+
+
+def _decoded(row: list[int]) -> str:
+    return bytes(row).rstrip(b"\0").decode(errors="replace")
+
+
+def seed_of(strategy: Any, seed: int | None) -> int:
+    """Return `seed`, or one that `keras.utils.set_random_seed` determines if `None`.
+
+    It is the same in all workers of the strategy.
+    """
+    workers = workers_of(strategy)
+    return drawn_unless(seed) if workers is None else workers.agree_on_seed(seed)
+
+
+def drawn_unless(seed: int | None) -> int:
+    """Return `seed`, or another one if it is `None`."""
+    return random.randrange(2**31) if seed is None else seed
+
+
+def num_workers() -> int:
+    """Return how many processes `TF_CONFIG` names, for those who know no strategy."""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    return max(1, len(_tasks(resolver.cluster_spec())))
