@@ -18,6 +18,7 @@ from keras_ext import (
     optimizers,
     schedules,
 )
+from keras_ext._late_registration import register as _register
 from keras_ext._version import __version__
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ __all__ = [
     "schedules",
 ]
 
-_LAZY = ("Loop", "SharpnessAwareTrainer", "Trainer")
+_SAVED = ("SharpnessAwareTrainer", "Trainer")
+_LAZY = ("Loop", *_SAVED)
+
+_register(*_SAVED)
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ import sys
 import tarfile
 import zipfile
 
+import keras
 import pytest
 
 import keras_ext
@@ -96,6 +97,25 @@ def test_import_loads_keras_and_nothing_else_that_is_large():
     assert "keras_ext.training" not in output.split()
 
 
+@needs_tensorflow
+def test_saved_trainers_need_no_other_import(tmp_path):
+    files = []
+    for kind in (keras_ext.Trainer, keras_ext.SharpnessAwareTrainer):
+        trainer = kind(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+        trainer.compile("adam", "mse")
+        files.append(str(tmp_path / f"{kind.__name__}.keras"))
+        trainer.save(files[-1])
+    output = run(
+        "import sys, keras, keras_ext\n"
+        "assert 'keras_ext.training' not in sys.modules\n"
+        f"for file in {files}:\n"
+        "    trainer = keras.saving.load_model(file)\n"
+        "    print(type(trainer) is getattr(keras_ext, type(trainer).__name__),\n"
+        "        trainer.loss, trainer.optimizer.built)"
+    )
+    assert output.split("\n") == ["True mse True"] * 2 + [""]
+
+
 def test_import_has_no_side_effects():
     output = run(
         "import keras; before = (keras.config.floatx(), keras.config.dtype_policy(),\n"
@@ -117,10 +137,18 @@ def test_another_backend_does_without_tensorflow():
         "try:\n"
         "    keras_ext.Trainer\n"
         "except ImportError as error:\n"
+        "    print(error)\n"
+        "import keras\n"
+        "saved = {'class_name': 'Trainer', 'registered_name': 'keras_ext>Trainer',\n"
+        "    'module': 'keras_ext.training', 'config': {}}\n"
+        "try:\n"
+        "    keras.saving.deserialize_keras_object(saved)\n"
+        "except ImportError as error:\n"
         "    print(error)\n",
         KERAS_BACKEND="jax",
     )
-    assert "need Keras's TensorFlow backend. Received: backend 'jax'" in output
+    message = "need Keras's TensorFlow backend. Received: backend 'jax'"
+    assert output.count(message) == 2
 
 
 @needs_tensorflow
