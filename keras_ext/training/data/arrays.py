@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext import _checks
+from keras_ext.training.data.batch_checks import named_leaves
 from keras_ext.training.data.chunks import (
     Chunk,
     EqualBatches,
@@ -44,6 +45,7 @@ class ArraySource(Source):
         steps: Batches per epoch. Default: those of one pass.
         resident: Whether the arrays are copied to the device as a whole. `"auto"`:
             unless they are memory-mapped or together larger than `RESIDENT_BYTES`.
+        where: Text that errors about the arrays add to them.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class ArraySource(Source):
         seed: int = 0,
         steps: int | None = None,
         resident: bool | Literal["auto"] = "auto",
+        where: str = "",
     ) -> None:
         if steps is not None:
             _checks.positive_int("steps", steps)
         arrays = keras.tree.map_structure(_as_array, arrays)
-        self.num_samples = _common_length(arrays)
+        self.num_samples = _common_length(arrays, where)
         if batch_size is None:
             batch_size = math.ceil(self.num_samples / steps) if steps else 32
         self.batch_size = _checks.positive_int("batch_size", batch_size)
@@ -253,7 +256,7 @@ def _lengthened(tensor: Any) -> Any:
     return tf.concat([tensor, tf.zeros((extra, *tensor.shape[1:]), tensor.dtype)], 0)
 
 
-def _common_length(arrays: Any) -> int:
+def _common_length(arrays: Any, where: str) -> int:
     """Return the number of samples, or raise if arrays differ."""
     leaves = [leaf for leaf in keras.tree.flatten(arrays) if leaf is not None]
     shapes = [tuple(leaf.shape) for leaf in leaves]
@@ -263,9 +266,14 @@ def _common_length(arrays: Any) -> int:
         )
     lengths = [int(shape[0]) for shape in shapes]
     if len(set(lengths)) != 1:
+        counts = [
+            f"{name} has {leaf.shape[0]}"
+            for name, leaf in named_leaves(arrays)
+            if leaf is not None
+        ]
         raise ValueError(
-            "All arrays must have the same number of samples (first axis). "
-            f"Received: arrays of {', '.join(map(str, lengths))} samples"
+            f"All arrays{where} must have the same number of samples (first axis). "
+            f"Received: {', '.join(counts)}"
         )
     if lengths[0] == 0:
         raise ValueError(

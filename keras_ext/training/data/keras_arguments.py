@@ -1,5 +1,6 @@
 """The data arguments of `fit`, turned into a source, as stock Keras reads them."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -8,7 +9,7 @@ import keras
 
 from keras_ext import _checks
 from keras_ext.training.data.arrays import Shuffle, are_arrays
-from keras_ext.training.data.batch_checks import shortened
+from keras_ext.training.data.batch_checks import PLAIN, shortened
 from keras_ext.training.data.class_weighted import ClassWeighted, check_not_both
 from keras_ext.training.data.class_weights import ClassWeights
 from keras_ext.training.data.make import make_source
@@ -53,6 +54,7 @@ def fit_source(
         "seed": seed,
         "steps": steps,
         "resident": resident,
+        "where": where,
     }
     if not are_arrays((x, y, sample_weight)):
         _check_kinds(where, x=x, y=y, sample_weight=sample_weight)
@@ -105,9 +107,18 @@ def validation_source(
         batch_size: Samples per batch, for arrays.
         fallback: Batch size of training, used instead if it is not given.
         steps: Number of batches.
+
+    Raises:
+        ValueError: If it has more parts than these.
     """
     if data is None:
         return None
+    if isinstance(data, (list, tuple)) and len(data) > 3:
+        raise ValueError(
+            "`validation_data` must be (x, y) or (x, y, sample_weight), a dataset or "
+            "an iterable of batches such as a generator. Received: a "
+            f"{type(data).__name__} of {len(data)}"
+        )
     arrays = keras.utils.unpack_x_y_sample_weight(data)
     if batch_size is None and are_arrays(arrays):
         batch_size = fallback
@@ -205,6 +216,8 @@ def _check_weight_for_each(sample_weight: Any, y: Any) -> None:
 
 def _check_kinds(where: str, x: Any, **others: Any) -> None:
     """Raise for values that are not arrays, or given in addition to other data."""
+    if isinstance(x, (*PLAIN, os.PathLike)):
+        return  # No data at all: `make_source` raises.
     for name, value in {"x": x, **others}.items():
         if isinstance(value, (list, tuple, dict)) and not are_arrays(value):
             raise TypeError(

@@ -27,6 +27,7 @@ def make_source(
     seed: int = 0,
     steps: int | None = None,
     resident: bool | Literal["auto"] = "auto",
+    where: str = "",
 ) -> Source:
     """Return the source for `data`: arrays, `PyDataset`, dataset or any iterable.
 
@@ -41,6 +42,7 @@ def make_source(
         steps: Batches per epoch; required if the data is infinite.
         resident: Whether arrays are copied to the device as a whole; see
             `ArraySource`.
+        where: Text that errors about the data add to it.
 
     Raises:
         ValueError: If `batch_size` is given for data that is already batched, the data
@@ -55,6 +57,7 @@ def make_source(
             seed=seed,
             steps=steps,
             resident=resident,
+            where=where,
         )
     _checks.one_of("resident", resident, ("auto",))
     if batch_size is not None:
@@ -79,7 +82,7 @@ def make_source(
         source = IterableSource(data)
     else:
         raise TypeError(
-            "The data must be arrays (or a tuple or dict of arrays), a "
+            f"The data{where} must be arrays (or a tuple or dict of arrays), a "
             "tf.data.Dataset, a keras.utils.PyDataset, or an iterable of batches. "
             f"Received: {shortened(data)} of type {type(data).__name__}"
         )

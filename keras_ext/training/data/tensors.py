@@ -26,11 +26,24 @@ def to_tensor(array: Any) -> Any:
         if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
             # TensorFlow accepts Python numbers in a list, but not in an array of
             # objects, which pandas creates.
-            array = array.tolist()
+            return in_floatx(_of_objects(array))
         array = tf.convert_to_tensor(array)
     if isinstance(array, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
         return in_floatx(array)
     return array
+
+
+def _of_objects(array: np.ndarray) -> tf.Tensor:
+    try:
+        return tf.convert_to_tensor(array.tolist())
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"An array of Python objects, of shape {array.shape}, could not be "
+            "converted. Expected: numbers, or rows of numbers of the same length. "
+            "Make it an array of numbers; pad rows that differ "
+            "(`keras.utils.pad_sequences`), or pass `tf.ragged.constant(...)`. "
+            f"TensorFlow says: {error}"
+        ) from None
 
 
 def in_floatx(tensor: Any) -> Any:

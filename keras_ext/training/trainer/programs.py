@@ -9,7 +9,7 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_ext.training.data.batch_checks import explain_unbatched
+from keras_ext.training.data.batch_checks import explain
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.step.predict_program import PredictProgram
 from keras_ext.training.step.program import Program, Step
@@ -234,7 +234,7 @@ class Programs:
 
     def _explain(self, error: Exception, batch: Any, whole: bool) -> None:
         inputs = getattr(self._trainer.model, "inputs", None)
-        explain_unbatched(error, batch, inputs, whole=whole)
+        explain(error, batch, inputs, whole=whole)
 
     def _joined(self, outputs: Any) -> Any:
         return joined_outputs(self.distribute_strategy, outputs)

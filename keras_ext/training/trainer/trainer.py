@@ -13,7 +13,11 @@ from keras_ext._types import Config, Tensor
 from keras_ext.training.base.interfaces import TrainingProgram
 from keras_ext.training.base.workers import meet, seed_of, told_of_errors
 from keras_ext.training.data.arrays import Shuffle
-from keras_ext.training.data.batch_checks import check_targets
+from keras_ext.training.data.batch_checks import (
+    check_inputs,
+    check_targets,
+    check_weights,
+)
 from keras_ext.training.data.chunks import Chunk, first_tensor
 from keras_ext.training.data.class_weights import ClassWeight, ClassWeights
 from keras_ext.training.data.keras_arguments import (
@@ -205,6 +209,7 @@ class Trainer(WrappedModel):
 
     def forward(self, x: Any, training: bool) -> Any:
         """Return the predictions; called by all steps, on the tape in `train_step`."""
+        check_inputs(getattr(self.model, "inputs", None), x)
         return self(x, training=training)
 
     def compute_loss(
@@ -227,7 +232,9 @@ class Trainer(WrappedModel):
         Returns:
             Keras's loss: that of `compile`, plus whatever was added by `add_loss`.
         """
-        check_targets(getattr(self, "loss", None), y)
+        loss = getattr(self, "loss", None)
+        check_targets(loss, y)
+        check_weights(loss, y_pred, sample_weight)
         return super().compute_loss(x, y, y_pred, sample_weight, training)
 
     def compute_gradients(
