@@ -1,6 +1,7 @@
 """Argument checks whose messages say what was expected and what was received."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -101,6 +102,15 @@ def number(
     raise ValueError(
         f"`{name}` must be a finite number in {left}{low:g}, {high:g}{right}. "
         f"Received: {name}={value!r}"
+    )
+
+
+def path(name: str, value: Any) -> str:
+    """Return a path as a string, or raise `TypeError` if `value` is not one."""
+    if value and isinstance(value, (str, bytes, os.PathLike)):
+        return os.fsdecode(value)
+    raise TypeError(
+        f"`{name}` must be a path. Received: {value!r} of type {type(value).__name__}"
     )
 
 

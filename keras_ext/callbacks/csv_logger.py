@@ -224,7 +224,7 @@ class CSVLogger(TrainingCallback):
 
 def _local_path(filename: str | os.PathLike[str]) -> str:
     """Return `filename` as a string, or raise if it is a URL."""
-    path = os.fsdecode(filename)
+    path = _checks.path("filename", filename)
     if "://" in path:
         raise ValueError(
             "`filename` must be a path in the local file system, where rows can be "

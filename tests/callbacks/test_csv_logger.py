@@ -820,3 +820,11 @@ class TestBadInputs:
     def test_no_path(self, filename):
         with pytest.raises(TypeError, match=r"expected str, bytes or os.PathLike"):
             CSVLogger(filename)
+
+
+@pytest.mark.parametrize("filename", [3, None, ""])
+def test_wrong_paths(filename):
+    with pytest.raises(
+        TypeError, match=f"`filename` must be a path.*: {filename!r} of"
+    ):
+        CSVLogger(filename)

@@ -6,8 +6,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import keras_ext.losses
-
 _NAMES = ("x", "y", "sample_weight")
 FAILURES = (ValueError, TypeError, tf.errors.InvalidArgumentError)
 """Errors that a step raises for a batch that does not fit."""
@@ -35,80 +33,6 @@ def check_arrays(batch: Any) -> None:
             )
 
 
-def check_targets(loss: Any, y: Any) -> None:
-    """Raise unless there are targets from which a loss can be computed.
-
-    Args:
-        loss: The `loss` passed to `compile`.
-        y: The targets.
-
-    Raises:
-        ValueError: If there are none, not for every output that has a loss, or only
-            those of a single sample.
-        TypeError: If they are strings.
-    """
-    if loss is None:
-        return
-    if y is None:
-        raise ValueError(
-            "The loss needs targets. Expected: `y`, or batches (x, y) or (x, y, "
-            f"sample_weight). Received: data without `y`, with loss={shortened(loss)}. "
-            "Pass targets (`validation_data` needs them too), or compute the loss "
-            "from the inputs: override `compute_loss`, or use `add_loss`."
-        )
-    if keras.tree.is_nested(y) and _lacks_targets(loss, y):
-        shown = ", ".join(
-            "None" if leaf is None else f"an array of shape {tuple(leaf.shape)}"
-            for leaf in keras.tree.flatten(y)
-        )
-        raise ValueError(
-            "`y` must hold an array for each output that has a loss. Received: "
-            f"{type(y).__name__} of {shown}, with loss={shortened(loss)}. Leave `None` "
-            "out of `y`, or give that output no loss: `compile(loss=[..., None])`."
-        )
-    if any(len(leaf.shape) == 0 for leaf in _leaves(y) if _has_rank(leaf)):
-        raise ValueError(
-            "`y` must have a first axis of samples. Received: a scalar. If the data "
-            "yields single samples, batch it: `dataset.batch(32)`."
-        )
-    # Some of several outputs may have no loss.
-    single = not isinstance(loss, (dict, list, tuple))
-    if single and _has_strings(y):
-        raise TypeError(
-            "`y` must hold numbers for the loss to compute with. Received: strings, "
-            f"with loss={shortened(loss)}. Number the classes first: `classes, y = "
-            "np.unique(y, return_inverse=True)`, or a `keras.layers.StringLookup` in "
-            "`dataset.map`."
-        )
-
-
-def check_weights(loss: Any, y_pred: Any, sample_weight: Any) -> None:
-    """Raise `ValueError` if there are more weights than the loss has values.
-
-    A loss would broadcast them, if their shapes happen to allow it. Functions that are
-    not known may have a value for each number in `y_pred`.
-    """
-    outputs, weights = _leaves(y_pred), _leaves(sample_weight)
-    if len(outputs) != len(weights) or not all(map(_is_known, _leaves(loss))):
-        return
-    for output, weight in zip(outputs, weights, strict=True):
-        if not (_has_rank(output) and _has_rank(weight)):
-            continue
-        if len(output.shape) < 2 or len(weight.shape) < 2:
-            continue
-        # Keras's losses reduce the last axis, and take a column for one weight each.
-        most = len(output.shape) - (weight.shape[-1] not in (1, None))
-        if len(weight.shape) > most:
-            axes = ", ".join(map(str, output.shape[1:-1]))
-            per_value = f", or (samples, {axes})" if axes else ""
-            raise ValueError(
-                "`sample_weight` must hold one weight per sample or per value of the "
-                f"loss. Expected: shape (samples,){per_value}. Received: shape "
-                f"{tuple(weight.shape)}, for predictions of shape "
-                f"{tuple(output.shape)}."
-            )
-
-
 def check_inputs(inputs: Any, x: Any) -> None:
     """Raise `TypeError` if `x` holds strings, and the model does not read any.
 
@@ -116,7 +40,7 @@ def check_inputs(inputs: Any, x: Any) -> None:
         inputs: The symbolic inputs of the model, if it has any.
         x: Tensors.
     """
-    if inputs is not None and _has_strings(x) and not _has_strings(inputs):
+    if inputs is not None and has_strings(x) and not has_strings(inputs):
         raise TypeError(_STRINGS)
 
 
@@ -137,7 +61,7 @@ def explain(error: Exception, batch: Any, inputs: Any, *, whole: bool = True) ->
     plain = type(error) in (ValueError, TypeError)
     if not plain and not isinstance(error, tf.errors.InvalidArgumentError):
         return
-    if _has_strings(_parts(batch)[0][1]) and not _has_strings(inputs):
+    if has_strings(_parts(batch)[0][1]) and not has_strings(inputs):
         if inputs is None:
             raise TypeError(f"{_STRINGS} The step failed with: {error}") from error
         return  # `check_inputs` has raised this error.
@@ -163,6 +87,22 @@ def named_leaves(batch: Any) -> Iterator[tuple[str, Any]]:
             yield f"`{name}{''.join(f'[{key!r}]' for key in path)}`", leaf
 
 
+def leaves(structure: Any) -> list[Any]:
+    """Return the entries of a nested structure that are not `None`."""
+    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
+
+
+def has_strings(structure: Any) -> bool:
+    """Whether there is a tensor of strings in a nested structure."""
+    return any(map(_is_string, leaves(structure)))
+
+
+def has_rank(leaf: Any) -> bool:
+    """Whether `leaf` has a shape with a known number of axes."""
+    shape = getattr(leaf, "shape", None)
+    return shape is not None and getattr(shape, "rank", 0) is not None
+
+
 def shortened(value: Any) -> str:
     """Return a description of `value` of about one line."""
     text = repr(value)
@@ -184,37 +124,18 @@ def _has_plain_list(part: Any) -> bool:
     return isinstance(part, (list, tuple)) and any(map(_has_plain_list, part))
 
 
-def _lacks_targets(loss: Any, y: Any) -> bool:
-    """Whether one of several targets is `None`, and its output has a loss."""
-    if isinstance(loss, dict) and isinstance(y, dict):
-        return any(y[name] is None for name in y if loss.get(name) is not None)
-    if isinstance(loss, (list, tuple)) and isinstance(y, (list, tuple)):
-        pairs = zip(loss, y, strict=False)
-        return any(one is not None and target is None for one, target in pairs)
-    single = not keras.tree.is_nested(loss)
-    return single and any(leaf is None for leaf in keras.tree.flatten(y))
-
-
-def _is_known(loss: Any) -> bool:
-    """Whether `loss` is one of Keras or of this package."""
-    known = [*vars(keras.losses).values(), *vars(keras_ext.losses).values()]
-    return isinstance(loss, str) or any(
-        loss is one or type(loss) is one for one in known
-    )
-
-
 def _looks_unbatched(batch: Any, inputs: Any) -> bool:
     """Whether the arrays of a batch are unlikely to have an axis of samples."""
-    leaves = [leaf for leaf in _leaves(batch) if hasattr(leaf, "shape")]
-    ranks = [leaf.shape.rank for leaf in leaves]
+    arrays = [leaf for leaf in leaves(batch) if hasattr(leaf, "shape")]
+    ranks = [leaf.shape.rank for leaf in arrays]
     if 0 in ranks:
         return True
-    if None in ranks or not leaves:
+    if None in ranks or not arrays:
         return False
-    if len({leaf.shape[0] for leaf in leaves}) > 1:
+    if len({leaf.shape[0] for leaf in arrays}) > 1:
         return True
-    x = _leaves(_parts(batch)[0][1])
-    wanted = _leaves(inputs)
+    x = leaves(_parts(batch)[0][1])
+    wanted = leaves(inputs)
     if not x:
         return False
     if len(x) == len(wanted):
@@ -225,24 +146,11 @@ def _looks_unbatched(batch: Any, inputs: Any) -> bool:
     return all(one.shape.rank == 1 and one.dtype.is_floating for one in x)
 
 
-def _has_rank(leaf: Any) -> bool:
-    shape = getattr(leaf, "shape", None)
-    return shape is not None and getattr(shape, "rank", 0) is not None
-
-
 def _is_string(leaf: Any) -> bool:
     return bool(getattr(leaf, "dtype", None) in (tf.string, "string"))
 
 
-def _has_strings(structure: Any) -> bool:
-    return any(map(_is_string, _leaves(structure)))
-
-
-def _leaves(structure: Any) -> list[Any]:
-    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]
-
-
 def _shapes(part: Any, whole: bool) -> str:
-    shapes = [leaf.shape for leaf in _leaves(part) if hasattr(leaf, "shape")]
+    shapes = [leaf.shape for leaf in leaves(part) if hasattr(leaf, "shape")]
     shown = [tuple(one) if whole else (None, *one[1:]) for one in shapes]
     return "of shape " + ", ".join(map(str, shown))

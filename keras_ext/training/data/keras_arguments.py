@@ -1,5 +1,6 @@
 """The data arguments of `fit`, turned into a source, as stock Keras reads them."""
 
+import numbers
 import os
 import warnings
 from collections.abc import Sequence
@@ -132,9 +133,9 @@ def split_validation(arrays: Any, fraction: float) -> tuple[Any, Any]:
         ValueError: If `fraction` is not between 0 and 1, leaves one part empty, or the
             data does not consist of arrays.
     """
-    if not 0 < fraction < 1:
+    if not (isinstance(fraction, numbers.Real) and 0 < fraction < 1):
         raise ValueError(
-            "`validation_split` must be between 0 and 1. "
+            "`validation_split` must be a number between 0 and 1. "
             f"Received: validation_split={fraction!r}"
         )
     if not are_arrays(arrays):

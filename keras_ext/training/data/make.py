@@ -96,6 +96,16 @@ def make_source(
     return source
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Raise `TypeError` for a part of the data in place of the batch size."""
+    if shape := getattr(batch_size, "shape", ()):
+        raise TypeError(
+            "`batch_size` must be a positive integer. Received: an array of shape "
+            f"{tuple(shape)}. Pass all parts of the data in a tuple: "
+            "`epoch.batches((x, y))`."
+        )
+
+
 def _is_endless(data: Any) -> bool:
     if isinstance(data, keras.utils.PyDataset):
         return data.num_batches is None

@@ -24,16 +24,28 @@ def to_tensor(array: Any) -> Any:
         array = _sparse_tensor(array)
     elif not tf.is_tensor(array):
         if isinstance(array, np.ndarray) and array.dtype == np.dtype("O"):
-            # TensorFlow accepts Python numbers in a list, but not in an array of
-            # objects, which pandas creates.
             return in_floatx(_of_objects(array))
-        array = tf.convert_to_tensor(array)
+        array = _of_numbers(array)
     if isinstance(array, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
         return in_floatx(array)
     return array
 
 
+def _of_numbers(array: Any) -> tf.Tensor:
+    try:
+        return tf.convert_to_tensor(array)
+    except ValueError as error:
+        if not isinstance(array, np.ndarray):
+            raise
+        raise ValueError(
+            f"An array of dtype {array.dtype}, of shape {array.shape}, could not be "
+            "converted. Expected: an array of numbers, such as "
+            f"`x.astype('float32')`. TensorFlow says: {error}"
+        ) from None
+
+
 def _of_objects(array: np.ndarray) -> tf.Tensor:
+    """Convert an array of objects, which pandas creates, as the list of its rows."""
     try:
         return tf.convert_to_tensor(array.tolist())
     except (TypeError, ValueError) as error:

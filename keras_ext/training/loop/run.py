@@ -12,7 +12,7 @@ from keras_ext.training.base.step_options import StepBudget, StepOptions
 from keras_ext.training.base.workers import workers_of
 from keras_ext.training.data.arrays import ArraySource, Shuffle, is_constant
 from keras_ext.training.data.chunks import Chunk
-from keras_ext.training.data.make import make_source
+from keras_ext.training.data.make import check_batch_size, make_source
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks
 from keras_ext.training.loop.callback_contract import (
@@ -194,6 +194,7 @@ class Run:
         """
         if isinstance(data, Source):
             return data
+        check_batch_size(batch_size)
         # A tuple of arrays may be another one in each epoch.
         parts, structure = [data], ""
         if isinstance(data, (tuple, dict)):

@@ -93,7 +93,7 @@ class Checkpoint(TrainingCallback):
         signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT),
     ) -> None:
         super().__init__()
-        self.directory = os.fsdecode(directory)
+        self.directory = _checks.path("directory", directory)
         self.save_freq = save_freq
         self.max_to_keep = _checks.optional(
             _checks.positive_int, "max_to_keep", max_to_keep

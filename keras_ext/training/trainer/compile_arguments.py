@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_ext import _checks
+
 _PARAMETER_SERVERS = (
     tf.distribute.ParameterServerStrategy,
     tf.distribute.experimental.ParameterServerStrategy,
@@ -29,9 +31,9 @@ def bind(
         strategy: The strategy of the model.
 
     Raises:
-        ValueError: If one number is given as the weight of several losses, XLA is
-            requested with several replicas, or the strategy is that of parameter
-            servers.
+        ValueError: If `jit_compile` is not a choice, one number is given as the weight
+            of several losses, XLA is requested with several replicas, or the strategy
+            is that of parameter servers.
     """
     if isinstance(strategy, _PARAMETER_SERVERS):
         raise ValueError(
@@ -43,6 +45,7 @@ def bind(
     replicas = strategy.num_replicas_in_sync
     call = inspect.signature(function).bind(*args, **kwargs)
     choice = call.arguments.get("jit_compile", "auto")
+    _checks.one_of("jit_compile", choice, (True, False, "auto", None))
     if "loss_weights" in call.arguments:
         weights = _floats(call.arguments["loss_weights"])
         losses = keras.tree.flatten(call.arguments.get("loss"))

@@ -13,11 +13,7 @@ from keras_ext._types import Config, Tensor
 from keras_ext.training.base.interfaces import TrainingProgram
 from keras_ext.training.base.workers import meet, seed_of, told_of_errors
 from keras_ext.training.data.arrays import Shuffle
-from keras_ext.training.data.batch_checks import (
-    check_inputs,
-    check_targets,
-    check_weights,
-)
+from keras_ext.training.data.batch_checks import check_inputs
 from keras_ext.training.data.chunks import Chunk, first_tensor
 from keras_ext.training.data.class_weights import ClassWeight, ClassWeights
 from keras_ext.training.data.keras_arguments import (
@@ -29,6 +25,7 @@ from keras_ext.training.data.keras_arguments import (
     split_validation,
     validation_source,
 )
+from keras_ext.training.data.target_checks import check_targets, check_weights
 from keras_ext.training.loop.logs import StepLogs
 from keras_ext.training.loop.loop import Loop
 from keras_ext.training.loop.progress import Verbose

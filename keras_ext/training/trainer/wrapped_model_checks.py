@@ -1,5 +1,6 @@
 """Which models a Trainer can wrap, and errors for others."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,8 +50,8 @@ def check_wrapped(
         return
     if not isinstance(model, keras.Model):
         raise TypeError(
-            "`model` must be a keras.Model. "
-            f"Received: {model!r} of type {type(model).__name__}"
+            f"`model` must be a keras.Model. Received: {model!r} of type "
+            f"{type(model).__name__}. {_advice(model)}"
         )
     if isinstance(model, wrapper):
         raise ValueError(
@@ -65,6 +66,15 @@ def check_wrapped(
                 "keras.Model, or wrap a model without its own steps."
             )
     _check_passes(model)
+
+
+def _advice(model: Any) -> str:
+    """Return how to make a model of something that is not one."""
+    if isinstance(model, (str, os.PathLike)):
+        return "Load a saved one: `keras.saving.load_model(file)`."
+    if isinstance(model, type):
+        return f"Create an instance of it: `{model.__name__}(...)`."
+    return "Make one of layers: `keras.Sequential([...])`."
 
 
 def _check_passes(model: keras.Model) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_ext import Trainer
+from keras_ext import Loop, Trainer
 from keras_ext.training.data.make import make_source
 
 pytestmark = pytest.mark.once
@@ -281,6 +281,24 @@ class TestArguments:
             trainer.fit(x, y, sample_weight=sample_weight, verbose=0)
         with pytest.raises(ValueError, match=r"in `validation_data` must.*has 8, `"):
             trainer.fit(X, Y, validation_data=data, verbose=0)
+
+    def test_weights_that_are_strings(self):
+        with pytest.raises(TypeError, match="`sample_weight` must hold numbers"):
+            compiled().fit(X, Y, sample_weight=NAMES, verbose=0)
+
+    @pytest.mark.parametrize("dtype", ["datetime64[D]", [("a", "f4")]])
+    def test_arrays_that_are_no_tensors(self, dtype):
+        x = np.zeros((8, 2), "int64").astype(dtype)
+        with pytest.raises(ValueError, match=r"(datetime64|'a').*an array of numbers"):
+            compiled().fit(x, Y, verbose=0)
+
+    def test_parts_of_the_data_as_further_arguments(self):
+        for epoch in Loop(compiled(), epochs=1, verbose=0):
+            for method in (epoch.batches, epoch.chunks):
+                with pytest.raises(
+                    TypeError, match=r"array of shape \(8, 1\).*\(x, y\)"
+                ):
+                    next(iter(method(X, Y)))
 
     def test_rows_of_objects_that_differ_in_length(self):
         rows = np.array([[1.0, 2.0], [3.0]] * 4, dtype=object)

@@ -7,6 +7,7 @@ files themselves in `test_store.py`.
 import functools
 import os
 import pathlib
+import re
 import signal
 import threading
 
@@ -123,6 +124,12 @@ class TestArguments:
     def test_no_length_of_time(self, save_freq, tmp_path):
         with pytest.raises(ValueError, match="`save_freq` must be a length of time"):
             Checkpoint(tmp_path, save_freq=save_freq)
+
+    @pytest.mark.parametrize("directory", [3, None, ["run"], ""])
+    def test_wrong_directories(self, directory):
+        match = re.escape(f"`directory` must be a path. Received: {directory!r} of")
+        with pytest.raises(TypeError, match=match):
+            Checkpoint(directory)
 
     @pytest.mark.parametrize("max_to_keep", [0, -1, 1.5, "3", True])
     def test_wrong_numbers_to_keep(self, max_to_keep, tmp_path):

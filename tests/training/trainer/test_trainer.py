@@ -716,6 +716,7 @@ class TestErrors:
             ({"x": X, "y": LABELS, "verbose": 3}, "`verbose` must be one of"),
             ({"x": X, "y": LABELS, "validation_split": 1.5}, "between 0 and 1"),
             ({"x": X, "y": LABELS, "validation_split": 0.999}, "each needs one"),
+            ({"x": X, "y": LABELS, "validation_split": "0.5"}, "between 0 and 1"),
             (
                 {"x": PROBLEMS["steps per epoch"].fit()["x"], "validation_split": 0.5},
                 "`validation_split` needs arrays",

@@ -326,3 +326,25 @@ class TestPasses:
         own = type("Own", (keras.Model,), {name: lambda self, *args: None})
         with pytest.raises(ValueError, match=f"Own overrides `{name}`.*Derive the cl"):
             Trainer(own())
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("model.keras", r"load_model"),
+        ([], r"keras\.Sequential\(\[\.\.\.\]\)"),
+        (keras.layers.Dense(1), r"keras\.Sequential\(\[\.\.\.\]\)"),
+        (keras.Sequential, "Create an instance"),
+    ],
+)
+def test_what_is_not_a_model(model, advice):
+    with pytest.raises(TypeError, match=f"must be a keras.Model.*Received.*{advice}"):
+        Trainer(model)
+
+
+@pytest.mark.once
+def test_choices_of_xla():
+    trainer = Trainer(keras.Sequential([keras.layers.Dense(1)]))
+    with pytest.raises(ValueError, match=r"`jit_compile` must be one of.*'yes'"):
+        trainer.compile("sgd", "mse", jit_compile="yes")
