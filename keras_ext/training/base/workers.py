@@ -253,6 +253,11 @@ def drawn_unless(seed: int | None) -> int:
 
 
 def num_workers() -> int:
-    """Return how many processes `TF_CONFIG` names, for those who know no strategy."""
+    """Return how many processes there are, for those who know no strategy.
+
+    Those of the strategies in use, and before that those that `TF_CONFIG` names.
+    """
+    if _KNOWN:
+        return max(workers.count for _, workers in _KNOWN.values())
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     return max(1, len(_tasks(resolver.cluster_spec())))
