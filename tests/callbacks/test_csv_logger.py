@@ -818,7 +818,7 @@ class TestBadInputs:
 
     @pytest.mark.parametrize("filename", [None, 3])
     def test_no_path(self, filename):
-        with pytest.raises(TypeError, match=r"expected str, bytes or os.PathLike"):
+        with pytest.raises(TypeError, match=r"`filename` must be a path. Received: "):
             CSVLogger(filename)
 
 

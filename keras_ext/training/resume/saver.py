@@ -1,5 +1,6 @@
 """Saves a run while it runs, and ends it if a signal or callback requests that."""
 
+import signal
 import warnings
 from collections.abc import Sequence, Set
 from typing import Any
@@ -39,7 +40,11 @@ class Saver:
         # Listed before the Restorer reads one: a checkpoint that is added later belongs
         # to a run that this one does not continue.
         self._known = set(checkpoint.files.paths() if checkpoint else ())
-        self._signals = checkpoint.signal_listener if checkpoint else SignalListener(())
+        # With several workers, TensorFlow takes SIGTERM, and does nothing.
+        taken = (signal.SIGTERM,) if _has_several_workers(run.model) else ()
+        self._signals = (
+            checkpoint.signal_listener if checkpoint else SignalListener(taken)
+        )
         self._unsaved = UnsavedState(())
         self._iterators_can_be_saved = True
         # The state of the run before the current evaluation.
@@ -84,6 +89,7 @@ class Saver:
 
     def after_chunk(self, epoch: EpochView) -> None:
         """Save the run within an epoch, and end it, if either is due."""
+        self._end_if_terminated()
         # A run that is to be rolled back must not become its own last checkpoint.
         if self._checkpoint is None or self._run.is_requested(RunRequest.ROLL_BACK):
             return
@@ -94,6 +100,7 @@ class Saver:
 
     def after_epoch(self, index: int) -> None:
         """Save the run before epoch `index`, and end it, if either is due."""
+        self._end_if_terminated()
         if self._checkpoint is not None:
             due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=True)
             self._save_if(due, index, None)
@@ -152,6 +159,11 @@ class Saver:
             print(message)
         # After Ctrl-C, programs expect Python's own exception.
         raise {"SIGINT": KeyboardInterrupt}.get(received.name, Preempted)(message)
+
+    def _end_if_terminated(self) -> None:
+        """End a run that is not saved, as SIGTERM does by default."""
+        if self._checkpoint is None and self._signals.received is not None:
+            raise SystemExit(128 + self._signals.received)
 
     def _take(self, index: int, epoch: EpochView | None) -> Snapshot:
         return snapshot.take(
@@ -227,10 +239,14 @@ def _check_nothing_new(files: CheckpointStore, known: Set[str]) -> None:
 
 
 def _check_single_worker(model: keras.Model) -> None:
-    strategy = getattr(model, "distribute_strategy", None)
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+    if _has_several_workers(model):
         raise ValueError(
             "Checkpoint saves the run of a single process. Received: a model under "
             "MultiWorkerMirroredStrategy. Save the weights on the chief with "
             "keras.callbacks.ModelCheckpoint."
         )
+
+
+def _has_several_workers(model: keras.Model) -> bool:
+    strategy = getattr(model, "distribute_strategy", None)
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

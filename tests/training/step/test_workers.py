@@ -186,14 +186,24 @@ program.fit(program.make(), program.X, program.Y, epochs=10**6, callbacks=[Begun
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("worker", [0, 1])
-def test_a_worker_that_is_killed_ends_the_other(worker):
+def test_a_worker_that_is_killed_ends_the_other(worker, number):
     with Cluster(ENDLESS) as cluster:
         end = time.monotonic() + 120
         while "begun" not in cluster.output(worker):
             assert time.monotonic() < end, cluster.output(worker, True)
             time.sleep(0.2)
-        os.kill(cluster.processes[worker].pid, signal.SIGKILL)
+        os.kill(cluster.processes[worker].pid, number)
+        begin = time.monotonic()
         codes = cluster.wait(60)
-    assert codes[worker] == -signal.SIGKILL
-    assert codes[1 - worker] not in (0, None)
+        seconds = time.monotonic() - begin
+        other = cluster.output(1 - worker, True)
+    if number == signal.SIGTERM:
+        # It tells the other worker; nobody can tell of the other signal.
+        assert codes == [1 if one != worker else 128 + number for one in range(2)]
+        assert f"WorkerError: Worker {worker} has raised SystemExit: 143" in other
+        assert seconds < 30
+    else:
+        assert codes[worker] == -number
+        assert codes[1 - worker] != 0
