@@ -241,6 +241,30 @@ FORMULAS = {
         r"r=\sqrt{\frac{(\rho-4)(\rho-2)\,\rho_\infty}"
         r"{(\rho_\infty-4)(\rho_\infty-2)\,\rho}}"
     ),
+    "s = beta_2 * s + (1 - beta_2) * (g - m)^2 + epsilon": (
+        r"s\leftarrow\beta_2 s+(1-\beta_2)\,(g-m)^2+\varepsilon"
+    ),
+    "w = w - rate * r * m / (1 - beta_1^t) / (sqrt(s / (1 - beta_2^t)) + epsilon)": (
+        r"w\leftarrow w-\mathrm{rate}\cdot r\,\frac{m}{1-\beta_1^t}\cdot"
+        r"\frac{1}{\sqrt{s/(1-\beta_2^t)}+\varepsilon}"
+    ),
+    "m = m + (1 - beta_1) * (g - m)": r"m\leftarrow m+(1-\beta_1)\,(g-m)",
+    "v = v + (1 - beta_2) * (g^2 - v)": r"v\leftarrow v+(1-\beta_2)\,(g^2-v)",
+    "w = w - rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) * m / (sqrt(v) + epsilon)": (
+        r"w\leftarrow w-\mathrm{rate}\,\frac{\sqrt{1-\beta_2^t}}{1-\beta_1^t}\cdot"
+        r"\frac{m}{\sqrt{v}+\varepsilon}"
+    ),
+    "v = beta_2 * v + (1 - beta_2) * |g|^2": (
+        r"v\leftarrow\beta_2 v+(1-\beta_2)\,|g|^2"
+    ),
+    "m = beta_1 * m + g / (sqrt(v) + epsilon) + weight_decay * w": (
+        r"m\leftarrow\beta_1 m+\frac{g}{\sqrt{v}+\varepsilon}+"
+        r"\mathrm{weight\_decay}\cdot w"
+    ),
+    "w = w - rate * m": r"w\leftarrow w-\mathrm{rate}\cdot m",
+    "v = v - (1 - beta_2) * sign(v - g^2) * g^2": (
+        r"v\leftarrow v-(1-\beta_2)\,\mathrm{sign}(v-g^2)\,g^2"
+    ),
     # In a line of text
     "x = input * sigmoid(mlp(mean(input)) + mlp(max(input)))": (
         r"x=\mathrm{input}\cdot\sigma(\mathrm{mlp}(\mathrm{mean}("

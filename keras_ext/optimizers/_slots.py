@@ -18,7 +18,7 @@ class Slots:
     def __init__(self, variables: Sequence[Any], *slots: Sequence[Any]) -> None:
         self._rows = list(zip(variables, *slots, strict=True))
         # Holding on to the objects keeps their ids from being reused.
-        self._known = [(form, row[1:]) for row in self._rows for form in _forms(row[0])]
+        self._known = [(form, row[1:]) for row in self._rows for form in forms(row[0])]
         self._by_id = {id(form): found for form, found in self._known}
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
@@ -30,7 +30,7 @@ class Slots:
         return self._by_id[id(variable)]
 
 
-def _forms(variable: Any) -> list[Any]:
+def forms(variable: Any) -> list[Any]:
     """Return the forms in which `update_step` may receive a variable.
 
     The TensorFlow backend passes the `tf.Variable` in a Keras variable or, under a

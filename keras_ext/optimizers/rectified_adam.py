@@ -8,13 +8,14 @@ import keras
 from keras import ops
 
 from keras_ext import _checks
-from keras_ext._numerics import one_minus_power
-from keras_ext._types import Config, Tensor
+from keras_ext._types import Tensor
+from keras_ext.optimizers._gradients import dense
+from keras_ext.optimizers._moments import MomentOptimizer
 from keras_ext.optimizers._slots import Slots
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
-class RectifiedAdam(keras.optimizers.Optimizer):
+class RectifiedAdam(MomentOptimizer):
     """Adam with steps no longer than its gradient statistics justify.
 
     In its first steps, Adam divides by a second moment that is estimated from a few
@@ -85,17 +86,8 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if isinstance(learning_rate, (int, float)):
-            _checks.number("learning_rate", learning_rate, low=0)
-        _checks.optional(
-            _checks.number, "weight_decay", kwargs.get("weight_decay"), low=0
-        )
-        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        self.beta_1 = _checks.number("beta_1", beta_1, low=0, high=1, open_high=True)
-        self.beta_2 = _checks.number(
-            "beta_2", beta_2, low=0, high=1, open_low=True, open_high=True
-        )
-        self.epsilon = _checks.number("epsilon", epsilon, low=0, open_low=True)
+        _checks.number("beta_2", beta_2, low=0, high=1, open_low=True, open_high=True)
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, name, **kwargs)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Create both moments of every variable."""
@@ -107,7 +99,7 @@ class RectifiedAdam(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Tensor, variable: Any, learning_rate: Any) -> None:
         """Update one variable; Keras calls this for each."""
-        gradient = ops.cast(gradient, variable.dtype)
+        gradient = dense(gradient, variable)
         m, v = self._moments.of(variable)
         self.assign_add(m, ops.multiply(ops.subtract(gradient, m), 1 - self.beta_1))
         gap = ops.subtract(ops.square(gradient), v)
@@ -116,28 +108,17 @@ class RectifiedAdam(keras.optimizers.Optimizer):
         adaptive = ops.divide(adaptive, ops.add(ops.sqrt(v), self.epsilon))
         self.assign_sub(variable, ops.multiply(m, ops.where(trusted, adaptive, plain)))
 
-    def get_config(self) -> Config:
-        """Return the constructor arguments."""
-        return {
-            **super().get_config(),
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-        }
-
     def _factors(self, learning_rate: Any, dtype: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Return whether `v` can be trusted, and the factors for `m`.
 
         The first applies if it cannot; the second, divided by the root of `v`, if it
         can.
         """
-        precise = keras.backend.result_type(
-            keras.backend.standardize_dtype(dtype), "float32"
-        )
-        step = ops.cast(self.iterations, precise) + 1
-        plain = ops.cast(learning_rate, precise) / one_minus_power(self.beta_1, step)
+        step = self._step_number(dtype)
+        first, second = self._corrections(step)
+        plain = ops.cast(learning_rate, step.dtype) / first
         rho, factor = rectification(step, self.beta_2)
-        adaptive = plain * factor * ops.sqrt(one_minus_power(self.beta_2, step))
+        adaptive = plain * factor * ops.sqrt(second)
         return rho > 4, ops.cast(plain, dtype), ops.cast(adaptive, dtype)
 
 

@@ -22,6 +22,35 @@ class OptimizerCase:
 
 
 OPTIMIZERS = [
+    OptimizerCase(lambda: optimizers.AdaBelief(0.1), id="AdaBelief"),
+    OptimizerCase(
+        lambda: optimizers.AdaBelief(
+            0.05,
+            beta_1=0.8,
+            beta_2=0.99,
+            epsilon=1e-8,
+            amsgrad=True,
+            rectify=False,
+            weight_decay=0.01,
+            clipvalue=1.0,
+            name="belief",
+        ),
+        id="AdaBelief-options",
+    ),
+    OptimizerCase(lambda: optimizers.LazyAdam(0.1), id="LazyAdam"),
+    OptimizerCase(
+        lambda: optimizers.LazyAdam(
+            0.05,
+            beta_1=0.8,
+            beta_2=0.99,
+            epsilon=1e-5,
+            amsgrad=True,
+            weight_decay=0.01,
+            clipnorm=1.0,
+            name="lazily",
+        ),
+        id="LazyAdam-options",
+    ),
     OptimizerCase(
         lambda: optimizers.Lookahead(
             keras.optimizers.SGD(0.02, momentum=0.9), sync_period=3
@@ -47,6 +76,21 @@ OPTIMIZERS = [
         lambda: optimizers.Lookahead(optimizers.RectifiedAdam(0.1)),
         id="Lookahead-RectifiedAdam",
     ),
+    OptimizerCase(lambda: optimizers.NovoGrad(0.05), id="NovoGrad"),
+    OptimizerCase(
+        lambda: optimizers.NovoGrad(
+            0.02,
+            beta_1=0.95,
+            beta_2=0.98,
+            epsilon=1e-5,
+            grad_averaging=True,
+            amsgrad=True,
+            weight_decay=0.001,
+            use_ema=True,
+            name="novo",
+        ),
+        id="NovoGrad-options",
+    ),
     OptimizerCase(lambda: optimizers.RectifiedAdam(0.1), id="RectifiedAdam"),
     OptimizerCase(
         lambda: optimizers.RectifiedAdam(
@@ -60,5 +104,19 @@ OPTIMIZERS = [
             name="rectified",
         ),
         id="RectifiedAdam-options",
+    ),
+    OptimizerCase(lambda: optimizers.Yogi(0.1), id="Yogi"),
+    OptimizerCase(
+        lambda: optimizers.Yogi(
+            0.05,
+            beta_1=0.8,
+            beta_2=0.99,
+            epsilon=1e-2,
+            initial_accumulator_value=0.1,
+            weight_decay=0.01,
+            gradient_accumulation_steps=2,
+            name="yogi",
+        ),
+        id="Yogi-options",
     ),
 ]

@@ -410,8 +410,8 @@ def novograd(
     v_1 = |g_1|^2, v_t = b2 v_{t-1} + (1 - b2) |g_t|^2
     m_t = b1 m_{t-1} + share (g_t / (sqrt(v_t) + epsilon) + decay w_{t-1}), m_0 = 0
 
-    share is 1, or 1 - b1 with `grad_averaging`, in the first step too.  `amsgrad`
-    has max(v_1, .., v_t) for v_t.  No bias is corrected.
+    share is 1, or 1 - b1 with `grad_averaging` after the first step: the paper avoids a
+    bias by m_1 = g_1 / |g_1| + decay w_0.  `amsgrad` has max(v_1, .., v_t) for v_t.
 
     Ginsburg et al. 2019, https://arxiv.org/abs/1905.11286, algorithm 1.
     """
@@ -425,7 +425,7 @@ def novograd(
         v = square if step == 0 else beta_2 * v + (1.0 - beta_2) * square
         largest = max(largest, v)
         length = math.sqrt(largest if amsgrad else v)
-        share = 1.0 - beta_1 if grad_averaging else 1.0
+        share = 1.0 - beta_1 if grad_averaging and step else 1.0
         m = beta_1 * m + share * (slope / (length + epsilon) + weight_decay * weights)
         return weights - _rate(learning_rate, step) * m
 
