@@ -1,6 +1,5 @@
 """Gradients as `update_step` receives them: whole, or of some rows."""
 
-from collections.abc import Callable
 from typing import Any
 
 from keras import ops
@@ -62,13 +61,14 @@ class Rows:
         self._shape = gradient.dense_shape
 
     def of(self, variable: Any) -> Tensor:
-        """Return these rows of a variable, without reading the others."""
+        """Return these rows of a variable, if possible without reading the others."""
         inner = getattr(variable, "value", variable)
         inner = inner if hasattr(inner, "assign") else variable
-        read: Callable[[Tensor], Tensor] | None = getattr(inner, "sparse_read", None)
-        if read is None:  # a variable with a component per replica
+        try:
+            return inner.sparse_read(self._indices)
+        except AttributeError:
+            # What a variable with a component per replica raises, as `tf.gather` knows.
             return ops.take(inner, self._indices, axis=0)
-        return read(self._indices)
 
     def slices(self, values: Tensor) -> Any:
         """Return a `tf.IndexedSlices` with these rows."""

@@ -203,22 +203,53 @@ def continued(trainer):
     return {**loop.history.history, "continued": one.get_weights()}
 
 
+def lazily(trainer):
+    # The same rows on both replicas, on one of them, and on neither.
+    return arrays(trainer)
+
+
+def normalized(trainer):
+    return arrays(trainer)
+
+
 def look_ahead(rate):
     inner = keras_ext.optimizers.RectifiedAdam(rate, weight_decay=0.1)
     return keras_ext.optimizers.Lookahead(inner, 3)
 
 
+def lazy_adam(rate):
+    return keras_ext.optimizers.LazyAdam(rate, weight_decay=0.1, amsgrad=True)
+
+
+def embedding():
+    keras.utils.set_random_seed(5)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Discretization(np.linspace(-2, 2, 99).tolist()),
+            keras.layers.Embedding(100, 4),
+            keras.layers.Flatten(),
+            keras.layers.Dense(3, activation="softmax"),
+        ]
+    )
+
+
 MODELS = {added: with_nothing_but_extra_loss, sparse: lambda: network(sparse=True)}
+MODELS |= {lazily: embedding}
 KINDS = {
     uphill: keras_ext.SharpnessAwareTrainer,
     overridden: OwnStep,
     updated: OwnUpdate,
 }
-OPTIMIZERS = {ahead: look_ahead}
+OPTIMIZERS = {
+    ahead: look_ahead,
+    lazily: lazy_adam,
+    normalized: keras_ext.optimizers.NovoGrad,
+}
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 DRIVES = (arrays, step_by_step, data, distributed, loop, weighted, sparse)
 DRIVES += (averaged, hooked, added, uphill, overridden, updated, continued)
-for drive in (*DRIVES, ahead):
+for drive in (*DRIVES, ahead, lazily, normalized):
     one, two = train(None, drive), train(strategy, drive)
     assert one.keys() == two.keys(), (one.keys(), two.keys())
     differences = {
@@ -256,6 +287,8 @@ def differences():
         "updated",
         "continued",
         "ahead",
+        "lazily",
+        "normalized",
     ],
 )
 def test_two_replicas_compute_what_one_does(differences, drive):
