@@ -17,6 +17,7 @@ OPTIONS = [
     ("kill_test", "--kills"),
     ("layers", "--only"),
     ("metrics", "--only"),
+    ("optimizers", "--rows"),
     ("speed_picture", "--out"),
     ("callbacks", "--only"),
     ("foreign", "--epochs"),
