@@ -107,7 +107,8 @@ class AdaBelief(MomentOptimizer):
         gradient = dense(gradient, variable, precise)
         momentum, velocity, *largest = self._moments.of(variable)
         m, s = ops.cast(momentum, precise), ops.cast(velocity, precise)
-        m = m + (gradient - m) * (1 - self.beta_1)
+        # With a `beta_1` of 0, this is the gradient to the bit, and `s` is epsilon.
+        m = m * self.beta_1 + gradient * (1 - self.beta_1)
         s = s + (ops.square(gradient - m) - s) * (1 - self.beta_2) + self.epsilon
         self.assign(momentum, ops.cast(m, variable.dtype))
         self.assign(velocity, ops.cast(s, variable.dtype))

@@ -23,7 +23,6 @@ from tests.reference import optimizers as reference
         {},
         {"learning_rate": 0.05, "beta_1": 0.0},
         {"learning_rate": 0.05, "beta_1": 0.8, "beta_2": 0.5, "epsilon": 1e-8},
-        {"learning_rate": 0.05, "beta_2": 0.0},
         {"learning_rate": 0.05, "initial_accumulator_value": 0.0},
         {"learning_rate": 0.05, "initial_accumulator_value": 1.0},
     ],
