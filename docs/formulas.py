@@ -80,6 +80,7 @@ FORMULAS = {
         r"w=\frac{\mathrm{kernel}-\mathrm{mean}(\mathrm{kernel})}"
         r"{\sqrt{\mathrm{variance}(\mathrm{kernel})+\varepsilon}}"
     ),
+    "output = x + sin(a * x)^2 / a": r"\mathrm{output}=x+\frac{\sin^2(a\,x)}{a}",
     # Losses
     "luminance = (2 mean_x mean_y + c1) / (mean_x^2 + mean_y^2 + c1)": (
         r"\mathrm{luminance}=\frac{2\mu_x\mu_y+c_1}{\mu_x^2+\mu_y^2+c_1},"

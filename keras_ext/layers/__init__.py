@@ -19,6 +19,7 @@ from keras_ext.layers.max_pooling_with_argmax2d import MaxPoolingWithArgmax2D
 from keras_ext.layers.max_unpooling2d import MaxUnpooling2D
 from keras_ext.layers.maxout import Maxout
 from keras_ext.layers.noisy_dense import NoisyDense
+from keras_ext.layers.snake import Snake, snake
 from keras_ext.layers.sparsemax import Sparsemax, sparsemax
 from keras_ext.layers.spatial_pyramid_pooling import SpatialPyramidPooling
 from keras_ext.layers.squeeze_excite import SqueezeExcite
@@ -50,6 +51,7 @@ __all__ = [
     "MaxUnpooling2D",
     "Maxout",
     "NoisyDense",
+    "Snake",
     "Sparsemax",
     "SpatialPyramidPooling",
     "SqueezeExcite",
@@ -57,6 +59,7 @@ __all__ = [
     "ViterbiDecoder",
     "WeightNormalization",
     "WeightStandardizedConv2D",
+    "snake",
     "sparsemax",
     "viterbi_decode",
 ]

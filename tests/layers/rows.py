@@ -321,6 +321,12 @@ LAYERS = [
         id="DropBlock2D-pair",
     ),
     LayerCase(
+        layers.Snake,
+        image(4, 6, 5, 8),
+        dynamic_axes=(0, 1, 2, 3),
+        id="Snake",
+    ),
+    LayerCase(
         layers.Sparsemax,
         image(4, 6, 5, 8),
         dynamic_axes=(0, 1, 2, 3),

@@ -1,4 +1,4 @@
-"""Maxout and noisy units, one output value at a time."""
+"""Maxout, noisy and periodic units, one output value at a time."""
 
 import math
 
@@ -102,4 +102,17 @@ def noisy_dense_moments(
                 kernel_part += (float(x[n, i]) * float(sigma_kernel[i, j])) ** 2
             bias_part = 0.0 if sigma_bias is None else float(sigma_bias[j]) ** 2
             output[n, j] = m * (m * kernel_part + bias_part)
+    return output
+
+
+def snake(x: np.ndarray, a: float) -> np.ndarray:
+    """x - cos(2 a x) / (2 a) + 1 / (2 a), whose limit for a -> 0 is x.
+
+    Ziyin et al. 2020, https://arxiv.org/abs/2006.08195, equation 3.
+    """
+    x, a = np.asarray(x, dtype=np.float64), float(a)
+    output = x.copy()
+    for index in np.ndindex(*x.shape):
+        if a:
+            output[index] += (1.0 - math.cos(2.0 * a * x[index])) / (2.0 * a)
     return output
