@@ -53,6 +53,10 @@ SCHEDULES = [
         id="Cyclical-exp_range",
     ),
     ScheduleCase(
+        lambda: schedules.Cyclical(0.01, 0.1, 5, scale_fn=keras.ops.tanh),
+        id="Cyclical-scale_fn",
+    ),
+    ScheduleCase(
         lambda: schedules.InverseSquareRoot(0.1, warmup_steps=10),
         id="InverseSquareRoot",
     ),

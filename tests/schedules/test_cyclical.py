@@ -94,6 +94,9 @@ def test_steps_must_be_numbers():
         ({"step_size": 2.5}, "step_size=2.5"),
         ({"mode": "cosine"}, "'triangular', 'triangular2', 'exp_range'. .*'cosine'"),
         ({"gamma": 0.9}, "only by mode='exp_range'. .*mode='triangular', gamma=0.9"),
+        ({"scale_fn": 0.5}, "must be a function, with mode='triangular'. .*=0.5"),
+        ({"scale_fn": abs, "mode": "triangular2"}, "mode='triangular2'. Leave one"),
+        ({"scale_mode": "epochs"}, "'cycle', 'iterations'. .*scale_mode='epochs'"),
         ({"mode": "exp_range", "gamma": 0}, r"`gamma` must be .* in \(0, 1\]"),
         ({"mode": "exp_range", "gamma": 1.1}, "gamma=1.1"),
         ({"mode": "exp_range", "gamma": float("nan")}, "gamma=nan"),
@@ -113,5 +116,49 @@ def test_config_keeps_every_argument():
         "step_size": 10,
         "mode": "exp_range",
         "gamma": 0.5,
+        "scale_fn": None,
+        "scale_mode": "cycle",
         "name": "wave",
     }
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def halved(cycle):
+    return ops.power(0.5, cycle - 1)
+
+
+class TestAFunctionThatScales:
+    @pytest.mark.parametrize("initial", [0.0, 0.001])
+    def test_of_the_cycle_equals_the_formula(self, initial):
+        steps = np.arange(100)
+        schedule = Cyclical(initial, 0.006, 7, scale_fn=halved)
+        expected = [
+            reference.cyclical(int(step), initial, 0.006, 7, "triangular2")
+            for step in steps
+        ]
+        got = ops.convert_to_numpy(schedule(steps))
+        np.testing.assert_allclose(got, expected, rtol=2e-6, atol=1e-12)
+
+    def test_of_the_step_equals_the_formula(self):
+        steps = np.arange(100)
+        schedule = Cyclical(
+            0.0, 1.0, 7, scale_fn=lambda step: 0.99**step, scale_mode="iterations"
+        )
+        expected = [
+            reference.cyclical(int(step), 0.0, 1.0, 7, "exp_range", 0.99)
+            for step in steps
+        ]
+        got = ops.convert_to_numpy(schedule(steps))
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+    def test_is_saved_with_the_schedule(self):
+        schedule = Cyclical(0.0, 1.0, 7, scale_fn=halved)
+        config = keras.saving.serialize_keras_object(schedule)
+        loaded = keras.saving.deserialize_keras_object(config)
+        assert loaded.scale_fn is halved
+        assert float(loaded(21)) == 0.5
+
+    def test_a_schedule_saved_without_one_loads(self):
+        config = Cyclical(0.0, 1.0, 7).get_config()
+        del config["scale_fn"], config["scale_mode"]
+        assert float(Cyclical.from_config(config)(7)) == 1.0
