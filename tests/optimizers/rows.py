@@ -86,7 +86,7 @@ OPTIMIZERS = [
             grad_averaging=True,
             amsgrad=True,
             weight_decay=0.001,
-            use_ema=True,
+            clipnorm=1.0,
             name="novo",
         ),
         id="NovoGrad-options",
