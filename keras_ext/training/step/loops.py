@@ -92,5 +92,27 @@ def rows(
         parts: Splits what comes of one tensor. Default: into the steps.
     """
     # One copy to the host for all steps, so that the device need not hold them.
-    leaves = [parts(stack[:count].numpy()) for stack in tf.nest.flatten(stacks)]
-    return [tf.nest.pack_sequence_as(stacks, row) for row in zip(*leaves, strict=True)]
+    return _rows(stacks, lambda stack: parts(stack[:count].numpy()), count)
+
+
+def _rows(
+    stacks: Any, split: Callable[[tf.Tensor], list[Any]], count: int
+) -> list[Any]:
+    """Return `count` structures, each with its part of every tensor."""
+    if type(stacks) is dict:
+        columns = [_rows(part, split, count) for part in stacks.values()]
+        return [
+            dict(zip(stacks, row, strict=True)) for row in _transposed(columns, count)
+        ]
+    if type(stacks) in (list, tuple):
+        columns = [_rows(part, split, count) for part in stacks]
+        return list(map(type(stacks), _transposed(columns, count)))
+    leaves = list(map(split, tf.nest.flatten(stacks)))
+    if tf.is_tensor(stacks):
+        return leaves[0]
+    # Of other kinds, for which `pack_sequence_as` takes as long as a quick hook.
+    return [tf.nest.pack_sequence_as(stacks, row) for row in _transposed(leaves, count)]
+
+
+def _transposed(columns: list[list[Any]], count: int) -> Any:
+    return zip(*columns, strict=True) if columns else [()] * count
