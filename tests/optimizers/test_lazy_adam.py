@@ -40,7 +40,7 @@ class TestDenseGradients:
             {"gradient_accumulation_steps": 2, "weight_decay": 0.1},
             {"use_ema": True, "ema_overwrite_frequency": 3, "global_clipnorm": 1.0},
         ],
-        ids=str,
+        ids=" ".join,
     )
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_equal_keras_s_adam_to_the_bit(self, options, dtype):
