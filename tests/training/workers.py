@@ -44,7 +44,7 @@ class Cluster:
         for index in range(count):
             config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
             own = {"TF_CONFIG": json.dumps(config), "PYTHONPATH": str(ROOT)}
-            # Files, since a pipe that nobody reads fills up.
+            # Files, since a pipe fills up if it is not read.
             files = [self._stack.enter_context(_file()) for _ in range(2)]
             self._files.append(files)
             self.processes.append(

@@ -103,7 +103,7 @@ class Workers:
             WorkerError: If they have different seeds.
         """
         given = -1 if seed is None else seed
-        return self._exchange("seed", given, 0, drawn_unless(seed))[0][3]
+        return self._exchange("seed", given, 0, drawn_unless(seed), False, str)[0][3]
 
     def tell(self, error: BaseException) -> None:
         """Have the other workers raise `WorkerError`, with this as the reason.
@@ -122,7 +122,7 @@ class Workers:
         thread.join(_PATIENCE)
 
     def _tell(self, text: str) -> None:
-        # If the others have ended, there is nobody to be told.
+        # The others may have ended already.
         with contextlib.suppress(tf.errors.OpError):
             self._gather([0, 0, 0, 0, 0, 1])
             self._gather(_encoded(text))
@@ -133,8 +133,8 @@ class Workers:
         at: int,
         has: int,
         wanted: int,
-        flag: bool = False,
-        why: Callable[[], str] = str,
+        flag: bool,
+        why: Callable[[], str],
     ) -> list[list[int]]:
         """Return what each worker has passed, unless one has failed or differs."""
         mine = [_DOINGS.index(doing), at, has, wanted, int(flag), 0]

@@ -21,7 +21,7 @@ def check_targets(loss: Any, y: Any) -> None:
         y: The targets.
 
     Raises:
-        ValueError: If there are none, not for every output that has a loss, or only
+        ValueError: If they are missing, for any output that has a loss, or are only
             those of a single sample.
         TypeError: If they are strings.
     """

@@ -200,7 +200,7 @@ def test_a_worker_that_is_killed_ends_the_other(worker, number):
         seconds = time.monotonic() - begin
         other = cluster.output(1 - worker, True)
     if number == signal.SIGTERM:
-        # It tells the other worker; nobody can tell of the other signal.
+        # It raises in both; of the other signal, only TensorFlow takes notice.
         assert codes == [1 if one != worker else 128 + number for one in range(2)]
         assert f"WorkerError: Worker {worker} has raised SystemExit: 143" in other
         assert seconds < 30
