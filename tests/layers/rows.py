@@ -195,6 +195,7 @@ LAYERS = [
     LayerCase(
         lambda: layers.ViterbiDecoder(unroll=True),
         image(4, 6, 3, 3),
+        dynamic_axes=(0,),
         id="ViterbiDecoder-unroll",
     ),
     LayerCase(lambda: layers.Maxout(2), image(4, 6, 5, 8), id="Maxout"),

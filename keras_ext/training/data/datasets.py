@@ -6,21 +6,19 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.data.batch_stacking import (
-    PendingBatches,
-    StackReader,
-    stacker_for,
-)
+from keras_ext.training.data.batch_stacking import stacker_for
 from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Restores, Source, skip
+from keras_ext.training.data.stack_reader import PendingBatches, StackReader
 from keras_ext.training.data.tensors import to_tensor
+from keras_ext.training.data.usual_shapes import UsualShapes
 
 
 class DatasetSource(Source):
     """A `tf.data.Dataset` of batches.
 
     Batches are read inside a compiled function and stacked, as long as they have the
-    size of the first; one of another size comes separately. So does every batch whose
+    usual size; one of another size comes separately. So does every batch whose
     shape, apart from the number of samples, the dataset does not know.
 
     Args:
@@ -33,7 +31,7 @@ class DatasetSource(Source):
         self._next_iterator: Any = None
         self._reading: StackReader | PendingBatches | None = None
         self._reads_again = False
-        self._batch_size: int | None = None
+        self._usual = UsualShapes()
 
     @property
     def num_batches(self) -> int | None:
@@ -58,18 +56,24 @@ class DatasetSource(Source):
         The next one is created early for this: with an exhausted iterator, TensorFlow
         does not save how often the dataset was shuffled before.
         """
+        usual = self._usual.value
+        state: dict[str, Any] = {"batch_size": usual[0][0] if usual else None}
         if not iterators:
-            return {}, []
+            return state, []
         # First, since it waits for the thread that advances the iterator.
         held = self._reading.pending() if self._reading else []
         if self._next_iterator is None:
             self._next_iterator = self._make_iterator()
         running = [] if self._iterator is None else [self._iterator]
-        state = {"held": held, "batch_size": self._batch_size}
-        return state, [*running, self._next_iterator]
+        return {**state, "held": held}, [*running, self._next_iterator]
 
     def set_state(self, state: dict[str, Any], restores: Restores | None) -> None:
         """Continue with what was read ahead, then with the iterators."""
+        spec, usual = self._dataset.element_spec, None
+        if state.get("batch_size") is not None and _can_be_stacked(spec):
+            leaves = tf.nest.flatten(spec)
+            usual = [[state["batch_size"], *leaf.shape[1:]] for leaf in leaves]
+        self._usual = UsualShapes(usual)
         self._reads_again = restores is None
         if not restores:
             return
@@ -77,8 +81,7 @@ class DatasetSource(Source):
         if running:
             self._iterator = self._make_iterator()
             running[0](self._iterator)
-            self._reading = PendingBatches(state["held"], self._dataset.element_spec)
-            self._batch_size = state["batch_size"]
+            self._reading = PendingBatches(state["held"], spec)
         self._next_iterator = self._make_iterator()
         following(self._next_iterator)
 
@@ -98,29 +101,37 @@ class DatasetSource(Source):
     def _pieces(
         self, index: int, start: int, size: Callable[[], int], *, stacked: bool
     ) -> Iterator[Chunk]:
-        iterator = self._begin(index, start)
+        iterator, number = self._begin(index, start), start
         can_be_stacked = stacked and _can_be_stacked(self._dataset.element_spec)
         try:
             if isinstance(self._reading, PendingBatches):
-                yield from self._reading.chunks(size)
-            # A reader takes all full batches, so this loops only over odd ones.
-            for first in iterator:
-                size_of_first = len(tf.nest.flatten(first)[0]) if can_be_stacked else 0
-                if self._batch_size not in (None, size_of_first):
-                    # An odd batch; in a continued epoch, it may come first.
-                    yield SingleBatch(first, full_size=False)
-                    continue
+                for chunk in self._reading.chunks(size, self._usual, start):
+                    number += len(chunk)
+                    yield chunk
+            first = next(iterator, None)
+            while first is not None:
                 if not (can_be_stacked and _has_samples(first)):
                     yield SingleBatch(first)
                     yield from map(SingleBatch, iterator)
-                else:
-                    self._batch_size = size_of_first
+                    return
+                if self._usual.take(tf.nest.flatten(first), number):
                     stacks = stacker_for(first, self.num_batches)
-                    self._reading = StackReader(stacks, first, iterator)
-                    yield from self._reading.chunks(size)
+                    reader = StackReader(stacks, first, iterator, self._usual, number)
+                    self._reading = reader
+                    for chunk in reader.chunks(size):
+                        number += len(chunk)
+                        yield chunk
+                    # The first, if there are others, was an odd one.
+                    first = reader.following
+                else:
+                    # An odd batch; in a continued epoch, it may come first.
+                    number += 1
+                    yield SingleBatch(first, full_size=False)
+                    first = next(iterator, None)
         finally:
             # Also if an epoch is left early: the next one begins at the start.
-            self._iterator = self._reading = self._batch_size = None
+            self._iterator = self._reading = None
+            self._usual = UsualShapes()
 
     def _begin(self, index: int, start: int) -> Any:
         """Return the iterator of an epoch, positioned at batch `start`."""

@@ -10,9 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext.training.base import host_random
-from keras_ext.training.data.batch_stacking import StackReader, limits
+from keras_ext.training.data.batch_stacking import limits
 from keras_ext.training.data.chunks import Chunk, SingleBatch
+from keras_ext.training.data.stack_reader import StackReader
 from keras_ext.training.data.tensors import to_tensor
+from keras_ext.training.data.usual_shapes import UsualShapes, outgrow
 
 # How long to wait for the iterator to come to rest: after that, it may be used again.
 _TO_REST = 1.0
@@ -38,54 +40,94 @@ class Allowance:
             self.changed.notify_all()
 
     def use(self) -> None:
-        """Take in that a batch is read."""
+        """Record that a batch is about to be read."""
         if self.left is not None:
             self.left -= 1
+
+    def return_one(self) -> None:
+        """Record that there was none: another pass over the data may read it."""
+        with self.changed:
+            if self.left is not None:
+                self.left += 1
+            self.changed.notify_all()
 
 
 def stacked(
     batches: Iterator[Any],
     size: Callable[[], int],
     allowance: Allowance,
+    usual: UsualShapes,
     *,
+    start: int,
     num_batches: int | None,
     draws_in_order: bool,
 ) -> Iterator[Chunk]:
     """Yield batches, up to `size()` of them together, while a thread reads others.
 
-    Those of the size of the first are put together, up to 256 of them, or 16 MB. At
-    most two such stacks are read ahead, and never more than allowed.
+    Those of the usual shapes are put together, up to 256 of them, or 16 MB. At most two
+    such stacks are read ahead, and never more than allowed.
 
     Args:
         batches: The batches.
         size: Called before each chunk, says how many batches it may have.
         allowance: How many batches may be read.
-        num_batches: How many batches come in all, if that is known.
+        usual: Which shapes are usual, as far as that is known.
+        start: Number of the first batch in its epoch.
+        num_batches: How many batches an epoch has, if that is known.
         draws_in_order: Whether to read nothing ahead if the first batch has drawn
             random numbers of Python's or NumPy's.
     """
-    allowance.use()
     before = pickle.dumps(host_random.get_state()) if draws_in_order else None
-    first = next(batches, None)
-    if first is None:
-        return
+    first, number = _next(batches, allowance), start
     draws = draws_in_order and before != pickle.dumps(host_random.get_state())
-    if draws or _arrays(first) is None:
-        yield SingleBatch(first)
-        yield from map(SingleBatch, batches)
-        return
-    known = [n for n in (num_batches, allowance.left) if n is not None]
-    reader = HostStacker(batches, first, min(known, default=_MOST) + 1, allowance)
-    try:
-        yield from StackReader(reader, first, None).chunks(size)
-    finally:
-        reader.close()
+    while first is not None:
+        arrays = _arrays(first)
+        if draws or arrays is None:
+            yield SingleBatch(first)
+            yield from map(SingleBatch, batches)
+            return
+        if usual.take(arrays, number):
+            left = None if num_batches is None else max(0, num_batches - number)
+            known = [n for n in (left, allowance.left) if n is not None]
+            stacks = HostStacker(
+                batches, first, min(known, default=_MOST) + 1, allowance, number
+            )
+            reader = StackReader(stacks, first, None, usual, number)
+            try:
+                for chunk in reader.chunks(size):
+                    number += len(chunk)
+                    yield chunk
+            finally:
+                stacks.close()
+            # The first, if there are others, was an odd one.
+            first = reader.following
+        else:
+            # An odd batch; in a continued epoch, it may come first.
+            number += 1
+            yield SingleBatch(first, full_size=False)
+            first = _next(batches, allowance)
+
+
+def _next(batches: Iterator[Any], allowance: Allowance) -> Any:
+    """Return the next batch, or `None` at the end of the data."""
+    allowance.use()
+    batch = next(batches, None)
+    if batch is None:
+        allowance.return_one()
+    return batch
 
 
 class HostStacker:
     """Reads batches in a thread and puts them together, as a `BatchStacker` does.
 
     They are copied at once: an iterator may fill the same arrays again for each batch.
+
+    Args:
+        batches: The batches after the first.
+        first: The first batch.
+        most: How many batches to put together at most.
+        allowance: How many batches may be read.
+        number: Number of the first batch in its epoch.
     """
 
     def __init__(
@@ -94,6 +136,7 @@ class HostStacker:
         first: Any,
         most: int,
         allowance: Allowance,
+        number: int,
     ) -> None:
         leaves = [np.asarray(to_tensor(leaf)) for leaf in keras.tree.flatten(first)]
         self.batch_size = len(leaves[0])
@@ -103,6 +146,7 @@ class HostStacker:
         self._specs = [(leaf.shape, leaf.dtype) for leaf in leaves]
         self._batches = batches
         self._allowance = allowance
+        self._number = number
         self._changed = allowance.changed
         # What was read and not collected; the odd batch comes after those in the stack.
         self._stack = self._empty()
@@ -110,8 +154,9 @@ class HostStacker:
         self._odd: list[Any] | None = None
         self._error: BaseException | None = None
         self._has_ended = self._is_closed = self._is_reading = False
-        # Whether batches have turned out to differ in more than their length.
-        self._one_by_one = False
+        # Whether batches have turned out to differ in more than their length, or the
+        # first to be an odd one. Then others stack what follows.
+        self._one_by_one = self._is_outgrown = False
         self._put(first)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -156,14 +201,17 @@ class HostStacker:
             while self._wait_for_room():
                 batch = next(self._batches, None)
                 if batch is None:
+                    self._allowance.return_one()
                     break
                 self._put(batch)
+                if self._is_outgrown:
+                    break
         # Whatever it is, it is raised where the batches are used.
         except BaseException as error:
             self._error = error
         finally:
             # Here, where it runs: it ends the threads and processes that it reads with.
-            if isinstance(self._batches, Generator):
+            if isinstance(self._batches, Generator) and not self._is_outgrown:
                 self._batches.close()
             with self._changed:
                 self._has_ended = True
@@ -178,8 +226,9 @@ class HostStacker:
                     or (not self._is_full() and self._allowance.left != 0)
                 )
             )
-            self._allowance.use()
             self._is_reading = not self._is_closed
+            if self._is_reading:
+                self._allowance.use()
             return self._is_reading
 
     def _put(self, batch: Any) -> None:
@@ -192,8 +241,11 @@ class HostStacker:
                 for stack, leaf in zip(self._stack, leaves, strict=True):
                     stack[rows] = leaf
                 self._count += 1
+                self._number += 1
             else:
                 self._odd = [to_tensor(leaf) for leaf in keras.tree.flatten(batch)]
+                shapes = [shape for shape, _ in self._specs]
+                self._is_outgrown = self._number == 1 and outgrow(shapes, self._odd)
             self._is_reading = False
             self._changed.notify_all()
 

@@ -13,6 +13,7 @@ from keras_ext.training.data.batch_checks import shortened
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.host_stacking import Allowance, stacked
 from keras_ext.training.data.source import Source, skip
+from keras_ext.training.data.usual_shapes import UsualShapes
 
 
 class HostSource(Source):
@@ -24,6 +25,7 @@ class HostSource(Source):
     def __init__(self) -> None:
         self._allowance = Allowance()
         self._draws_in_order = False
+        self._usual: UsualShapes | None = None
 
     @abc.abstractmethod
     def batches(self, index: int, start: int) -> Iterator[Any]:
@@ -37,14 +39,30 @@ class HostSource(Source):
         self, index: int, size: Callable[[], int], start: int = 0
     ) -> Iterator[Chunk]:
         """Yield the batches of epoch `index`, several together where that can be."""
-        batches, count = self.batches(index, start), self.num_batches
-        return stacked(
-            batches,
-            size,
-            self._allowance,
-            num_batches=None if count is None else max(0, count - start),
-            draws_in_order=self._draws_in_order,
-        )
+        # Restored for this epoch, or not yet known.
+        self._usual = self._usual or UsualShapes()
+        try:
+            yield from stacked(
+                self.batches(index, start),
+                size,
+                self._allowance,
+                self._usual,
+                start=start,
+                num_batches=self.num_batches,
+                draws_in_order=self._draws_in_order,
+            )
+        finally:
+            self._usual = None
+
+    def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
+        """Return which shapes are usual in this epoch, if it has begun."""
+        return {} if self._usual is None else {"usual": self._usual.value}, []
+
+    def set_state(self, state: dict[str, Any], restores: Any) -> None:
+        """Take the same batches for odd ones."""
+        # Checkpoints of earlier versions lack it.
+        usual = state.get("usual")
+        self._usual = None if usual is None else UsualShapes(usual)
 
     def allow(self, count: int) -> None:
         """Let so many more batches be read."""

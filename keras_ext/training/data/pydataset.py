@@ -56,11 +56,13 @@ class PyDatasetSource(HostSource):
         self._dataset.on_epoch_end()
 
     def state(self, *, iterators: bool) -> tuple[dict[str, Any], list[Any]]:
-        """Return the seed, which with epoch and batch determines everything."""
-        return {"seed": self._seed}, []
+        """Return the seed, which with epoch and batch determines the order."""
+        state, _ = super().state(iterators=iterators)
+        return {**state, "seed": self._seed}, []
 
     def set_state(self, state: dict[str, Any], restores: Any) -> None:
         """Draw the orders from the seed of that run."""
+        super().set_state(state, restores)
         self._seed = state["seed"]
 
     def example(self) -> Chunk:

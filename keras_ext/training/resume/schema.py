@@ -84,7 +84,10 @@ _OF_A_SOURCE = {
     "source": Named(ANYTHING),
     "held": _HELD,
     "batch_size": OrNone(COUNT),
+    "usual": OrNone([[COUNT]]),
 }
+# Only known within an epoch; checkpoints of earlier versions never have them.
+_NOT_REQUIRED = {"batch_size", "usual"}
 _STOCK = {"loop": {"epoch": COUNT}, "random": ANYTHING, "variables": VARIABLES}
 
 
@@ -153,7 +156,7 @@ def check_source(state: Any, where: str) -> None:
 def check_keys(state: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise `NotSavedError` if a state lacks an entry that another one requires."""
     for name, value in expected.items():
-        if name not in state:
+        if name not in state and name not in _NOT_REQUIRED:
             raise NotSavedError(f"the position in the data must have {name!r}")
         if isinstance(value, Mapping):
             check_keys(state[name], value)

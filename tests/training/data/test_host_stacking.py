@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -11,9 +12,9 @@ import tensorflow as tf
 
 from keras_ext import Loop, Trainer
 from keras_ext.training.base import host_random
-from keras_ext.training.data import batch_stacking, host_stacking
+from keras_ext.training.data import batch_stacking, host_stacking, stack_reader
 from keras_ext.training.data.chunks import EqualBatches
-from keras_ext.training.data.make import make_source
+from keras_ext.training.data.make import SteppedSource, make_source
 
 X = np.arange(100, dtype="float32").reshape(50, 2)
 Y = np.arange(50)
@@ -340,5 +341,20 @@ def test_training_is_the_same_as_one_batch_at_a_time():
 
 
 def test_both_stackers_are_used_alike():
-    names = {name for name in vars(batch_stacking.Stacker) if name[0] != "_"}
+    names = {name for name in vars(stack_reader.Stacker) if name[0] != "_"}
     assert names <= set(dir(host_stacking.HostStacker))
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(13, [13] * 4), (20, [13] * 4), (5, [5, 5, 3, 5])]
+)
+def test_a_pass_that_ends_leaves_the_next_its_steps(steps, expected):
+    """What is read at the end of the data counts for no batch of the next pass."""
+    source = SteppedSource(make_source(Dataset(), shuffle=False), steps)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The data ended after")
+        counts = [
+            sum(len(chunk) for chunk in source.chunks(epoch, lambda: 3))
+            for epoch in range(4)
+        ]
+    assert counts == expected
