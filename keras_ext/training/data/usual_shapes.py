@@ -43,7 +43,7 @@ class UsualShapes:
 
 
 def outgrow(shapes: Sequence[tuple[int, ...]], leaves: Sequence[Any]) -> bool:
-    """Whether arrays have more samples than these shapes, and are the same otherwise."""
+    """Whether arrays have more samples than these shapes, and no other difference."""
     return len(shapes) == len(leaves) and all(
         len(leaf) > shape[0] and tuple(leaf.shape[1:]) == shape[1:]
         for leaf, shape in zip(leaves, shapes, strict=True)
