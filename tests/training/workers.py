@@ -67,9 +67,9 @@ class Cluster:
 
     def output(self, index, errors=False):
         """Return what a process has printed so far."""
-        file = self._files[index][errors]
-        file.seek(0)
-        return file.read()
+        file = self._files[index][errors].fileno()
+        # Not by `seek`: the process writes where this file stands.
+        return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace")
 
     def wait(self, seconds=300):
         """Wait for all, and return their exit codes; a hang fails with all stacks."""

@@ -226,6 +226,80 @@ def files():
     return {**result, "calls": len(calls.batches)}
 
 
+class Requesting(keras_ext.callbacks.TrainingCallback):
+    """Requests something once, after a batch, in the second worker."""
+
+    batch_hook_freq = "epoch"
+
+    def __init__(self, request, batch=20):
+        super().__init__()
+        self._wanted, self._batch = request, batch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if INDEX == 1 and batch >= self._batch and self._wanted:
+            self.request, self._wanted = self._wanted, None
+
+    def get_state(self):
+        return {}  # a run that was rolled back would be again
+
+    def set_state(self, state):
+        pass
+
+
+def saved(name, *callbacks, folder=None, **options):
+    folder = folder or os.environ["FOLDER"]
+    # Calls of a few steps, so that some follow the request.
+    callbacks = [
+        keras_ext.callbacks.Checkpoint(f"{folder}/{name}", save_freq=10),
+        keras_ext.callbacks.CSVLogger(f"{folder}/{name}.csv"),
+        *callbacks,
+    ]
+    return fit(make(), X, Y, batch_size=4, callbacks=callbacks, resume=True, **options)
+
+
+@scenario
+def interrupted_by_the_second():
+    first = saved("interrupted", Requesting("interrupt"))
+    second = saved("interrupted")
+    return {**second, "first": first["history"], "whole": saved("whole")}
+
+
+@scenario
+def rolled_back_by_the_second():
+    return saved("rolled_back", Requesting("roll_back"))
+
+
+@scenario
+def discarded_by_the_second():
+    result = saved("discarded", Requesting("discard"))
+    return {**result, "left": os.listdir(f"{os.environ['FOLDER']}/discarded")}
+
+
+@scenario
+def other_folders():
+    folder = f"{os.environ['FOLDER']}/{INDEX}"
+    saved("own", folder=folder, epochs=1)
+    return saved("own", folder=folder)
+
+
+@scenario
+def saved_by_the_clock_of_the_second():
+    folder = f"{os.environ['FOLDER']}/clock"
+    checkpoint = keras_ext.callbacks.Checkpoint(
+        folder, save_freq="1s" if INDEX else "1h", max_to_keep=None
+    )
+
+    class Slow(keras.callbacks.Callback):
+        batch_hook_freq = 10
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 9:
+                time.sleep(1.1)
+
+    result = fit(make(), X, Y, batch_size=4, callbacks=[checkpoint, Slow()])
+    return {**result, "left": sorted(os.listdir(folder))}
+
+
 @scenario
 def no_seed():
     trainer = make(seed=None)

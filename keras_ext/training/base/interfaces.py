@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 import keras
 import tensorflow as tf
 
+from keras_ext.training.base.workers import Workers
+
 
 @runtime_checkable
 class TrainingProgram(Protocol):
@@ -67,6 +69,7 @@ class RunView(Protocol):
     Attributes:
         model: The model that is trained.
         program: Its compiled training step, if it has one.
+        workers: Those that train together with this process, if there are any.
         others: Further objects whose state belongs to the run, by name.
         epochs: The number of the epoch at which the run ends.
         verbose: 0 if nothing is to be printed.
@@ -80,6 +83,7 @@ class RunView(Protocol):
 
     model: keras.Model
     program: TrainingProgram | None
+    workers: Workers | None
     others: Mapping[str, Any]
     epochs: int
     verbose: int
@@ -97,6 +101,13 @@ class RunView(Protocol):
     @property
     def optimizer(self) -> Any:
         """The optimizer of the steps, or `None`."""
+
+    @property
+    def is_save_requested(self) -> bool:
+        """Whether one of several workers finds that it is time to save."""
+
+    def agree_to_save(self) -> None:
+        """Let all workers know what each requests, before they save."""
 
     def is_requested(self, request: str) -> bool:
         """Whether a callback requests this."""

@@ -1,26 +1,58 @@
 """What the processes of a training with several workers agree on."""
 
 import contextlib
+import functools
+import operator
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
 
-Doing = Literal["seed", "pass", "train", "test", "predict", "epoch"]
-"""What workers agree on: a seed, how a pass over data begins, steps, an epoch's end."""
+Doing = Literal[
+    "seed", "pass", "train", "test", "predict", "epoch", "read", "write", "leave"
+]
+"""What workers agree on: a seed, how a pass over data begins, steps, an epoch's end.
 
-_DOINGS: tuple[Doing, ...] = ("seed", "pass", "train", "test", "predict", "epoch")
+Also which checkpoint they have read, whether to write one, and that they end.
+"""
+
+_DOINGS: tuple[Doing, ...] = Doing.__args__  # type: ignore[attr-defined]
 # Seconds that a worker which has failed waits for the others to take notice.
 _PATIENCE = 10.0
 # Numbers that are exchanged, and bytes of a message.
-_ROW, _MESSAGE = 6, 2000
+_ROW, _MESSAGE = 7, 2000
 
 
 class WorkerError(RuntimeError):
     """Another worker has failed, or the workers do not do the same."""
+
+
+class Agreement(NamedTuple):
+    """What workers have agreed on.
+
+    Args:
+        steps: The smallest number of steps that one of them wants.
+        flags: The flags that one of them has set.
+    """
+
+    steps: int
+    flags: int
+
+
+class Signals(Protocol):
+    """Records signals for all workers, as soon as they have agreed.
+
+    Attributes:
+        pending: The number of a signal that only this worker knows of, or 0.
+    """
+
+    pending: int
+
+    def receive(self, number: int) -> None:
+        """Record the signal of any worker."""
 
 
 class Workers:
@@ -37,6 +69,8 @@ class Workers:
         index: The number of this worker.
         count: How many there are.
         is_chief: Whether this is the first, which writes files.
+        signals: Is notified of a signal in all workers at the same point of the
+            program; `None` if each worker obeys its own.
     """
 
     def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
@@ -46,20 +80,19 @@ class Workers:
         self.index = tasks.index((resolver.task_type, resolver.task_id))
         self.is_chief = self.index == 0
         self._replicas = strategy.num_replicas_in_sync // self.count
-        self._has_failed = False
+        self.signals: Signals | None = None
+        # Whether the others know that this one ends.
+        self._is_leaving = False
 
         def total(value: tf.Tensor) -> tf.Tensor:
             return strategy.reduce("SUM", strategy.run(tf.identity, (value,)), None)
 
         # Traced here, at the same point of the program in all workers: TensorFlow
         # numbers the sums as they are traced, and a worker that fails is elsewhere.
-        function = tf.function(total, autograph=False)
-        self._total = {
-            length: function.get_concrete_function(
-                tf.TensorSpec((self.count, length), tf.int64)
-            )
-            for length in (_ROW, _MESSAGE)
-        }
+        self._total = tf.function(total, autograph=False)
+        self._totals: dict[int, Any] = {}
+        for length in (_ROW, _MESSAGE):
+            self._traced(length)
 
     def agree(
         self,
@@ -68,9 +101,9 @@ class Workers:
         has: int,
         wanted: int = 0,
         *,
-        flag: bool = False,
+        flags: int = 0,
         why: Callable[[], str] = str,
-    ) -> tuple[int, bool]:
+    ) -> Agreement:
         """Exchange what is next with the other workers.
 
         Args:
@@ -80,21 +113,17 @@ class Workers:
             has: For how many steps it has batches, 0 at the end of the data; for
                 `"pass"`, how many callbacks are compiled with the step.
             wanted: How many steps it wants to make in the call after that.
-            flag: Whether it wants to stop; for `"pass"`, whether it needs the logs of
-                each step.
+            flags: What else it wants, a bit for each.
             why: Called if other workers have other batches; returns the reason, if this
                 worker knows it.
-
-        Returns:
-            The smallest number of steps wanted, and whether the flag of any worker is
-            set.
 
         Raises:
             WorkerError: If a worker has failed, or they do not all do and have the
                 same.
         """
-        rows = self._exchange(doing, at, has, wanted, flag, why)
-        return min(row[3] for row in rows), any(row[4] for row in rows)
+        rows = self._exchange(doing, at, has, wanted, flags, why)
+        steps = min(row[3] for row in rows)
+        return Agreement(steps, functools.reduce(operator.or_, (r[4] for r in rows)))
 
     def agree_on_seed(self, seed: int | None) -> int:
         """Return the seed that all workers use: theirs, or one that the first draws.
@@ -103,7 +132,25 @@ class Workers:
             WorkerError: If they have different seeds.
         """
         given = -1 if seed is None else seed
-        return self._exchange("seed", given, 0, drawn_unless(seed), False, str)[0][3]
+        return self._exchange("seed", given, 0, drawn_unless(seed), 0, str)[0][3]
+
+    def gather(self, array: np.ndarray) -> list[np.ndarray]:
+        """Return the array of each worker, to the bit; all have the same shape."""
+        data = array.tobytes()
+        # Of four bytes each, so that the sum over several replicas fits.
+        padded = data.ljust(-(-len(data) // 4) * 4, b"\0")
+        rows = self._gather(np.frombuffer(padded, "uint32").tolist())
+        return [
+            np.frombuffer(
+                np.asarray(row, "uint32").tobytes()[: len(data)], array.dtype
+            ).reshape(array.shape)
+            for row in rows
+        ]
+
+    def leave(self) -> None:
+        """End at the same point as the other workers, which need no reason for it."""
+        self.agree("leave", 0, 0)
+        self._is_leaving = True
 
     def tell(self, error: BaseException) -> None:
         """Have the other workers raise `WorkerError`, with this as the reason.
@@ -112,9 +159,9 @@ class Workers:
         seconds, since it waits in the middle of a step, is left to TensorFlow, which
         ends it some seconds after this process has ended.
         """
-        if self._has_failed:
+        if self._is_leaving:
             return  # all of them have raised
-        self._has_failed = True
+        self._is_leaving = True
         text = described_error(error)
         # Not to be waited for if the interpreter ends.
         thread = threading.Thread(target=self._tell, args=(text,), daemon=True)
@@ -124,7 +171,7 @@ class Workers:
     def _tell(self, text: str) -> None:
         # The others may have ended already.
         with contextlib.suppress(tf.errors.OpError):
-            self._gather([0, 0, 0, 0, 0, 1])
+            self._gather([0, 0, 0, 0, 0, 1, 0])
             self._gather(_encoded(text))
 
     def _exchange(
@@ -133,24 +180,27 @@ class Workers:
         at: int,
         has: int,
         wanted: int,
-        flag: bool,
+        flags: int,
         why: Callable[[], str],
     ) -> list[list[int]]:
         """Return what each worker has passed, unless one has failed or differs."""
-        mine = [_DOINGS.index(doing), at, has, wanted, int(flag), 0]
+        signal = 0 if self.signals is None else self.signals.pending
+        mine = [_DOINGS.index(doing), at, has, wanted, flags, 0, signal]
         rows = self._gather(mine)
         if any(row[5] for row in rows):
-            self._has_failed = True
+            self._is_leaving = True
             raise WorkerError(self._reasons(""))
         if len({tuple(row[:3]) for row in rows}) > 1:
-            self._has_failed = True
+            self._is_leaving = True
             raise WorkerError(
                 self._reasons(why())
                 or "All workers must be given the same data, seed and arguments. "
                 f"Received: {'; '.join(map(_described, range(self.count), rows))}."
             )
         # After an error, another training may have begun.
-        self._has_failed = False
+        self._is_leaving = False
+        if self.signals is not None and any(row[6] for row in rows):
+            self.signals.receive(max(row[6] for row in rows))
         return rows
 
     def _reasons(self, mine: str) -> str:
@@ -165,8 +215,20 @@ class Workers:
         """Return what each worker has passed."""
         table = np.zeros((self.count, len(mine)), "int64")
         table[self.index] = mine
-        total = self._total[len(mine)](tf.constant(table)).numpy()
+        total = self._traced(len(mine))(tf.constant(table)).numpy()
         return (total // self._replicas).tolist()
+
+    def _traced(self, length: int) -> Any:
+        """Return a function that sums up tables with rows of this length.
+
+        It must be traced at the same point of the program in all workers: TensorFlow
+        numbers the sums as they are traced. So what a worker that fails will need,
+        which is elsewhere in the program, is traced in the beginning.
+        """
+        if length not in self._totals:
+            spec = tf.TensorSpec((self.count, length), tf.int64)
+            self._totals[length] = self._total.get_concrete_function(spec)
+        return self._totals[length]
 
 
 def workers_of(strategy: Any) -> Workers | None:
@@ -221,6 +283,12 @@ def _described(index: int, row: list[int]) -> str:
     if doing == "pass":
         return f"worker {index} begins at step {at}, with {has} callbacks at every step"
     batches = f"the next {has} batches" if has else "no more batches"
+    if doing == "read":
+        return f"worker {index} " + (
+            f"has read checkpoint {at} of step {has}" if at else "has read none"
+        )
+    if doing in ("write", "leave"):
+        return f"worker {index} is to {doing} after {at} steps"
     kind = {"train": "training", "test": "evaluation", "predict": "prediction"}[doing]
     return f"worker {index} has {batches} after {at} steps of {kind}"
 

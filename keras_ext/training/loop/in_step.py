@@ -18,7 +18,7 @@ class InStep:
 
     Attributes:
         size: How many batches the next chunk may have, the same for all workers.
-        stopped: Whether a worker has stopped the last pass.
+        flags: The flags of any worker, when they last agreed.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class InStep:
         self._mode = mode
         self._wanted = wanted
         self.size = 1
-        self.stopped = False
+        self.flags = 0
 
     def begin(self, at: int, *, hooks: int, keeps_each: bool) -> bool:
         """Begin a pass over the data; return whether any worker `keeps_each`.
@@ -42,35 +42,37 @@ class InStep:
             keeps_each: Whether this worker needs the logs of each step.
         """
         self.size, kept = self._workers.agree(
-            "pass", at, hooks, self._wanted(at, 0), flag=keeps_each
+            "pass", at, hooks, self._wanted(at, 0), flags=int(keeps_each)
         )
-        return kept
+        return bool(kept)
 
     def chunks(
         self,
         chunks: Iterator[Chunk],
         at: Callable[[], int],
-        stops: Callable[[], bool],
+        flags: Callable[[], int],
+        ends: int,
     ) -> Iterator[Chunk]:
-        """Yield the chunks, until the data ends or a worker stops.
+        """Yield the chunks, until the data ends or a worker ends the pass.
 
         Args:
             chunks: Chunks of at most `size` batches, the same for all workers.
             at: Returns how many steps were made in this pass.
-            stops: Returns whether this worker wants to stop.
+            flags: Returns what this worker wants, a bit for each.
+            ends: Those of them that end the pass before the next step.
         """
         while True:
             chunk = next(chunks, None)
             done, has = at(), 0 if chunk is None else len(chunk)
-            self.size, self.stopped = self._workers.agree(
+            self.size, self.flags = self._workers.agree(
                 self._mode,
                 done,
                 has,
                 self._wanted(done, has),
-                flag=stops(),
+                flags=flags(),
                 why=lambda: _error_in(chunks),
             )
-            if chunk is None or self.stopped:
+            if chunk is None or self.flags & ends:
                 return
             yield chunk
 

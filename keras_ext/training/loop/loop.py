@@ -246,12 +246,12 @@ class Loop:
                     return
                 if not run.is_requested(RunRequest.ROLL_BACK):
                     epoch.end()
+                run.end_epoch(index)
                 # Callbacks at the end of the epoch may also request it.
                 if run.is_requested(RunRequest.ROLL_BACK):
                     # A failed epoch is not ended: it counts as not made.
                     index = run.restorer.roll_back()
                     continue
-                run.end_epoch(index)
                 self._last_logs = epoch.logs
                 index += 1
                 run.saver.after_epoch(index)

@@ -27,6 +27,10 @@ from keras_ext.training.resume.arguments import Resume, check_others, find_check
 from keras_ext.training.resume.restorer import Restorer, SavedSource
 from keras_ext.training.resume.saver import Saver
 
+# What a worker wants, as flags on which workers agree.
+_STOP, _SAVE = 1, 2
+_REQUESTS = {one: 4 << number for number, one in enumerate(RunRequest)}
+
 
 class Run:
     """One run of a `Loop`.
@@ -92,6 +96,8 @@ class Run:
         self._used: dict[tuple[Any, ...], tuple[Source, list[Any]]] = {}
         self.workers = workers_of(getattr(model, "distribute_strategy", None))
         self._in_step: InStep | None = None
+        # Flags of any worker, when they last agreed.
+        self._agreed = 0
         if self.workers is not None:
             self._in_step = InStep(self.workers, "train", self._wanted)
         self._sizer = ChunkSizer()
@@ -139,11 +145,25 @@ class Run:
         return self.interrupted or self.is_requested(RunRequest.ROLL_BACK)
 
     def is_requested(self, request: str) -> bool:
-        """Whether a callback makes this request, see `RunRequest`."""
+        """Whether a callback makes this request, see `RunRequest`.
+
+        Of several workers, in any of them, as soon as they have agreed.
+        """
+        if self.workers is not None:
+            return bool(self._agreed & _REQUESTS[RunRequest(request)])
+        return self._requests(request)
+
+    @property
+    def is_save_requested(self) -> bool:
+        """Whether one of several workers finds that it is time to save."""
+        return bool(self._agreed & _SAVE)
+
+    def _requests(self, request: str) -> bool:
         return any(request_of(one) == request for one in self.callbacks)
 
     def forget_request(self, request: str) -> None:
         """Reset the requests of callbacks."""
+        self._agreed &= ~_REQUESTS[RunRequest(request)]
         for callback in self.callbacks:
             if request_of(callback) == request:
                 callback.request = None
@@ -250,20 +270,41 @@ class Run:
             at: Returns how many steps were made in the epoch.
         """
         if self._in_step is not None:
-            chunks = self._in_step.chunks(chunks, at, lambda: self.stop_training)
+            ends = _STOP | _REQUESTS[RunRequest.ROLL_BACK]
+            chunks = self._in_step.chunks(chunks, at, self._flags, ends)
         for chunk in chunks:
+            if self._in_step is not None:
+                self._agreed = self._in_step.flags
             yield chunk
             # Of several workers, each continues until the others know.
-            if self._in_step is None and (self.stop_training or self.is_cut_short):
+            stopped = self._in_step is None and self.stop_training
+            if stopped or self.is_cut_short:
                 break
-        if self._in_step is not None and self._in_step.stopped:
-            self.stop_training = True
+        if self._in_step is not None:
+            self._take(self._in_step.flags)
 
     def end_epoch(self, index: int) -> None:
-        """Stop training if it was stopped in another worker."""
+        """Stop, save and end where another worker does."""
         if self.workers is not None:
-            stop = self.stop_training
-            _, self.stop_training = self.workers.agree("epoch", index, 0, flag=stop)
+            flags = self.workers.agree("epoch", index, 0, flags=self._flags()).flags
+            self._take(flags)
+
+    def agree_to_save(self) -> None:
+        """Let all workers know what each requests, before they save."""
+        if self.workers is not None:
+            steps, flags = self.steps_made, self._flags()
+            self._take(self.workers.agree("write", steps, 0, flags=flags).flags)
+
+    def _flags(self) -> int:
+        """Return what this worker wants."""
+        requested = (bit for one, bit in _REQUESTS.items() if self._requests(one))
+        saved = _SAVE * self.saver.is_time_to_save()
+        return _STOP * self.stop_training + saved + sum(requested)
+
+    def _take(self, flags: int) -> None:
+        self._agreed = flags
+        if flags & _STOP:
+            self.stop_training = True
 
     def _wanted(self, step: int, more: int = 0) -> int:
         """Return how many steps to make, `more` steps after step `step`."""

@@ -55,11 +55,21 @@ def check_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) ->
             _check(callback, state)
 
 
-def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> None:
+def set_states(
+    callbacks: Iterable[Any],
+    states: Sequence[tuple[str, Any]],
+    *,
+    may_lack_some: bool = False,
+) -> None:
     """Restore the states of callbacks, matched by class.
 
     Several of one class are distinguished by their order. Callbacks that existed only
     before, or exist only now, are warned about: the run is then a different one.
+
+    Args:
+        callbacks: The callbacks.
+        states: Their saved states.
+        may_lack_some: Whether those that existed before may be missing.
 
     Raises:
         ValueError: If the method `set_state` of a callback raises.
@@ -73,7 +83,8 @@ def set_states(callbacks: Iterable[Any], states: Sequence[tuple[str, Any]]) -> N
             "among the callbacks when the checkpoint was saved.",
             stacklevel=level_of_user(),
         )
-    for name in [name for name, state in left if not _is_empty(state)]:
+    lost = [] if may_lack_some else left
+    for name in [name for name, state in lost if not _is_empty(state)]:
         warnings.warn(
             f"The checkpoint has the state of a callback {name}, which is not among "
             "the callbacks now. Pass the same callbacks to continue a run.",

@@ -35,6 +35,10 @@ class Checkpoint(TrainingCallback):
     the process exits: by `Preempted`, exit code 75, or by `KeyboardInterrupt` after
     Ctrl-C. A second signal exits immediately.
 
+    Under `tf.distribute.MultiWorkerMirroredStrategy`, the first worker writes, and all
+    read, from a folder that they share; a signal to any of them has all save and exit.
+    Another number of workers may continue: with the same batches, rounded otherwise.
+
     Args:
         directory: The folder for the checkpoints of this one run, created if necessary.
             A relative path is resolved immediately: a later `os.chdir` does not move
@@ -128,13 +132,17 @@ class Checkpoint(TrainingCallback):
     def set_state(self, state: dict[str, Any]) -> None:
         """Set nothing."""
 
-    def drive(self) -> None:
+    def drive(self, *, writes: bool = True) -> None:
         """Leave saving to a `Loop`, which knows more than a callback does.
+
+        Args:
+            writes: Whether this process writes the checkpoints.
 
         Raises:
             OSError: If the folder cannot be written to, or another run uses it.
         """
-        self.files.begin(lasting=True)
+        if writes:
+            self.files.begin(lasting=True)
         self._driven = True
 
     def release(self) -> None:
@@ -146,6 +154,16 @@ class Checkpoint(TrainingCallback):
         self._driven = False
         self.files.close()
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it saves by the clock."""
+        return self._seconds is not None
+
+    def is_time(self) -> bool:
+        """Whether the time after which it saves has passed, if there is one."""
+        passed = time.monotonic() - self._saved_at
+        return self._seconds is not None and passed >= self._seconds
+
     def is_due(self, steps: int, *, at_epoch_end: bool) -> bool:
         """Whether to save now.
 
@@ -154,7 +172,7 @@ class Checkpoint(TrainingCallback):
             at_epoch_end: Whether an epoch has ended.
         """
         if self._seconds is not None:
-            return time.monotonic() - self._saved_at >= self._seconds
+            return self.is_time()
         if self.save_freq == "epoch":
             return at_epoch_end
         # A Loop ends its calls at multiples of `batch_hook_freq`, so none is missed.

@@ -27,7 +27,8 @@ from keras_ext.training.resume.schema import (
     descriptions_in,
     unusable,
 )
-from keras_ext.training.resume.snapshot import variables_of_run
+from keras_ext.training.resume.snapshot import replica_values, variables_of_run
+from keras_ext.training.resume.store import number_of
 from keras_ext.training.resume.variables import Restoration
 
 
@@ -101,6 +102,8 @@ class Restorer:
         self._run = run
         self._checkpoint = checkpoint
         self.saved: Saved | None = read_checkpoint(resume, checkpoint, self._compare)
+        if resume is not False:
+            self._agree_on(self.saved)
         # What to do if the restored state turns out to be that of another run.
         self._undo = contextlib.ExitStack()
         # The variables, as long as the first step has yet to create some.
@@ -159,7 +162,11 @@ class Restorer:
         with self._undone_if_it_fails(saved.path):
             run.set_state(state["loop"])
             self._restore_variables(saved)
-            callback_state.set_states(run.callbacks, state["callbacks"])
+            # The chief has saved the states of callbacks that others do not have.
+            is_chief = run.workers is None or run.workers.is_chief
+            callback_state.set_states(
+                run.callbacks, state["callbacks"], may_lack_some=not is_chief
+            )
             for name, other in others.items():
                 callback_state.give(other, state["others"][name], repr(name))
             self._restore_program(state["compiled"])
@@ -176,7 +183,18 @@ class Restorer:
         if run.verbose:
             step = f", step {state['epoch']['step']}" if in_epoch else ""
             print(f"Continuing {saved.path}: epoch {state['loop']['epoch']}{step}")
+            self._print_of_workers(state.get("workers", 1))
         return state["epoch"]
+
+    def _print_of_workers(self, before: int) -> None:
+        """Say so if the run was saved by another number of workers."""
+        workers = self._run.workers
+        now = 1 if workers is None else workers.count
+        if before != now:
+            print(
+                f"It was saved with {before} and is continued with {now} workers: the "
+                "same batches, with other roundings."
+            )
 
     def restore_rest(self, chunk: Chunk | None) -> None:
         """Restore the variables created for the first step, before it is made.
@@ -237,7 +255,11 @@ class Restorer:
         files, run = self._checkpoint.files, self._run
         # The latest checkpoint may not be fully written yet.
         files.wait()
+        if run.workers is not None:
+            # The chief has written it.
+            run.workers.agree("write", run.steps_made, 0)
         self.saved = files.read(self._compare)
+        self._agree_on(self.saved)
         if self.saved is None:
             raise FloatingPointError(
                 f"There is no checkpoint in {files.directory!r} yet to return to. Save "
@@ -256,6 +278,13 @@ class Restorer:
         # One that was saved within an epoch is restored when that epoch begins.
         self.restore(in_epoch=False)
         return index
+
+    def _agree_on(self, saved: Saved | None) -> None:
+        """Raise `WorkerError` unless all workers have read the same checkpoint."""
+        if self._run.workers is not None:
+            number = 0 if saved is None else number_of(saved.path)
+            steps = 0 if saved is None else saved.state["loop"]["steps_made"]
+            self._run.workers.agree("read", number, steps)
 
     def _compare(self, contents: Contents) -> None:
         """Raise `ValueError` if a checkpoint has different variables than this run."""
@@ -297,7 +326,13 @@ class Restorer:
             # A strategy has copies for its replicas only of variables created in it.
             with model.distribute_strategy.scope():
                 optimizer.build(model.trainable_variables)
-        restoration = Restoration(saved.path, state["variables"], saved.variables)
+        restoration = Restoration(
+            saved.path,
+            state["variables"],
+            saved.variables,
+            replica_values(run),
+            dict(state.get("replicas") or ()),
+        )
         self._restoration = restoration
         self._undo.callback(restoration.undo)
         variables = variables_of_run(run)

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Sequence, Set
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_ext.callbacks.run_request import RunRequest
@@ -26,11 +25,10 @@ class Saver:
         run: The run.
         checkpoint: The Checkpoint, or `None`.
 
+    Of several workers, the chief writes, and all save and end at the same steps.
+
     Attributes:
         interrupted: Whether a callback has requested to end here and continue later.
-
-    Raises:
-        ValueError: If there is a Checkpoint, and other processes make the same steps.
     """
 
     def __init__(self, run: RunView, checkpoint: Checkpoint | None) -> None:
@@ -41,7 +39,8 @@ class Saver:
         # to a run that this one does not continue.
         self._known = set(checkpoint.files.paths() if checkpoint else ())
         # With several workers, TensorFlow takes SIGTERM, and does nothing.
-        taken = (signal.SIGTERM,) if _has_several_workers(run.model) else ()
+        taken = () if run.workers is None else (signal.SIGTERM,)
+        self._writes = run.workers is None or run.workers.is_chief
         self._signals = (
             checkpoint.signal_listener if checkpoint else SignalListener(taken)
         )
@@ -52,7 +51,6 @@ class Saver:
         self._last_position: Any = None
         self._has_checked_operations = False
         if checkpoint is not None:
-            _check_single_worker(run.model)
             callback_state.check_methods(run.callbacks)
 
     def begin(self) -> None:
@@ -61,11 +59,18 @@ class Saver:
         Raises:
             OSError: If the folder cannot be written to, or another run uses it.
         """
-        if self._checkpoint is not None:
-            self._checkpoint.drive()
+        workers = self._run.workers
+        if self._checkpoint is None:
+            # Each worker ends, and takes the others with it.
+            self._signals.start()
+            return
+        self._checkpoint.drive(writes=self._writes)
+        if self._writes:
             # After `drive`, which locks the folder: from now on, nothing is added.
             _check_nothing_new(self._checkpoint.files, self._known)
-        self._signals.start()
+        self._signals.start(waits=workers is not None)
+        if workers is not None:
+            workers.signals = self._signals
 
     @property
     def saves(self) -> bool:
@@ -84,6 +89,8 @@ class Saver:
             OSError: If that fails.
         """
         self._signals.stop()
+        if self._run.workers is not None:
+            self._run.workers.signals = None
         if self._checkpoint is not None:
             self._checkpoint.release()
 
@@ -95,15 +102,17 @@ class Saver:
             return
         # Not earlier: the operations are known only once the first step was traced.
         self._warn_of_unrepeatable_operations()
-        due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=False)
-        self._save_if(due, epoch.index, epoch)
+        self._save_if(self._is_due(at_epoch_end=False), epoch.index, epoch)
+
+    def is_time_to_save(self) -> bool:
+        """Whether the time has passed after which the Checkpoint saves."""
+        return self._checkpoint is not None and self._checkpoint.is_time()
 
     def after_epoch(self, index: int) -> None:
         """Save the run before epoch `index`, and end it, if either is due."""
         self._end_if_terminated()
         if self._checkpoint is not None:
-            due = self._checkpoint.is_due(self._run.steps_made, at_epoch_end=True)
-            self._save_if(due, index, None)
+            self._save_if(self._is_due(at_epoch_end=True), index, None)
 
     def finish(self, index: int) -> None:
         """Save the run that has ended before epoch `index`, unless already done."""
@@ -122,7 +131,7 @@ class Saver:
         if not self._run.is_requested(RunRequest.DISCARD):
             taken = self._take(epoch.index, epoch)
             # The current values: the evaluation changes metrics.
-            values = [tf.convert_to_tensor(variable) for variable in taken.variables]
+            values = list(map(tf.convert_to_tensor, snapshot.values_of(taken)))
             self._before_evaluation = Snapshot(values, *taken[1:])
 
     def end_evaluation(self) -> None:
@@ -135,13 +144,26 @@ class Saver:
             self._write(self._before_evaluation)
         self._leave_if_asked()
 
+    def _is_due(self, *, at_epoch_end: bool) -> bool:
+        """Whether to save now; of several workers, all do."""
+        run, checkpoint = self._run, self._checkpoint
+        if checkpoint is None:
+            return False
+        if run.workers is not None and checkpoint.is_timed:
+            return run.is_save_requested
+        return checkpoint.is_due(run.steps_made, at_epoch_end=at_epoch_end)
+
     def _save_if(self, due: bool, index: int, epoch: EpochView | None) -> None:
         run = self._run
+        if due or run.is_requested(RunRequest.INTERRUPT) or self._signals.received:
+            # What another worker has requested since may forbid it.
+            run.agree_to_save()
         # A run that ends here anyway is not interrupted: nothing is left to continue.
         has_ended = epoch is None and (index >= run.epochs or run.stop_training)
         self.interrupted = run.is_requested(RunRequest.INTERRUPT) and not has_ended
-        discard = run.is_requested(RunRequest.DISCARD)
-        if not discard and (due or self.interrupted or self._signals.received):
+        forbidden = RunRequest.DISCARD, RunRequest.ROLL_BACK
+        may_save = not any(map(run.is_requested, forbidden))
+        if may_save and (due or self.interrupted or self._signals.received):
             self._save(index, epoch)
         self._leave_if_asked()
 
@@ -152,6 +174,9 @@ class Saver:
         files = self._checkpoint.files
         # The process may end next, and the message names what is on disk.
         files.wait()
+        if self._run.workers is not None:
+            # The others wait for the chief's files.
+            self._run.workers.leave()
         paths = files.paths()
         saved = f"the run is saved as {paths[-1]!r}" if paths else "nothing was saved"
         message = f"{received.name}: {saved}"
@@ -166,9 +191,8 @@ class Saver:
             raise SystemExit(128 + self._signals.received)
 
     def _take(self, index: int, epoch: EpochView | None) -> Snapshot:
-        return snapshot.take(
-            self._run, index, epoch, with_iterators=self._iterators_can_be_saved
-        )
+        with_iterators = self._writes and self._iterators_can_be_saved
+        return snapshot.take(self._run, index, epoch, with_iterators=with_iterators)
 
     def _save(self, index: int, epoch: EpochView | None) -> None:
         taken = self._take(index, epoch)
@@ -176,12 +200,15 @@ class Saver:
             # Between epochs, metrics are about to be reset.
             _check_metrics(epoch, taken.variables)
         self._unsaved.warn(taken.variables)
-        self._write(taken)
+        self._write(Snapshot(snapshot.values_of(taken), *taken[1:]))
         self._last_position = index, epoch and epoch.step
 
     def _write(self, taken: Snapshot) -> None:
         """Write what was collected, without the iterators if they cannot be saved."""
         if self._checkpoint is None:
+            return
+        self._checkpoint.saved()
+        if not self._writes:
             return
         files = self._checkpoint.files
         try:
@@ -200,7 +227,6 @@ class Saver:
                 stacklevel=level_of_user(),
             )
             files.write(*snapshot.without_iterators(taken))
-        self._checkpoint.saved()
 
     def _warn_of_unrepeatable_operations(self) -> None:
         program = self._run.program
@@ -236,17 +262,3 @@ def _check_nothing_new(files: CheckpointStore, known: Set[str]) -> None:
             f"Another run has saved {new[-1]!r} since this one read the folder. Run "
             "the program again to continue from there, or choose another folder."
         )
-
-
-def _check_single_worker(model: keras.Model) -> None:
-    if _has_several_workers(model):
-        raise ValueError(
-            "Checkpoint saves the run of a single process. Received: a model under "
-            "MultiWorkerMirroredStrategy. Save the weights on the chief with "
-            "keras.callbacks.ModelCheckpoint."
-        )
-
-
-def _has_several_workers(model: keras.Model) -> bool:
-    strategy = getattr(model, "distribute_strategy", None)
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)

@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +109,7 @@ def check_run(saved: Saved) -> None:
             for number in iterators or ():
                 _check_below("an iterator", number, saved.iterators)
         _check_epoch(state["epoch"])
+        _check_replicas(state, saved.variables)
     except NotSavedError as error:
         raise unusable(saved.path, error) from None
 
@@ -244,6 +245,22 @@ def _check_variables(descriptions: Any, tensors: list[Any]) -> None:
             (tuple(shape), dtype),
             # A name from a file may contain terminal control sequences.
             f"the variable {re.sub('[^ -~]', '?', name)[:80]!r}",
+        )
+
+
+def _check_replicas(state: Mapping[str, Any], variables: Sequence[Any]) -> None:
+    """Check what checkpoints of earlier versions lack: the parts of replicas."""
+    check(state.get("workers"), OrNone(COUNT), "state['workers']")
+    check(state.get("replicas"), OrNone([(COUNT, ANYTHING)]), "state['replicas']")
+    for number, parts in state.get("replicas") or ():
+        _check_below("replicas", number, len(variables))
+        shape, dtype = _kind(variables[number])
+        found, its_dtype = _kind(parts)
+        _expect(
+            f"arrays of shape {tuple(shape)} and type {dtype}",
+            len(found) > 0 and found[1:] == shape and its_dtype == dtype,
+            parts,
+            "state['replicas']",
         )
 
 

@@ -71,18 +71,31 @@ class SignalListener:
 
     Args:
         signals: The numbers of the signals.
+
+    Attributes:
+        received: The signal to obey.
+        pending: The number of one that is not to be obeyed before other workers know
+            of it, or 0.
+        in_evaluation: Whether an evaluation is running.
     """
 
     def __init__(self, signals: Sequence[int]) -> None:
         self._signals = signals
+        self._waits = False
         self._before: dict[int, Any] = {}
         self._process: int | None = None
         self.received: signal.Signals | None = None
+        self.pending = 0
         self.in_evaluation = False
 
-    def start(self) -> None:
-        """Begin to watch."""
-        self.received, self._process = None, os.getpid()
+    def start(self, *, waits: bool = False) -> None:
+        """Begin to watch.
+
+        Args:
+            waits: Whether signals are pending until `receive` is called.
+        """
+        self.received, self.pending, self._waits = None, 0, waits
+        self._process = os.getpid()
         if not _in_main_thread():
             return
         for watch in list(_installed):
@@ -93,6 +106,10 @@ class SignalListener:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._note)
         _installed.add(self)
+
+    def receive(self, number: int) -> None:
+        """Record a signal, of this process or another one that trains with it."""
+        self.received = self.received or signal.Signals(number)
 
     @property
     def is_watching(self) -> bool:
@@ -116,8 +133,10 @@ class SignalListener:
         _installed.discard(self)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.is_watching and self.received is None:
-            self.received = signal.Signals(number)
+        if self.is_watching and self.received is None and not self.pending:
+            self.pending = number
+            if not self._waits:
+                self.receive(number)
             return
         before = self._before.get(number)
         self.stop()

@@ -8,6 +8,7 @@ import keras
 from keras_ext.training.base import host_random
 from keras_ext.training.base.interfaces import EpochView, RunView
 from keras_ext.training.resume import callback_state
+from keras_ext.training.resume.replica_values import ReplicaValues, read_together
 from keras_ext.training.resume.variables import RunVariable, run_variables, variables_of
 
 
@@ -15,7 +16,7 @@ class Snapshot(NamedTuple):
     """A run at a point in time, in the form that `CheckpointStore.write` takes.
 
     Args:
-        variables: The variables, or their values.
+        variables: The variables, or their values; see `values_of`.
         state: Plain data.
         iterators: Iterators of datasets.
     """
@@ -53,6 +54,7 @@ def take(
         with_iterators: Whether iterators of datasets can be saved.
     """
     variables = variables_of_run(run)
+    replicas = replica_values(run).gather([one.variable for one in variables])
     logged = list(run.metrics_to_reset)
     if epoch is not None:
         logged += epoch.logged_metrics
@@ -72,8 +74,20 @@ def take(
         "sources": sources,
         "variables": [list(one.description) for one in variables],
         "reset": _reset_at_epoch_begin(run, variables, logged),
+        "replicas": [list(item) for item in replicas.items()],
+        "workers": 1 if run.workers is None else run.workers.count,
     }
     return Snapshot([one.variable for one in variables], state, iterators)
+
+
+def replica_values(run: RunView) -> ReplicaValues:
+    """Return what reads and sets the variables of a run that replicas have parts of."""
+    return ReplicaValues(run.model.distribute_strategy, run.workers)
+
+
+def values_of(snapshot: Snapshot) -> list[Any]:
+    """Return the variables, and the values of those that replicas have parts of."""
+    return read_together(snapshot.variables, dict(snapshot.state["replicas"]))
 
 
 def without_iterators(snapshot: Snapshot) -> Snapshot:

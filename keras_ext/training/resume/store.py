@@ -99,7 +99,7 @@ class CheckpointStore:
     def paths(self) -> list[str]:
         """Return the existing checkpoints, the oldest first."""
         found = [path for path in self._listed() if _WHOLE.fullmatch(path.name)]
-        return [str(path.with_suffix("")) for path in sorted(found, key=_number)]
+        return [str(path.with_suffix("")) for path in sorted(found, key=number_of)]
 
     def read(self, check: Callable[[Contents], None] | None = None) -> Saved | None:
         """Return the newest complete checkpoint, or `None` if there is none.
@@ -176,7 +176,7 @@ class CheckpointStore:
         """
         for _ in range(_ATTEMPTS):
             paths = self.paths()
-            if paths or not any(map(_number, self._listed())):
+            if paths or not any(map(number_of, self._listed())):
                 break
             time.sleep(_PAUSE)
         return paths
@@ -352,7 +352,7 @@ class CheckpointStore:
 
     def _next_number(self) -> int:
         """Return a number that no file has: nothing is ever overwritten."""
-        return 1 + max(map(_number, self._listed()), default=0)
+        return 1 + max(map(number_of, self._listed()), default=0)
 
     def _remove_oldest(self) -> None:
         if self._max_to_keep is None:
@@ -395,9 +395,9 @@ def _is_ours(path: str) -> bool:
         return False
 
 
-def _number(path: pathlib.Path) -> int:
-    """Return the number in a file's name, or 0 if it has none."""
-    found = re.match(rf"{_NAME}-(\d+)", path.name)
+def number_of(path: str | os.PathLike[str]) -> int:
+    """Return the number in the name of a checkpoint's file, or 0 if it has none."""
+    found = re.match(rf"{_NAME}-(\d+)", os.path.basename(path))
     return int(found[1]) if found else 0
 
 

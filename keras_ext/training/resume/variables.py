@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_ext.training.resume.replica_values import ReplicaValues
+
 _HOLDERS = (
     keras.layers.Layer,
     keras.Metric,
@@ -102,12 +104,22 @@ class Restoration:
         path: The checkpoint, for messages.
         descriptions: Descriptions of the saved variables.
         values: The values of the saved variables.
+        replicas: Sets variables that replicas have parts of. Default: they are assigned
+            as any other.
+        parts: The saved parts of these, by number.
     """
 
     def __init__(
-        self, path: str, descriptions: Sequence[Any], values: Sequence[Any]
+        self,
+        path: str,
+        descriptions: Sequence[Any],
+        values: Sequence[Any],
+        replicas: ReplicaValues | None = None,
+        parts: Mapping[int, Any] | None = None,
     ) -> None:
         self.path = path
+        self._replicas = replicas
+        self._parts = parts or {}
         self._saved = list(zip(descriptions, values, strict=True))
         self._done: set[int] = set()
         self._before: list[tuple[Any, Any]] = []
@@ -176,7 +188,10 @@ class Restoration:
     def undo(self) -> None:
         """Reset all variables to their values before `begin`."""
         for variable, value in self._before:
-            variable.assign(value)
+            if self._replicas is not None and isinstance(value, list):
+                self._replicas.set_local(variable, value)
+            else:
+                variable.assign(value)
 
     def _owners(self, variables: Sequence[RunVariable]) -> list[str]:
         names = [description[0] for description, _ in self._saved]
@@ -213,9 +228,19 @@ class Restoration:
             # `finish` also receives those that `begin` has set.
             if number not in self._done:
                 self._done.add(number)
-                # A tensor that was read keeps its value when the variable changes.
-                self._before.append((one.variable, tf.convert_to_tensor(one.variable)))
-                one.variable.assign(self._saved[number][1])
+                self._set(one.variable, number)
+
+    def _set(self, variable: Any, number: int) -> None:
+        """Set a variable to the saved one of this number."""
+        value, replicas = self._saved[number][1], self._replicas
+        before = None if replicas is None else replicas.local(variable)
+        if replicas is None or before is None:
+            # A tensor that was read keeps its value when the variable changes.
+            self._before.append((variable, tf.convert_to_tensor(variable)))
+            variable.assign(value)
+        else:
+            self._before.append((variable, before))
+            replicas.assign(variable, value, self._parts.get(number))
 
     def _check(self, variables: Sequence[RunVariable], saved: Sequence[int]) -> None:
         now = [one.description for one in variables]

@@ -152,7 +152,9 @@ def _handed_out(
         else:
             kept = together.begin(0, hooks=0, keeps_each=hooks.keeps_each)
             chunks = source.chunks(0, lambda: together.size)
-            chunks = together.chunks(chunks, lambda: first, stops)
+            chunks = together.chunks(
+                chunks, lambda: first, lambda: int(stops()), ends=1
+            )
         for chunk in chunks:
             begin = time.perf_counter()
             keeps_each = hooks.begin(first, len(chunk))

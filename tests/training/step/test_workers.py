@@ -28,6 +28,10 @@ ALIKE = [
     "called_after_each_batch_on_the_first_only",
     "replayed_on_the_second_only",
     "files",
+    "interrupted_by_the_second",
+    "rolled_back_by_the_second",
+    "discarded_by_the_second",
+    "saved_by_the_clock_of_the_second",
     "trained_after_all_that",
 ]
 """Scenarios in which the workers do not change what is trained."""
@@ -118,6 +122,36 @@ def test_one_worker_stops_both(results, name):
     assert first.get("steps", 3) == 3
 
 
+def test_one_worker_interrupts_both_and_they_continue(results):
+    for result in results["interrupted_by_the_second"]:
+        assert result["first"] == {}
+        assert trained(result) == result["whole"]
+
+
+def test_one_worker_has_both_roll_back(results):
+    rolled_back, whole = (
+        results[name][0]
+        for name in ("rolled_back_by_the_second", "interrupted_by_the_second")
+    )
+    assert len(rolled_back["history"]["loss"]) == 2
+    # In another order.
+    assert rolled_back["weights"] != whole["weights"]
+
+
+def test_one_worker_keeps_both_from_saving(results):
+    for result in results["discarded_by_the_second"]:
+        numbers = [int(name[5:-6]) for name in result["left"] if name.endswith("index")]
+        # Of 60 steps, those after the 20th or the next call are not saved.
+        assert numbers in ([1, 2], [1, 2, 3])
+
+
+def test_the_clock_of_one_worker_saves(results):
+    first, second = results["saved_by_the_clock_of_the_second"]
+    assert first["left"] == second["left"]
+    # The chief alone would save in the end only.
+    assert sum(name.endswith(".index") for name in first["left"]) >= 2
+
+
 def test_workers_without_a_seed_agree_on_one(results):
     first, second = results["no_seed"]
     assert first == second
@@ -128,6 +162,7 @@ def test_workers_without_a_seed_agree_on_one(results):
     [
         ("other_seeds", "worker 0 has the seed 0; worker 1 has the seed 1"),
         ("other_lengths", "worker 0 has the next .* batches after"),
+        ("other_folders", "worker 0 has read checkpoint .*; worker 1 has read none"),
         ("other_lengths_of_a_dataset", "worker 1 has the next .* of training"),
     ],
 )
@@ -153,9 +188,11 @@ def test_an_error_is_raised_in_both(results, name, worker, error):
 
 
 def test_an_error_in_the_data_is_raised_in_both(results):
-    for result in results["raised_in_the_data_of_the_second"]:
-        expected = "Worker 1 has raised OSError: a file of this worker is missing"
-        assert expected in result["error"]
+    # If the batches before it are of a call of their own, the second raises it itself.
+    first, second = results["raised_in_the_data_of_the_second"]
+    error = "OSError: a file of this worker is missing"
+    assert f"Worker 1 has raised {error}" in first["error"]
+    assert error in second["error"]
 
 
 def test_only_the_chief_writes(results, folder):
