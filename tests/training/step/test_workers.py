@@ -146,9 +146,8 @@ def test_one_worker_keeps_both_from_saving(results):
 
 
 def test_the_clock_of_one_worker_saves(results):
-    first, second = results["saved_by_the_clock_of_the_second"]
-    assert first["left"] == second["left"]
-    # The chief alone would save in the end only.
+    first, _ = results["saved_by_the_clock_of_the_second"]
+    # The chief alone, which writes, would save in the end only.
     assert sum(name.endswith(".index") for name in first["left"]) >= 2
 
 
