@@ -30,8 +30,9 @@ class Pinball(WeightedLoss):
     https://doi.org/10.2307/1913643.
 
     Args:
-        tau: Float in (0, 1), or a sequence of such floats, one for each entry of
-            `y_pred`'s last axis. The quantile. Default: 0.5.
+        tau: Float in [0, 1], or a sequence of such floats, one for each entry of
+            `y_pred`'s last axis. The quantile; 0 and 1 punish errors of one sign only.
+            Default: 0.5.
         reduction: As in every `keras.losses.Loss`. Default: `"sum_over_batch_size"`.
         name: Name of the loss.
         dtype: Dtype of the loss. Default: `None`, which means `keras.config.floatx()`.
@@ -77,9 +78,7 @@ class Pinball(WeightedLoss):
         super().__init__(pinball, tau=tau, reduction=reduction, name=name, dtype=dtype)
 
 
-@checked(
-    tau=partial(_checks.number_or_list, low=0, high=1, open_low=True, open_high=True),
-)
+@checked(tau=partial(_checks.number_or_list, low=0, high=1))
 def pinball(
     y_true: Tensor, y_pred: Tensor, tau: float | Sequence[float] = 0.5
 ) -> Tensor:
@@ -90,7 +89,7 @@ def pinball(
     Args:
         y_true: Targets, `(batch, ..., outputs)`, `(batch, ..., 1)` or `(batch, ...)`.
         y_pred: Predictions, `(batch, ..., outputs)`.
-        tau: Quantile: a float in (0, 1), or one for each of the outputs.
+        tau: Quantile: a float in [0, 1], or one for each of the outputs.
 
     Returns:
         Float tensor `(batch, ...)`, in `y_pred`'s dtype, but at least float32.

@@ -18,7 +18,7 @@ def numpy(x):
     return ops.convert_to_numpy(x)
 
 
-@pytest.mark.parametrize("tau", [0.5, 0.01, 0.9, [0.1, 0.5, 0.9]])
+@pytest.mark.parametrize("tau", [0.5, 0.01, 0.9, 0, 1.0, [0.1, 0.5, 0.9], [0, 0.5, 1]])
 @pytest.mark.parametrize("shape", [(40, 3), (8, 5, 3)])
 def test_equals_the_formula(tau, shape):
     true, predicted = y_true.reshape(shape), y_pred.reshape(shape)
@@ -38,6 +38,15 @@ def test_equals_scikit_learn(tau):
     assert float(loss(y_true, y_pred, sample_weight=weight)) == pytest.approx(
         mean_pinball_loss(y_true, y_pred, sample_weight=weight, alpha=tau), rel=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("tau", "expected"), [(0, [1.5, 0.75]), (0.5, [0.9375, 1.375]), (1, [0.375, 2.0])]
+)
+def test_equals_tensorflow_addons(tau, expected):
+    # tfa.losses.pinball_loss, version 0.23.0.
+    true, predicted = [[1.0, -2.0], [0.5, 3.0]], [[0.25, 1.0], [2.0, -1.0]]
+    np.testing.assert_array_equal(pinball(true, predicted, tau), expected)
 
 
 def test_half_is_half_the_mean_absolute_error():
@@ -103,11 +112,11 @@ def test_a_mask_of_the_predictions_is_respected():
 @pytest.mark.parametrize(
     ("tau", "match"),
     [
-        (0, r"`tau` must be a finite number in \(0, 1\). Received: tau=0"),
-        (1.0, r"tau=1.0"),
+        (-0.1, r"`tau` must be a finite number in \[0, 1\]. Received: tau=-0.1"),
+        (1.01, r"tau=1.01"),
         (float("nan"), "tau=nan"),
         ("0.5", "tau='0.5'"),
-        ([0.1, 1.5], r"`tau\[1\]` must be a finite number in \(0, 1\)"),
+        ([0.1, 1.5], r"`tau\[1\]` must be a finite number in \[0, 1\]"),
     ],
 )
 def test_bad_tau(tau, match):
