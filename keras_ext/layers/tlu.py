@@ -3,12 +3,8 @@
 import keras
 from keras import ops
 
-from keras_ext._images import (
-    image_channels,
-    image_spec,
-    resolve_data_format,
-    spatial_axes,
-)
+from keras_ext import _checks
+from keras_ext._images import channel_axis, resolve_data_format
 from keras_ext._types import Config, DataFormat, Initializer, Shape, Tensor
 
 
@@ -34,18 +30,18 @@ class TLU(keras.layers.Layer):
         **kwargs: `name`, `dtype`, `trainable` of `keras.layers.Layer`.
 
     Call arguments:
-        inputs: Float tensor, an image of any spatial size.
+        inputs: Float tensor of any rank from 2, such as an image of any spatial size.
 
     Input shape:
-        `(batch, height, width, channels)`, or `(batch, channels, height, width)`
-        with `data_format="channels_first"`. `channels` must be known.
+        `(batch, ..., channels)`, or `(batch, channels, ...)` with
+        `data_format="channels_first"`. `channels` must be known.
 
     Output shape:
         Same as the input.
 
     Raises:
-        ValueError: If `data_format` is not one of the two; on build, if the input is
-            not of rank 4 or its number of channels is unknown.
+        ValueError: If `data_format` is not one of the two; on build, if the input has
+            no channels or their number is unknown.
 
     Example:
 
@@ -72,16 +68,23 @@ class TLU(keras.layers.Layer):
 
     def build(self, input_shape: Shape) -> None:
         """Create a threshold for every channel of the input."""
-        channels = image_channels(self.name, input_shape, self.data_format)
-        self.input_spec = image_spec(channels, self.data_format)
+        axis = channel_axis(self.data_format)
+        if len(input_shape) < 2:
+            raise ValueError(
+                f"{self.name} expects an input of at least rank 2, with a batch axis "
+                f"and channels. Received: shape={tuple(input_shape)}"
+            )
+        channels = _checks.known_channels(self.name, input_shape, axis)
+        self.input_spec = keras.InputSpec(min_ndim=2, axes={axis: channels})
         self.tau = self.add_weight(
             name="tau", shape=(channels,), initializer=self.tau_initializer
         )
 
     def call(self, inputs: Tensor) -> Tensor:
         """Return `inputs` where they exceed their threshold, else the threshold."""
-        axes = (0, *spatial_axes(self.data_format))
-        return ops.maximum(inputs, ops.expand_dims(self.tau, axis=axes))
+        first = self.data_format == "channels_first"
+        after = len(inputs.shape) - 2 if first else 0
+        return ops.maximum(inputs, ops.reshape(self.tau, (-1,) + (1,) * after))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the input's shape."""

@@ -228,6 +228,7 @@ LAYERS = [
         id="FilterResponseNormalization-pixels",
     ),
     LayerCase(layers.TLU, image(4, 6, 5, 8), id="TLU"),
+    LayerCase(layers.TLU, image(4, 8), dynamic_axes=(0,), id="TLU-vectors"),
     LayerCase(
         layers.GlobalResponseNormalization,
         image(4, 6, 5, 8),

@@ -7,12 +7,23 @@ from tests.layers.weights import assert_close, images, randomize
 from tests.reference.normalization import tlu
 
 
-def test_equals_the_reference():
-    layer = TLU()
-    x = images(3, 5, 4, 6)
-    layer.build(x.shape)
+@pytest.mark.parametrize("shape", [(3, 5, 4, 6), (3, 6), (3, 5, 6), (2, 3, 1, 2, 6)])
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_equals_the_reference(shape, data_format):
+    first = data_format == "channels_first"
+    layer = TLU(data_format=data_format)
+    x = images(*shape)
+    inputs = np.moveaxis(x, -1, 1) if first else x
+    layer.build(inputs.shape)
     randomize(layer)
-    assert_close(layer(x), tlu(x, *layer.get_weights()), 0)
+    expected = tlu(x, *layer.get_weights())
+    assert_close(layer(inputs), np.moveaxis(expected, -1, 1) if first else expected, 0)
+
+
+def test_one_layer_takes_inputs_of_several_ranks():
+    layer = TLU(tau_initializer="ones")
+    for shape in [(2, 3), (2, 4, 4, 3)]:
+        assert_close(layer(np.zeros(shape, "float32")), np.ones(shape))
 
 
 def test_starts_as_a_relu():
@@ -40,7 +51,7 @@ def test_bad_arguments():
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((None, 5, 8), r"rank 4, shaped \(batch, channels, height, width\).*rank 3"),
+        ((None,), r"at least rank 2, with a batch axis and channels.*\(None,\)"),
         ((None, None, 5, 5), r"needs the size of the channel axis \(axis 1\)"),
     ],
 )
