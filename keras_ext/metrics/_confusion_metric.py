@@ -12,7 +12,8 @@ from keras_ext.metrics._inputs import are_classes, are_numbers
 class ConfusionMetric(keras.metrics.Metric):
     """Base of metrics that are a function of the confusion matrix.
 
-    A subclass documents the arguments and implements `result`, from `matrix()`.
+    A subclass documents the arguments and implements `result`, from `matrix()`. May be
+    overridden: `_label_option`.
 
     Args:
         num_classes: Integer of at least 2. Number of classes.
@@ -46,14 +47,14 @@ class ConfusionMetric(keras.metrics.Metric):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> None:
         """Add a batch to the confusion matrix."""
-        owner = type(self).__name__
-        predicted, scored = self._classes("y_pred", y_pred, self.sparse_y_pred)
+        owner, option = type(self).__name__, self._label_option()
+        predicted, scored = self._classes("y_pred", y_pred, sparse=option is not None)
         true, one_hot = ops.convert_to_tensor(y_true), None
         if not self.sparse_y_true:
             true, one_hot = self._classes("y_true", true, sparse=False)
-        if self.sparse_y_pred:
-            _check_no_scores(owner, true, predicted)
-        size = 1 if self.sparse_y_pred else self.num_classes
+        if option is not None:
+            _check_no_scores(owner, option, true, predicted)
+        size = self.num_classes if option is None else 1
         true = _labels.without_class_axis(owner, true, (*predicted.shape, size))
         weights = _labels.weights_like(
             owner, sample_weight, true, self.total.dtype, self.ignore_class
@@ -91,6 +92,10 @@ class ConfusionMetric(keras.metrics.Metric):
             "ignore_class": self.ignore_class,
         }
 
+    def _label_option(self) -> str | None:
+        """Return the argument that makes `y_pred` hold labels; `None` for scores."""
+        return "sparse_y_pred" if self.sparse_y_pred else None
+
     def _classes(
         self, name: str, values: Tensor, sparse: bool
     ) -> tuple[Tensor, Tensor | None]:
@@ -120,14 +125,14 @@ class ConfusionMetric(keras.metrics.Metric):
         )
 
 
-def _check_no_scores(owner: str, true: Tensor, predicted: Tensor) -> None:
+def _check_no_scores(owner: str, option: str, true: Tensor, predicted: Tensor) -> None:
     """Raise `ValueError` if predictions that should be labels have an extra axis."""
     if len(predicted.shape) > len(true.shape):
         raise ValueError(
-            f"{owner} with `sparse_y_pred=True` expects labels in `y_pred`, one for "
-            f"each of `y_true`. Received: y_true.shape={tuple(true.shape)}, "
+            f"{owner} with `{option}=True` expects labels in `y_pred`, one for each of "
+            f"`y_true`. Received: y_true.shape={tuple(true.shape)}, "
             f"y_pred.shape={tuple(predicted.shape)}. If these are scores, pass "
-            "`sparse_y_pred=False`."
+            f"`{option}=False`."
         )
 
 

@@ -41,6 +41,9 @@ class CohenKappa(ConfusionMetric):
         sparse_y_pred: Whether predictions are class labels. Otherwise they are scores
             of the classes, as a model returns them, and the class with the largest is
             predicted. Default: `False`.
+        regression: Whether predictions are numbers, as a model returns them that was
+            trained to predict the label itself; the class nearest to the number is
+            predicted. `sparse_y_pred` must then be `False`. Default: `False`.
         ignore_class: Integer, the label in `y_true` of samples to leave out. Default:
             `None`.
         name: Name of the metric.
@@ -49,15 +52,17 @@ class CohenKappa(ConfusionMetric):
 
     Call arguments:
         y_true: Class labels, or one-hot targets.
-        y_pred: Probabilities or logits of the classes, or class labels. A single
-            column for two classes holds probabilities, not logits.
+        y_pred: Probabilities or logits of the classes, or class labels, or with
+            `regression=True` numbers. A single column for two classes holds
+            probabilities, not logits.
         sample_weight: Weights of the samples, finite and at least 0. A sample of weight
             0 counts as absent; any other with a NaN prediction makes the result NaN.
 
     Input shape:
         `y_pred`: `(batch, ..., num_classes)`; for two classes also `(batch, ..., 1)`,
         the probability of class 1, which is predicted if that is above 0.5; with
-        `sparse_y_pred=True`, `(batch, ...)` or `(batch, ..., 1)`. `y_true`:
+        `sparse_y_pred=True` or `regression=True`, `(batch, ...)` or `(batch, ..., 1)`.
+        `y_true`:
         `(batch, ...)` or `(batch, ..., 1)`; with `sparse_y_true=False`,
         `(batch, ..., num_classes)`. `sample_weight`: `(batch, ...)` or `(batch,)`.
 
@@ -80,6 +85,9 @@ class CohenKappa(ConfusionMetric):
     >>> grades = CohenKappa(num_classes=3, weights="quadratic", sparse_y_pred=True)
     >>> float(grades(np.array([0, 1, 2, 2]), np.array([0, 1, 1, 2])))
     0.8
+    >>> grades = CohenKappa(num_classes=3, weights="quadratic", regression=True)
+    >>> float(grades(np.array([0, 1, 2, 2]), np.array([-0.2, 1.4, 0.9, 2.7])))
+    0.8
 
     If targets and predictions contain only the same one class, or nothing has been seen
     yet, kappa is 0 / 0. The result is then 0: no agreement beyond chance was shown.
@@ -97,6 +105,7 @@ class CohenKappa(ConfusionMetric):
         weights: Weights = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = False,
+        regression: bool = False,
         ignore_class: int | None = None,
         name: str | None = "cohen_kappa",
         dtype: str | keras.DTypePolicy | None = None,
@@ -110,6 +119,20 @@ class CohenKappa(ConfusionMetric):
             dtype=dtype,
         )
         self.weights = _checks.one_of("weights", weights, (None, "linear", "quadratic"))
+        self.regression = _checks.one_of("regression", regression, (True, False))
+        if regression and sparse_y_pred:
+            raise ValueError(
+                "`sparse_y_pred` must be False with `regression=True`, which makes "
+                "labels of the predictions. Received: sparse_y_pred=True"
+            )
+
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
+        """Add a batch to the confusion matrix."""
+        if self.regression:
+            y_pred = nearest_class(y_pred, self.num_classes)
+        super().update_state(y_true, y_pred, sample_weight)
 
     def result(self) -> Tensor:
         """Return the kappa of all samples since the last reset."""
@@ -117,7 +140,24 @@ class CohenKappa(ConfusionMetric):
 
     def get_config(self) -> Config:
         """Return the constructor arguments."""
-        return {**super().get_config(), "weights": self.weights}
+        return {
+            **super().get_config(),
+            "weights": self.weights,
+            "regression": self.regression,
+        }
+
+    def _label_option(self) -> str | None:
+        """Return the argument that makes `y_pred` hold labels; `None` for scores."""
+        return "regression" if self.regression else super()._label_option()
+
+
+def nearest_class(values: Tensor, num_classes: int) -> Tensor:
+    """Return the nearest whole number from 0 to `num_classes - 1`, in float32.
+
+    The even one of two that are equally near; NaN for NaN.
+    """
+    values = ops.cast(values, "float32")
+    return ops.clip(ops.round(values), 0, num_classes - 1)
 
 
 def cohen_kappa(matrix: Tensor, weights: Weights = None) -> Tensor:

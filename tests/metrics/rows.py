@@ -75,6 +75,12 @@ METRICS = [
         id="CohenKappa-sparse",
     ),
     PairCase(
+        lambda: metrics.CohenKappa(4, weights="quadratic", regression=True),
+        labels[:, None],
+        _rng.uniform(-0.5, 3.5, size=(12, 1)).astype("float32"),
+        id="CohenKappa-regression",
+    ),
+    PairCase(
         lambda: metrics.CohenKappa(2),
         labels[:, None] % 2,
         probabilities[:, :1],

@@ -85,6 +85,53 @@ def test_perfect_and_opposite(weights):
     assert kappa([0, 1], [1, 0], weights, num_classes=2) == -1
 
 
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("weight", [None, sample_weight], ids=["equal", "weighted"])
+class TestRegression:
+    def test_equals_the_formula_for_the_nearest_class(self, weights, weight):
+        numbers = rng.uniform(-2, CLASSES + 1, size=200).astype("float32")
+        distance = np.abs(numbers[:, None] - np.arange(CLASSES))
+        expected = reference.cohen_kappa(
+            labels, distance.argmin(axis=1), CLASSES, weights, weight
+        )
+        for shape in [(200,), (200, 1)]:
+            result = kappa(
+                labels,
+                numbers.reshape(shape),
+                weights,
+                weight,
+                sparse_y_pred=False,
+                regression=True,
+            )
+            assert result == pytest.approx(expected, abs=1e-6)
+
+    def test_a_nan_is_nan(self, weights, weight):
+        numbers = np.where(np.arange(200) == 7, np.nan, labels)
+        options = {"sparse_y_pred": False, "regression": True}
+        assert np.isnan(kappa(labels, numbers, weights, weight, **options))
+        present = (np.arange(200) != 7) * (1 if weight is None else weight)
+        assert kappa(labels, numbers, weights, present, **options) == 1
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [(None, 0.52), ("linear", 0.66666663), ("quadratic", 0.79130435)],
+)
+def test_regression_equals_tensorflow_addons(weights, expected):
+    # tfa.metrics.CohenKappa(5, sparse_labels=True, regression=True), version 0.23.0.
+    y_true = np.array([0, 1, 2, 3, 4, 4, 2, 1])
+    y_pred = np.array([[-0.4], [1.4], [2.5], [2.2], [3.6], [1.5], [2.49], [0.4]])
+    metric = CohenKappa(5, weights=weights, regression=True)
+    assert float(metric(y_true, y_pred)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_regression_in_half_precision_is_the_nearest_class(dtype):
+    numbers = ops.cast(labels + rng.uniform(-0.4, 0.4, size=200), dtype)
+    metric = CohenKappa(CLASSES, regression=True, dtype=dtype)
+    assert float(metric(labels, numbers)) == 1
+
+
 def test_a_sigmoid_column_is_the_probability_of_class_1():
     probability = np.array([[0.9], [0.2], [0.5], [0.6]], "float32")
     options = {"num_classes": 2, "sparse_y_pred": False}
@@ -211,6 +258,14 @@ def test_a_wrong_label_is_nan_when_compiled_until_the_next_reset(jit_compile):
             {"num_classes": 3, "weights": "cubic"},
             "None, 'linear', 'quadratic'. .*cubic",
         ),
+        (
+            {"num_classes": 3, "regression": 2},
+            "`regression` must be one of True, False. Received: regression=2",
+        ),
+        (
+            {"num_classes": 3, "regression": True, "sparse_y_pred": True},
+            "`sparse_y_pred` must be False with `regression=True`.*sparse_y_pred=True",
+        ),
     ],
 )
 def test_bad_arguments(arguments, match):
@@ -228,6 +283,13 @@ def test_bad_arguments(arguments, match):
         ((5,), (6, 4), None, {}, r"\(6, 4\) goes with y_true of shape \(6,\)"),
         ((6,), (6, 4), (5,), {}, r"one weight for each label .*\(6,\).*shape=\(5,\)"),
         ((6,), (6, 4), (6, 4), {}, r"sample_weight.shape=\(6, 4\)"),
+        (
+            (6,),
+            (6, 4),
+            None,
+            {"regression": True},
+            r"`regression=True` expects labels.*y_pred.shape=\(6, 4\).*`regression=F",
+        ),
     ],
 )
 def test_bad_shapes(y_true, y_pred, weight, options, match):
@@ -251,6 +313,7 @@ def test_config_keeps_every_argument():
         "weights": "linear",
         "sparse_y_true": False,
         "sparse_y_pred": True,
+        "regression": False,
         "ignore_class": 9,
     }
 
