@@ -134,11 +134,13 @@ OTHERS = {
         SAMMaskDecoder SAMPromptEncoder TransformerEncoder
     """,
     "keras_hub.models": """
-        BASNetImageSegmenter CLIPBackbone CSPNetBackbone DFineObjectDetector
+        BASNetBackbone BASNetImageSegmenter CLIPBackbone CLIPTextEncoder
+        CLIPVisionEncoder CSPNetBackbone DFineObjectDetector DeepLabV3Backbone
         DeepLabV3ImageSegmenter DenseNetBackbone EfficientNetBackbone
         ImageClassifier MiTBackbone MobileNetBackbone ResNetBackbone
-        RetinaNetObjectDetector SAMImageSegmenter SegFormerImageSegmenter
-        StableDiffusion3TextToImage VGGBackbone ViTDetBackbone
+        RetinaNetObjectDetector SAMBackbone SAMImageSegmenter SegFormerBackbone
+        SegFormerImageSegmenter StableDiffusion3TextToImage VGGBackbone
+        ViTDetBackbone
     """,
     "keras_hub.samplers": """
         BeamSampler GreedySampler RandomSampler
@@ -211,6 +213,17 @@ def test_every_layer_has_a_row_of_its_own():
 def test_the_column_now_holds_names_or_nothing():
     for _, (was, now, _) in ROWS:
         assert now == NOWHERE or re.fullmatch(rf"{NAME}(, {NAME})*", now), was
+
+
+def test_every_row_says_what_changes():
+    for _, (was, _, what) in ROWS:
+        assert what not in ("", NOWHERE), was
+
+
+def test_every_link_has_its_section():
+    titles = re.findall(r"(?m)^#+ (.+)$", TEXT)
+    anchors = {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+    assert anchors >= set(re.findall(r"\]\(#([\w-]+)\)", TEXT))
 
 
 @pytest.mark.parametrize("name", _mentioned("keras"))
