@@ -11,6 +11,7 @@ pytestmark = pytest.mark.once
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 OPTIONS = [
+    ("addons", "--save"),
     ("fit_speed", "--data"),
     ("step_profile", "--data"),
     ("checkpoint_cost", "--data"),

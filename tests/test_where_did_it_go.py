@@ -155,12 +155,13 @@ NAME = r"(?:\{(?:class|func)\})?`[\w.]+`(?: \(Keras \d+\.\d+\))?"
 
 def _tables():
     """Yield the name of a room of old and the cells of each of its rows."""
-    room = None
+    room, inside = None, False
     for line in TEXT.splitlines():
         if line.startswith("#"):
             found = re.search(r"`((?:tfa|keras_cv)\.\w+)`", line)
             room = found and found[1]
-        elif line.startswith("|") and line not in (HEADER, RULE):
+        inside = line == HEADER or (inside and line.startswith("|"))
+        if inside and line not in (HEADER, RULE):
             yield room, [cell.strip() for cell in line.strip("|").split("|")]
 
 
