@@ -6,9 +6,9 @@
 
 With `--save`, Addons computes and the numbers are saved. That needs Python 3.9 to 3.11
 and `pip install "tensorflow==2.15.*" "tensorflow-addons==0.23.0" "numpy<2"`. Otherwise,
-what `docs/reference/where_did_it_go.md` says to write instead computes the same, and the
-largest differences are printed, as the table of that page. Data and weights are random,
-but the same in both.
+what `docs/reference/where_did_it_go.md` says to write instead computes the same, and
+the largest differences are printed, as the table of that page. Data and weights are
+random, but the same in both.
 """
 
 import argparse
