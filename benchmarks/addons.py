@@ -79,6 +79,14 @@ def with_weights(layer: Any, inputs: Any, weights: list[Any], **options: Any) ->
     return layer(inputs, **options)
 
 
+def without_noise(layer: Any) -> Any:
+    """Return the output of Addons's `NoisyDense` at inference."""
+    layer(VECTORS)
+    noise = [np.zeros_like(KERNEL), np.zeros_like(BIAS)]
+    layer.set_weights([0.1 * KERNEL, KERNEL, GAIN, BIAS, *noise])
+    return layer(VECTORS)
+
+
 def of_metric(metric: Any, *data: Any) -> Any:
     """Return a metric's result for one batch."""
     metric.update_state(*data)
@@ -102,6 +110,23 @@ def path_now(keras: Any, optimizer: Any) -> list[Any]:
         optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
         values.append(keras.ops.convert_to_numpy(variable.value).copy())
     return values
+
+
+def falling(keras: Any) -> Any:
+    """Return a schedule whose rate falls twice in ten steps."""
+    schedules = keras.optimizers.schedules
+    return schedules.PiecewiseConstantDecay([2, 5], [0.1, 0.05, 0.01])
+
+
+def decaying(keras: Any) -> Any:
+    """Return Adam with a decay that no schedule changes, as on the page."""
+
+    class AddonsAdamW(keras.optimizers.Adam):  # type: ignore[misc]
+        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+            self.assign_sub(variable, 0.02 * variable)
+            super().update_step(gradient, variable, learning_rate)
+
+    return AddonsAdamW
 
 
 def rates(schedule: Any) -> list[float]:
@@ -215,6 +240,30 @@ def layers() -> list[Row]:
                 *tf.nn.max_pool_with_argmax(IMAGES, 2, 2, "VALID")
             ),
             lambda k, ext: unpooled(ext, IMAGES),
+        ),
+        Row(
+            "Maxout",
+            lambda tf, tfa: tfa.layers.Maxout(2)(IMAGES),
+            lambda k, ext: ext.layers.Maxout(2)(IMAGES[..., [0, 2, 1, 3]]),
+        ),
+        Row(
+            "NoisyDense",
+            lambda tf, tfa: without_noise(tfa.layers.NoisyDense(4)),
+            lambda k, ext: with_weights(
+                ext.layers.NoisyDense(4), VECTORS, [KERNEL, 0.1 * KERNEL, BIAS, GAIN]
+            ),
+        ),
+        Row(
+            "PoincareNormalize",
+            lambda tf, tfa: tfa.layers.PoincareNormalize()(VECTORS),
+            lambda k, ext: (
+                VECTORS
+                * k.ops.minimum(
+                    1,
+                    (1 - 1e-5)
+                    * k.ops.rsqrt(k.ops.sum(VECTORS**2, axis=1, keepdims=True)),
+                )
+            ),
         ),
         Row(
             "Snake",
@@ -367,6 +416,13 @@ def losses() -> list[Row]:
             ],
         ),
         Row(
+            "SigmoidFocalCrossEntropy",
+            lambda tf, tfa: tfa.losses.sigmoid_focal_crossentropy(BITS, SHARES) / 5,
+            lambda k, ext: k.losses.binary_focal_crossentropy(
+                BITS, SHARES, apply_class_balancing=True
+            ),
+        ),
+        Row(
             "SparsemaxLoss",
             lambda tf, tfa: tfa.losses.SparsemaxLoss()(ONE_HOT, VECTORS),
             lambda k, ext: ext.losses.Sparsemax(sparse_y_true=False)(ONE_HOT, VECTORS),
@@ -508,6 +564,11 @@ def metrics() -> list[Row]:
                 of_metric(k.metrics.R2Score("variance_weighted_average"), BITS, SHARES),
             ],
         ),
+        Row(
+            "hamming_distance",
+            lambda tf, tfa: tfa.metrics.hamming_distance(BITS[:, 0], BITS[:, 1]),
+            lambda k, ext: k.ops.mean(k.ops.not_equal(BITS[:, 0], BITS[:, 1])),
+        ),
     ]
 
 
@@ -528,6 +589,14 @@ def optimizers() -> list[Row]:
             "AdamW",
             lambda tf, tfa: path(tf, tfa.optimizers.AdamW(0.02, learning_rate=0.1)),
             lambda k, ext: path_now(k, k.optimizers.AdamW(0.1, weight_decay=0.2)),
+        ),
+        Row(
+            "AdamW(learning_rate=schedule)",
+            lambda tf, tfa: path(
+                tf,
+                tfa.optimizers.AdamW(0.02, learning_rate=falling(tf.keras)),
+            ),
+            lambda k, ext: path_now(k, decaying(k)(falling(k))),
         ),
         Row(
             "SGDW",
@@ -694,6 +763,13 @@ def images() -> list[Row]:
 def sequences() -> list[Row]:
     """Return the rows of `tfa.seq2seq` and `tfa.text`."""
     lengths = np.full(3, 6)
+    previous = ONE_HOT[:, ::-1].copy()
+
+    def monotonic(k: Any) -> Any:
+        ones = k.ops.ones((8, 1))
+        c = k.ops.cumprod(k.ops.concatenate([ones, 1 - SHARES[:, :-1]], axis=1), axis=1)
+        return SHARES * c * k.ops.cumsum(previous / k.ops.clip(c, 1e-10, 1), axis=1)
+
     return [
         Row(
             "SequenceLoss",
@@ -703,6 +779,28 @@ def sequences() -> list[Row]:
             lambda k, ext: k.losses.SparseCategoricalCrossentropy(
                 from_logits=True, reduction="mean_with_sample_weight"
             )(TAGS, EMISSIONS, sample_weight=WEIGHTS),
+        ),
+        Row(
+            "hardmax",
+            lambda tf, tfa: tfa.seq2seq.hardmax(VECTORS),
+            lambda k, ext: k.ops.one_hot(k.ops.argmax(VECTORS, axis=-1), 5),
+        ),
+        Row(
+            "monotonic_attention",
+            lambda tf, tfa: tfa.seq2seq.monotonic_attention(
+                SHARES, previous, "parallel"
+            ),
+            lambda k, ext: monotonic(k),
+        ),
+        Row(
+            "safe_cumprod",
+            lambda tf, tfa: tfa.seq2seq.safe_cumprod(SHARES, axis=1),
+            lambda k, ext: k.ops.cumprod(SHARES, axis=1),
+        ),
+        Row(
+            "tile_batch",
+            lambda tf, tfa: tfa.seq2seq.tile_batch(VECTORS, 3),
+            lambda k, ext: k.ops.repeat(VECTORS, 3, axis=0),
         ),
         Row(
             "crf_decode",
