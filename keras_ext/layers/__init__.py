@@ -14,11 +14,14 @@ from keras_ext.layers.fused_inverted_residual import FusedInvertedResidual
 from keras_ext.layers.global_response_normalization import GlobalResponseNormalization
 from keras_ext.layers.inception_module import InceptionModule
 from keras_ext.layers.inverted_residual import InvertedResidual
+from keras_ext.layers.layer_norm_lstm_cell import LayerNormLSTMCell
 from keras_ext.layers.layer_scale import LayerScale
 from keras_ext.layers.max_pooling_with_argmax2d import MaxPoolingWithArgmax2D
 from keras_ext.layers.max_unpooling2d import MaxUnpooling2D
 from keras_ext.layers.maxout import Maxout
+from keras_ext.layers.nas_cell import NASCell
 from keras_ext.layers.noisy_dense import NoisyDense
+from keras_ext.layers.peephole_lstm_cell import PeepholeLSTMCell
 from keras_ext.layers.snake import Snake, snake
 from keras_ext.layers.sparsemax import Sparsemax, sparsemax
 from keras_ext.layers.spatial_pyramid_pooling import SpatialPyramidPooling
@@ -46,11 +49,14 @@ __all__ = [
     "GlobalResponseNormalization",
     "InceptionModule",
     "InvertedResidual",
+    "LayerNormLSTMCell",
     "LayerScale",
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "Maxout",
+    "NASCell",
     "NoisyDense",
+    "PeepholeLSTMCell",
     "Snake",
     "Sparsemax",
     "SpatialPyramidPooling",

@@ -4,7 +4,7 @@
 fails. To add a layer, add a row.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ class LayerCase:
         inputs: What it is called with; a tuple of arrays for several arguments.
         dynamic_axes: Axes of every input whose size it need not know.
         as_list: Whether several inputs are one argument, a list.
+        has_states: Whether the inputs after the first are one argument, a list: it is
+            a cell for `keras.layers.RNN`.
         id: Of the tests.
     """
 
@@ -41,6 +43,7 @@ class LayerCase:
     inputs: np.ndarray | tuple[np.ndarray, ...]
     dynamic_axes: tuple[int, ...] = (0, 1, 2)
     as_list: bool = False
+    has_states: bool = False
     id: str = ""
 
     @property
@@ -48,13 +51,16 @@ class LayerCase:
         """The inputs, as a tuple."""
         return self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)
 
+    def arguments(self, each: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the arguments of a call, given something for each of the inputs."""
+        if self.as_list:
+            return ([*each],)
+        return (each[0], [*each[1:]]) if self.has_states else tuple(each)
+
     def call(self, layer: Any, inputs: Any = None, **options: Any) -> list[Any]:
         """Call `layer`, and return its outputs as a list."""
         inputs = self.arrays if inputs is None else inputs
-        outputs = (
-            layer([*inputs], **options) if self.as_list else layer(*inputs, **options)
-        )
-        return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        return keras.tree.flatten(layer(*self.arguments(inputs), **options))
 
 
 LAYERS = [
@@ -180,6 +186,49 @@ LAYERS = [
         id="StochasticDepth-vectors",
     ),
     LayerCase(lambda: layers.CRF(3), image(4, 6, 3), dynamic_axes=(0, 1), id="CRF"),
+    # Keras's default for LSTM, orthogonal kernels, is not made in bfloat16.
+    LayerCase(
+        lambda: layers.LayerNormLSTMCell(3, recurrent_initializer="glorot_uniform"),
+        (image(4, 5), image(4, 3), image(4, 3)),
+        dynamic_axes=(0,),
+        has_states=True,
+        id="LayerNormLSTMCell",
+    ),
+    LayerCase(
+        lambda: layers.LayerNormLSTMCell(
+            3,
+            "softsign",
+            use_bias=False,
+            recurrent_initializer="glorot_uniform",
+            epsilon=0.01,
+            normalize_carry=True,
+        ),
+        (image(4, 5), image(4, 3), image(4, 3)),
+        dynamic_axes=(0,),
+        has_states=True,
+        id="LayerNormLSTMCell-carry",
+    ),
+    LayerCase(
+        lambda: layers.PeepholeLSTMCell(3, recurrent_initializer="glorot_uniform"),
+        (image(4, 5), image(4, 3), image(4, 3)),
+        dynamic_axes=(0,),
+        has_states=True,
+        id="PeepholeLSTMCell",
+    ),
+    LayerCase(
+        lambda: layers.NASCell(3, projection=2, use_bias=True),
+        (image(4, 5), image(4, 2), image(4, 3)),
+        dynamic_axes=(0,),
+        has_states=True,
+        id="NASCell",
+    ),
+    LayerCase(
+        lambda: layers.NASCell(3),
+        (image(4, 5), image(4, 3), image(4, 3)),
+        dynamic_axes=(0,),
+        has_states=True,
+        id="NASCell-plain",
+    ),
     LayerCase(
         lambda: layers.CRF(3, use_boundary=False, transition_initializer="zeros"),
         image(4, 6, 3),

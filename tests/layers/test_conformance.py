@@ -56,8 +56,7 @@ def _predict(model, row):
 
 
 def _shapes(row):
-    shapes = [array.shape for array in row.arrays]
-    return (shapes,) if row.as_list else tuple(shapes)
+    return row.arguments([array.shape for array in row.arrays])
 
 
 @every_layer
@@ -91,15 +90,17 @@ def test_symbolic_equals_eager(row):
     symbolic = row.call(
         layer, [keras.KerasTensor(array.shape, array.dtype) for array in row.arrays]
     )
-    shapes = layer.compute_output_shape(*_shapes(row))
-    shapes = [shapes] if len(eager) == 1 and shapes and _is_shape(shapes) else shapes
+    shapes = _flat(layer.compute_output_shape(*_shapes(row)))
     for one, other, shape in zip(eager, symbolic, shapes, strict=True):
         assert tuple(one.shape) == tuple(other.shape) == tuple(shape)
         assert keras.backend.standardize_dtype(one.dtype) == other.dtype
 
 
-def _is_shape(value):
-    return all(size is None or isinstance(size, int) for size in value)
+def _flat(shapes):
+    """Return nested shapes as a list."""
+    if all(size is None or isinstance(size, int) for size in shapes):
+        return [shapes]
+    return [shape for part in shapes for shape in _flat(part)]
 
 
 @every_layer
