@@ -12,6 +12,32 @@ FORMULAS = {
         r"\mathrm{output}_{t,i,j}=\mathrm{transitions}_{i,j}+e_{t,j}"
     ),
     "output = max(input, tau)": r"\mathrm{output}=\max(\mathrm{input},\tau)",
+    "z = LN(x · kernel) + LN(h · recurrent_kernel) + bias": (
+        r"z=\mathrm{LN}(x\cdot\mathrm{kernel})+"
+        r"\mathrm{LN}(h\cdot\mathrm{recurrent\_kernel})+\mathrm{bias}"
+    ),
+    "c_new = sigmoid(z_f) * c + sigmoid(z_i) * tanh(z_c)": (
+        r"c_{\mathrm{new}}=\sigma(z_f)\odot c+\sigma(z_i)\odot\tanh(z_c)"
+    ),
+    "h_new = sigmoid(z_o) * tanh(LN(c_new))": (
+        r"h_{\mathrm{new}}=\sigma(z_o)\odot\tanh(\mathrm{LN}(c_{\mathrm{new}}))"
+    ),
+    "c_new = sigmoid(z_f + p_f * c) * c + sigmoid(z_i + p_i * c) * tanh(z_c)": (
+        r"c_{\mathrm{new}}=\sigma(z_f+p_f\odot c)\odot c+"
+        r"\sigma(z_i+p_i\odot c)\odot\tanh(z_c)"
+    ),
+    "h_new = sigmoid(z_o + p_o * c_new) * tanh(c_new)": (
+        r"h_{\mathrm{new}}=\sigma(z_o+p_o\odot c_{\mathrm{new}})\odot"
+        r"\tanh(c_{\mathrm{new}})"
+    ),
+    "n_k = act_k(x_k + m_k)": r"n_k=\mathrm{act}_k(x_k+m_k)",
+    "c_new = tanh(tanh(n_0 * n_1) + c) * tanh(n_2 + n_3)": (
+        r"c_{\mathrm{new}}=\tanh(\tanh(n_0\odot n_1)+c)\odot\tanh(n_2+n_3)"
+    ),
+    "h_new = tanh(c_new * tanh(tanh(n_4 * n_5) + sigmoid(n_6 + n_7)))": (
+        r"h_{\mathrm{new}}=\tanh(c_{\mathrm{new}}\odot"
+        r"\tanh(\tanh(n_4\odot n_5)+\sigma(n_6+n_7)))"
+    ),
     "output = project(concat(c1x1(x), c3x3_rate1(x), ..., c3x3_raten(x), image(x)))": (
         r"\mathrm{output}=\mathrm{project}(\mathrm{concat}(c_{1\times1}(x),"
         r"c_{3\times3}^{\mathrm{rate}_1}(x),\dots,c_{3\times3}^{\mathrm{rate}_n}(x),"
