@@ -4,6 +4,7 @@ from keras_ext.layers.atrous_spatial_pyramid_pooling import AtrousSpatialPyramid
 from keras_ext.layers.blur_pool2d import BlurPool2D
 from keras_ext.layers.cbam import CBAM
 from keras_ext.layers.conv_norm_act import ConvNormAct
+from keras_ext.layers.correlation_cost import CorrelationCost
 from keras_ext.layers.crf import CRF
 from keras_ext.layers.drop_block2d import DropBlock2D
 from keras_ext.layers.eca import ECA
@@ -41,6 +42,7 @@ __all__ = [
     "AtrousSpatialPyramidPooling",
     "BlurPool2D",
     "ConvNormAct",
+    "CorrelationCost",
     "DropBlock2D",
     "FactorizedInception",
     "FeaturePyramid",

@@ -141,6 +141,18 @@ LAYERS = [
         id="FeaturePyramid",
     ),
     LayerCase(
+        lambda: layers.CorrelationCost(3, 2, 1, 2, pad=2),
+        (image(4, 6, 5, 8), image(4, 6, 5, 8)),
+        as_list=True,
+        id="CorrelationCost",
+    ),
+    LayerCase(
+        lambda: layers.CorrelationCost(1, 1, stride_1=2),
+        (image(4, 6, 5, 8), image(4, 6, 5, 8)),
+        as_list=True,
+        id="CorrelationCost-strided",
+    ),
+    LayerCase(
         lambda: layers.InceptionModule(2, (3, 4), (2, 3), 7),
         image(4, 6, 5, 8),
         id="InceptionModule",
