@@ -12,6 +12,10 @@ FORMULAS = {
         r"\mathrm{output}_{t,i,j}=\mathrm{transitions}_{i,j}+e_{t,j}"
     ),
     "output = max(input, tau)": r"\mathrm{output}=\max(\mathrm{input},\tau)",
+    "cost[p, q] = mean over u, v, c of a[y + u, x + v, c] * b[y + u + s * p, ...]": (
+        r"\mathrm{cost}_{p,q}=\mathrm{mean}_{u,v,c}\,"
+        r"a_{y+u,\,x+v,\,c}\;b_{y+u+sp,\,x+v+sq,\,c}"
+    ),
     "z = LN(x · kernel) + LN(h · recurrent_kernel) + bias": (
         r"z=\mathrm{LN}(x\cdot\mathrm{kernel})+"
         r"\mathrm{LN}(h\cdot\mathrm{recurrent\_kernel})+\mathrm{bias}"
