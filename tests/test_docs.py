@@ -168,6 +168,8 @@ FOR_OTHER_ROOMS = {
     "add": "the metrics that derive from WeightedMean",
     "drive": "Trainer and Loop, of Checkpoint",
     "is_due": "Trainer and Loop, of Checkpoint",
+    "is_time": "Trainer and Loop, of Checkpoint",
+    "is_timed": "Trainer and Loop, of Checkpoint",
     "matrix": "the metrics that derive from ConfusionMetric",
     "next_epoch": "Trainer and Loop, of Checkpoint",
     "release": "Trainer and Loop, of Checkpoint",
