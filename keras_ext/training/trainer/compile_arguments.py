@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_ext import _checks
+from keras_ext.training.trainer.legacy_objects import check_arguments
 
 _PARAMETER_SERVERS = (
     tf.distribute.ParameterServerStrategy,
@@ -31,9 +32,10 @@ def bind(
         strategy: The strategy of the model.
 
     Raises:
-        ValueError: If `jit_compile` is not a choice, one number is given as the weight
-            of several losses, XLA is requested with several replicas, or the strategy
-            is that of parameter servers.
+        ValueError: If an optimizer, loss or metric is of Keras 2, `jit_compile` is not
+            a choice, one number is given as the weight of several losses, XLA is
+            requested with several replicas, or the strategy is that of parameter
+            servers.
     """
     if isinstance(strategy, _PARAMETER_SERVERS):
         raise ValueError(
@@ -44,6 +46,7 @@ def bind(
         )
     replicas = strategy.num_replicas_in_sync
     call = inspect.signature(function).bind(*args, **kwargs)
+    check_arguments(call.arguments)
     choice = call.arguments.get("jit_compile", "auto")
     _checks.one_of("jit_compile", choice, (True, False, "auto", None))
     if "loss_weights" in call.arguments:

@@ -31,7 +31,12 @@ from keras_ext.training.loop.loop import Loop
 from keras_ext.training.loop.progress import Verbose
 from keras_ext.training.resume.arguments import Resume
 from keras_ext.training.step.replicas import loss_share, summable
-from keras_ext.training.trainer import compile_arguments, hooks, keras_functions
+from keras_ext.training.trainer import (
+    compile_arguments,
+    hooks,
+    keras_functions,
+    legacy_objects,
+)
 from keras_ext.training.trainer.adoption import (
     adopt_compilation,
     warn_of_another_optimizer,
@@ -148,6 +153,7 @@ class Trainer(WrappedModel):
         strategy = self.distribute_strategy
         bind = compile_arguments.bind
         call, choice = bind(super().compile, args, kwargs, strategy)
+        legacy_objects.check_layers(self)
         with strategy.scope():
             super().compile(*call.args, **call.kwargs)
         # Keras declines for layers that declare that they cannot be compiled.
