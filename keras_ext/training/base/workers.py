@@ -134,18 +134,12 @@ class Workers:
         given = -1 if seed is None else seed
         return self._exchange("seed", given, 0, drawn_unless(seed), 0, str)[0][3]
 
-    def gather(self, array: np.ndarray) -> list[np.ndarray]:
-        """Return the array of each worker, to the bit; all have the same shape."""
-        data = array.tobytes()
-        # Of four bytes each, so that the sum over several replicas fits.
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the data of each worker; all have the same length."""
+        # Numbers of four bytes each, so that the sum over several replicas fits.
         padded = data.ljust(-(-len(data) // 4) * 4, b"\0")
         rows = self._gather(np.frombuffer(padded, "uint32").tolist())
-        return [
-            np.frombuffer(
-                np.asarray(row, "uint32").tobytes()[: len(data)], array.dtype
-            ).reshape(array.shape)
-            for row in rows
-        ]
+        return [np.asarray(row, "uint32").tobytes()[: len(data)] for row in rows]
 
     def leave(self) -> None:
         """End at the same point as the other workers, which need no reason for it."""

@@ -40,19 +40,13 @@ class ReplicaValues:
         local = {n: np.stack(parts) for n, parts in found.items() if parts is not None}
         if self._workers is None or not local:
             return local
-        data = [np.frombuffer(array.tobytes(), "uint8") for array in local.values()]
-        ends = np.cumsum([len(one) for one in data])[:-1]
-        rows = [
-            np.split(row, ends) for row in self._workers.gather(np.concatenate(data))
-        ]
-        # For each variable, the bytes of its parts in each worker.
-        of_each = zip(*rows, strict=True)
-        return {
-            number: np.concatenate(
-                [np.frombuffer(b.tobytes(), a.dtype).reshape(a.shape) for b in of_one]
-            )
-            for (number, a), of_one in zip(local.items(), of_each, strict=True)
-        }
+        rows = self._workers.gather(b"".join(a.tobytes() for a in local.values()))
+        at = 0
+        for number, own in local.items():
+            parts = [np.frombuffer(row, own.dtype, own.size, at) for row in rows]
+            local[number] = np.concatenate([one.reshape(own.shape) for one in parts])
+            at += own.nbytes
+        return local
 
     def local(self, variable: Any) -> list[np.ndarray] | None:
         """Return the parts of the replicas in this process; `None` if it has none."""
