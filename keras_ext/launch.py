@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -31,6 +32,16 @@ _GRACE = 10.0
 """Seconds between the requests to end and the end by force."""
 _POLL = 0.05
 """Seconds."""
+_ELSEWHERE = """\
+on several machines, something else starts the same program in each of them:
+  Slurm       `srun python train.py`, and in the program
+              tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=
+                  tf.distribute.cluster_resolver.SlurmClusterResolver())
+  Kubernetes  an indexed Job that sets TF_CONFIG, or Kubeflow's training operator
+  Ray         ray.train.tensorflow.TensorflowTrainer, which sets TF_CONFIG
+
+The page "Train on several devices" of the documentation has a file for each.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +78,7 @@ class _Workers:
     """The processes of one attempt."""
 
     def __init__(self, command: list[str], count: int) -> None:
-        addresses = [f"127.0.0.1:{port}" for port in _free_ports(count)]
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
         self._processes: list[subprocess.Popen[str]] = []
         self._threads: list[threading.Thread] = []
         for index in range(count):
@@ -160,13 +171,21 @@ def _why_not_here(environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            for _ in range(count)
-        ]
-        return [int(one.getsockname()[1]) for one in sockets]
+def free_ports(count: int) -> list[int]:
+    """Return different ports of this machine that no program uses.
+
+    None of those that the system gives to others (from 32768 on, in Linux): one of
+    them could be taken before the workers have imported TensorFlow.
+
+    Args:
+        count: How many.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return list(found)
 
 
 def _exit_code(returned: int) -> int:
@@ -182,8 +201,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m keras_ext.launch",
         description="Start the workers of a training on this machine.",
-        epilog="Under Slurm, Kubernetes or Ray, start the program itself; see the page "
-        "on several devices in the documentation.",
+        epilog=_ELSEWHERE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--workers", type=int, required=True, help="how many processes to start"

@@ -9,6 +9,7 @@ from keras_ext.callbacks.csv_logger import CSVLogger
 from keras_ext.callbacks.learning_rate_scheduler import LearningRateScheduler
 from keras_ext.callbacks.nan_guard import NaNGuard
 from keras_ext.callbacks.on_chief import OnChief
+from keras_ext.callbacks.ray_report import RayReport
 from keras_ext.callbacks.replay import Replay
 from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.callbacks.time_limit import TimeLimit
@@ -24,6 +25,7 @@ __all__ = [
     "LearningRateScheduler",
     "NaNGuard",
     "OnChief",
+    "RayReport",
     "Replay",
     "RunRequest",
     "TimeLimit",

@@ -4,30 +4,17 @@ import contextlib
 import json
 import os
 import pathlib
-import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+from keras_ext.launch import free_ports
+
 ROOT = pathlib.Path(__file__).parents[2]
 # What every program begins with: the stacks of all threads upon SIGUSR1.
 BEGIN = "import faulthandler, signal; faulthandler.register(signal.SIGUSR1)\n"
-
-
-def free_ports(count):
-    """Return ports that nothing uses, nor gets before the processes have started.
-
-    The system gives others those from 32768 on.
-    """
-    found = []
-    while len(found) < count:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found
 
 
 def _file():
