@@ -58,34 +58,34 @@ def results(folder, printed):
     return [json.loads(each[-1]) for each in printed], rows
 
 
-def killed_and_continued(folder, kills, **environment):
+def killed_and_continued(folder, kills, count=2, **environment):
     """Kill at these moments, continue, and return the results."""
     for kill in kills:
-        codes, printed = run(folder, kill=kill, **environment)
+        codes, printed = run(folder, kill=kill, count=count, **environment)
         worker, number, _ = kill
         if number == signal.SIGKILL:
             assert codes[worker] == -number
         else:
-            assert codes == [75, 75]
+            assert codes == [75] * count
             saved = [
                 line for each in printed for line in each if "SIGTERM: the" in line
             ]
-            assert len(saved) == 2
-    return results(folder, run(folder, **environment)[1])
+            assert len(saved) == count
+    return whole(folder, count, **environment)
 
 
-def whole(folder, **environment):
-    """Return the results of a run that is left alone."""
-    return results(folder, run(folder, **environment)[1])
+def whole(folder, count=2, **environment):
+    """Return the results of a run that is left alone, or of the rest of one."""
+    return results(folder, run(folder, count=count, **environment)[1])
 
 
-def random_kills(rng, count):
+def random_kills(rng, kills, count=2):
     """Return workers, signals, and after how many lines of their output to send them.
 
     A run that saves after every step is often killed while it writes.
     """
     signals = [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]
     return [
-        (rng.randrange(2), rng.choice(signals), rng.randrange(5, 25))
-        for _ in range(count)
+        (rng.randrange(count), rng.choice(signals), rng.randrange(5, 25))
+        for _ in range(kills)
     ]

@@ -283,6 +283,23 @@ def other_folders():
 
 
 @scenario
+def a_finished_run():
+    """The folder of a run that has ended: nothing is left to do."""
+    result = saved("interrupted")
+    return {**result, "files": len(os.listdir(f"{os.environ['FOLDER']}/interrupted"))}
+
+
+@scenario
+def the_run_of_another_model():
+    with STRATEGY.scope():
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)])
+        trainer = keras_ext.Trainer(model, seed=1)
+        trainer.compile("sgd", loss="mse")
+    checkpoint = keras_ext.callbacks.Checkpoint(f"{os.environ['FOLDER']}/interrupted")
+    return fit(trainer, X, Y, callbacks=[checkpoint], resume=True)
+
+
+@scenario
 def saved_by_the_clock_of_the_second():
     folder = f"{os.environ['FOLDER']}/clock"
     checkpoint = keras_ext.callbacks.Checkpoint(

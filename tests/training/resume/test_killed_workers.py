@@ -46,9 +46,12 @@ def test_another_number_of_workers_continues(tmp_path):
 
 
 @pytest.mark.long
-def test_at_random_moments(tmp_path):
-    """While it computes, evaluates or writes a checkpoint."""
-    environment = {"DATA": "dataset", "SAVE_FREQ": "1", "SLEEP": "0.002"}
-    kills = random_kills(random.Random(5), 3)
-    continued = killed_and_continued(tmp_path / "killed", kills, **environment)
-    assert continued == whole(tmp_path / "whole", **environment)
+@pytest.mark.parametrize(
+    ("count", "driver", "data"), [(2, "fit", "dataset"), (3, "Loop", "arrays")]
+)
+def test_at_random_moments(tmp_path, count, driver, data):
+    """While they compute, evaluate or write a checkpoint."""
+    options = {"DRIVER": driver, "DATA": data, "SAVE_FREQ": "1", "SLEEP": "0.002"}
+    kills = random_kills(random.Random(5), 3, count)
+    continued = killed_and_continued(tmp_path / "killed", kills, count, **options)
+    assert continued == whole(tmp_path / "whole", count, **options)

@@ -260,6 +260,39 @@ for drive in (*DRIVES, ahead, lazily, normalized):
         for name in one
     }
     print(json.dumps([drive.__name__, differences]))
+
+
+class Interrupt(keras_ext.callbacks.TrainingCallback):
+    # In the middle of the second epoch.
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.request = "interrupt" if (self.epoch, batch) == (1, 2) else None
+
+
+def saved(folder, *others):
+    # Another process draws other numbers, until it continues the run.
+    keras.utils.set_random_seed(1 + len(others))
+    with strategy.scope():
+        trainer = keras_ext.Trainer(network(), seed=1)
+        options = {**CLASSIFY, "metrics": ["accuracy", Samples()]}
+        trainer.compile(keras.optimizers.Adam(0.01), **options)
+    callbacks = [keras_ext.callbacks.Checkpoint(folder), *others]
+    options = {"verbose": 0, "resume": True, "callbacks": callbacks}
+    history = trainer.fit(X, LABELS, 16, 3, **options).history
+    values = [*trainer.get_weights(), *trainer.optimizer.variables]
+    return history, [np.asarray(value).tobytes().hex() for value in values]
+
+
+whole, folder = saved(tempfile.mkdtemp()), tempfile.mkdtemp()
+left, _ = saved(folder, Interrupt())
+print(json.dumps(["interrupted", [whole, saved(folder), left]]))
 """
 
 
@@ -294,3 +327,11 @@ def differences():
 def test_two_replicas_compute_what_one_does(differences, drive):
     assert "weights" in differences[drive]
     assert max(differences[drive].values()) <= 1e-6, differences[drive]
+
+
+def test_an_interrupted_run_is_continued_to_the_bit(differences):
+    """With what each replica has added up for the metrics, and not an even share."""
+    whole, continued, left = differences["interrupted"]
+    assert continued == whole
+    assert len(left["loss"]) == 1
+    assert len(whole[0]["loss"]) == 3

@@ -128,6 +128,21 @@ def test_one_worker_interrupts_both_and_they_continue(results):
         assert trained(result) == result["whole"]
 
 
+def test_a_run_that_has_ended_is_left_as_it_is(results):
+    for ended, before in zip(
+        results["a_finished_run"], results["interrupted_by_the_second"], strict=True
+    ):
+        assert trained(ended) == trained(before)
+        assert ended["files"] == 6
+
+
+def test_the_run_of_another_model_is_refused(results):
+    first, second = results["the_run_of_another_model"]
+    assert first["error"] == second["error"]
+    assert first["error"].startswith("ValueError: The checkpoint")
+    assert "is that of another run" in first["error"]
+
+
 def test_one_worker_has_both_roll_back(results):
     rolled_back, whole = (
         results[name][0]
