@@ -19,6 +19,7 @@ OPTIONS = [
     ("layers", "--only"),
     ("metrics", "--only"),
     ("optimizers", "--rows"),
+    ("several_devices", "--rounds"),
     ("speed_picture", "--out"),
     ("callbacks", "--only"),
     ("foreign", "--epochs"),

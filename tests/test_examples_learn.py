@@ -13,7 +13,7 @@ import pytest
 
 from tests.markers import needs_tensorflow
 
-pytestmark = [pytest.mark.once, needs_tensorflow]
+pytestmark = [pytest.mark.early, pytest.mark.once, needs_tensorflow]
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 # tests/test_examples.py runs train_digits, tests/test_export.py serve_model.

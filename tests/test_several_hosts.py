@@ -17,7 +17,7 @@ import pytest
 from keras_ext.launch import free_ports
 from tests.markers import needs_semaphores, needs_tensorflow
 
-pytestmark = [needs_tensorflow, pytest.mark.once]
+pytestmark = [needs_tensorflow, pytest.mark.early, pytest.mark.once]
 PAGE = pathlib.Path(__file__).parents[1] / "docs/how-to/several_devices.md"
 SECONDS = 240
 SLURM = {

@@ -9,7 +9,7 @@ from tests.markers import needs_tensorflow
 from tests.metrics.rows import METRICS
 from tests.programs import printed
 
-pytestmark = needs_tensorflow
+pytestmark = [needs_tensorflow, pytest.mark.early]
 
 KEEP_SAMPLES = (
     metrics.AveragePrecision,

@@ -16,9 +16,12 @@ from keras_ext.training.resume.store import CheckpointStore
 from tests.training import killing
 from tests.training.killing import KINDS, Program
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX"
-)
+pytestmark = [
+    pytest.mark.early,
+    pytest.mark.skipif(
+        not hasattr(signal, "SIGKILL"), reason="signals are those of POSIX"
+    ),
+]
 PLAIN = KINDS[0]
 KILLS = {kind: 2 if number % 3 == 1 else 1 for number, kind in enumerate(KINDS)}
 NEVER_SAVES = (*PLAIN.slow, "--save-freq", "2h")

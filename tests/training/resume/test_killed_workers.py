@@ -16,6 +16,7 @@ from tests.training.killed_workers import (
 )
 
 pytestmark = [
+    pytest.mark.early,
     pytest.mark.once,
     needs_semaphores,  # for the threads in which TensorFlow reduces over workers
 ]

@@ -6,6 +6,8 @@ import pytest
 
 from tests.programs import printed
 
+pytestmark = pytest.mark.early
+
 CODE = """
 import contextlib, json, sys, tempfile
 import tensorflow as tf

@@ -15,6 +15,7 @@ from tests.training import workers_program
 from tests.training.workers import Cluster
 
 pytestmark = [
+    pytest.mark.early,
     pytest.mark.once,
     needs_semaphores,  # for the threads in which TensorFlow reduces over workers
 ]
