@@ -5,7 +5,7 @@ import functools
 import operator
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -75,7 +75,7 @@ class Workers:
 
     def __init__(self, strategy: tf.distribute.MultiWorkerMirroredStrategy) -> None:
         resolver = strategy.cluster_resolver
-        tasks = _tasks(resolver.cluster_spec())
+        tasks = tasks_of(resolver.cluster_spec())
         self.count = len(tasks)
         self.index = tasks.index((resolver.task_type, resolver.task_id))
         self.is_chief = self.index == 0
@@ -225,44 +225,7 @@ class Workers:
         return self._totals[length]
 
 
-def workers_of(strategy: Any) -> Workers | None:
-    """Return the workers of a strategy, the same for each; `None` of only one."""
-    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return None
-    if len(_tasks(strategy.cluster_resolver.cluster_spec())) < 2:
-        return None
-    if id(strategy) not in _KNOWN:
-        _KNOWN[id(strategy)] = strategy, Workers(strategy)
-    return _KNOWN[id(strategy)][1]
-
-
-def meet(strategy: Any, doing: Doing) -> None:
-    """Wait for all workers after what a user wrote, which may have raised in one.
-
-    Before metrics are reset or read, which TensorFlow does with a sum over all workers.
-    """
-    workers = workers_of(strategy)
-    if workers is not None:
-        workers.agree(doing, 0, 0)
-
-
-@contextlib.contextmanager
-def told_of_errors(strategy: Any) -> Iterator[None]:
-    """Have the other workers raise, too, if this one does."""
-    try:
-        yield
-    except BaseException as error:
-        workers = workers_of(strategy)
-        if workers is not None:
-            workers.tell(error)
-        raise
-
-
-# With the strategy, so that no other object gets its id.
-_KNOWN: dict[int, tuple[Any, Workers]] = {}
-
-
-def _tasks(cluster: Any) -> list[tuple[str, int]]:
+def tasks_of(cluster: Any) -> list[tuple[str, int]]:
     """Return the type and number of every worker, the chief first."""
     jobs = [job for job in ("chief", "worker") if job in cluster.jobs]
     return [(job, task) for job in jobs for task in cluster.task_indices(job)]
@@ -300,26 +263,6 @@ def _decoded(row: list[int]) -> str:
     return bytes(row).rstrip(b"\0").decode(errors="replace")
 
 
-def seed_of(strategy: Any, seed: int | None) -> int:
-    """Return `seed`, or one that `keras.utils.set_random_seed` determines if `None`.
-
-    It is the same in all workers of the strategy.
-    """
-    workers = workers_of(strategy)
-    return drawn_unless(seed) if workers is None else workers.agree_on_seed(seed)
-
-
 def drawn_unless(seed: int | None) -> int:
     """Return `seed`, or another one if it is `None`."""
     return random.randrange(2**31) if seed is None else seed
-
-
-def num_workers() -> int:
-    """Return how many processes there are, for those who know no strategy.
-
-    Those of the strategies in use, and before that those that `TF_CONFIG` names.
-    """
-    if _KNOWN:
-        return max(workers.count for _, workers in _KNOWN.values())
-    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    return max(1, len(_tasks(resolver.cluster_spec())))

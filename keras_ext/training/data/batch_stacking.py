@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.base.workers import num_workers
+from keras_ext.training.base.strategy_workers import num_workers
 from keras_ext.training.data.chunks import batches_at_once
 
 # Seconds to wait for further batches: half of what `ChunkSizer` allows for a call, so

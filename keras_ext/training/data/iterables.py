@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext.training.base.workers import num_workers
+from keras_ext.training.base.strategy_workers import num_workers
 from keras_ext.training.data.batch_checks import shortened
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.host_stacking import Allowance, stacked

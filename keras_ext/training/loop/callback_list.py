@@ -8,7 +8,7 @@ import keras
 from keras_ext.callbacks._wrapper import CallbackWrapper
 from keras_ext.callbacks.training_callback import TrainingCallback
 from keras_ext.training.base.interfaces import program_of
-from keras_ext.training.base.workers import workers_of
+from keras_ext.training.base.strategy_workers import workers_of
 from keras_ext.training.loop.callback_contract import check_frequency
 from keras_ext.training.loop.known_callbacks import is_for_chief
 from keras_ext.training.loop.progress import with_progress_bar

@@ -8,7 +8,7 @@ import keras
 
 from keras_ext._types import Logs
 from keras_ext.training.base.step_options import StepHooks, StepOptions
-from keras_ext.training.base.workers import meet
+from keras_ext.training.base.strategy_workers import meet
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.chunks import Chunk, SingleBatch
 from keras_ext.training.data.source import Source

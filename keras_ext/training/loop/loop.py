@@ -10,7 +10,7 @@ import keras
 from keras_ext import _checks
 from keras_ext.callbacks._learning_rate import holds_schedule, single_optimizers
 from keras_ext.callbacks.run_request import RunRequest
-from keras_ext.training.base.workers import meet, seed_of
+from keras_ext.training.base.strategy_workers import meet, seed_of
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.callback_list import callback_list
 from keras_ext.training.loop.callback_model import ModelView

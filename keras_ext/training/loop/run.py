@@ -9,7 +9,7 @@ import keras
 from keras_ext.callbacks.run_request import RunRequest
 from keras_ext.training.base.interfaces import program_of
 from keras_ext.training.base.step_options import StepBudget, StepOptions
-from keras_ext.training.base.workers import workers_of
+from keras_ext.training.base.strategy_workers import workers_of
 from keras_ext.training.data.arrays import ArraySource, Shuffle, is_constant
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.make import check_batch_size, make_source

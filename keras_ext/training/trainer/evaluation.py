@@ -9,7 +9,7 @@ import keras
 
 from keras_ext.training.base.each_step import EachStep
 from keras_ext.training.base.step_options import StepBudget, StepOptions
-from keras_ext.training.base.workers import meet, workers_of
+from keras_ext.training.base.strategy_workers import meet, workers_of
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.data.source import Source
 from keras_ext.training.loop.batch_hooks import BatchHooks

@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras_ext import _checks
 from keras_ext._types import Config, Tensor
 from keras_ext.training.base.interfaces import TrainingProgram
-from keras_ext.training.base.workers import meet, seed_of, told_of_errors
+from keras_ext.training.base.strategy_workers import meet, seed_of, told_of_errors
 from keras_ext.training.data.arrays import Shuffle
 from keras_ext.training.data.batch_checks import check_inputs
 from keras_ext.training.data.chunks import Chunk, first_tensor
