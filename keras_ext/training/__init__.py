@@ -10,6 +10,7 @@ if keras.backend.backend() != "tensorflow":
         "metrics, schedules, optimizers and the other callbacks run on every backend."
     )
 
+from keras_ext.training.base.workers import WorkerError
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.loop.epoch import Epoch
 from keras_ext.training.loop.logs import StepLogs
@@ -26,4 +27,5 @@ __all__ = [
     "SharpnessAwareTrainer",
     "StepLogs",
     "Trainer",
+    "WorkerError",
 ]

@@ -27,7 +27,27 @@ _ROW, _MESSAGE = 7, 2000
 
 
 class WorkerError(RuntimeError):
-    """Another worker has failed, or the workers do not do the same."""
+    """Another of several workers has failed, or they do not do the same.
+
+    Raised by `Trainer` and `Loop` under `tf.distribute.MultiWorkerMirroredStrategy`,
+    with the reason of each worker that has one. The error that a worker itself raises
+    is raised there as it is.
+
+    Args:
+        message: What happened.
+
+    Example:
+
+    >>> from keras_ext.training import WorkerError
+    >>> try:
+    ...     raise WorkerError("Worker 1 has raised OSError: the disk is full")
+    ... except RuntimeError as error:
+    ...     print(error)
+    Worker 1 has raised OSError: the disk is full
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 class Agreement(NamedTuple):
