@@ -19,7 +19,10 @@ def write(folder: pathlib.Path, room: str, names: Sequence[str]) -> None:
 
 
 def pages(room: str, names: Sequence[str]) -> dict[str, str]:
-    """Return the page of each class, with the function that it is the shell of."""
+    """Return the page of each class, with the function that it is the shell of.
+
+    A function that has no class has a page, too.
+    """
     functions = {name.replace("_", ""): name for name in names if name[0].islower()}
     texts = {}
     for name in names:
@@ -29,9 +32,15 @@ def pages(room: str, names: Sequence[str]) -> dict[str, str]:
         # `pinball` belongs to `Pinball`, `viterbi_decode` to `ViterbiDecoder`.
         for plain in (name.lower(), name.lower().removesuffix("r")):
             if plain in functions:
-                directives.append(
-                    f".. autofunction:: keras_ext.{room}.{functions[plain]}"
-                )
+                function = functions.pop(plain)
+                directives.append(f".. autofunction:: keras_ext.{room}.{function}")
                 break
-        texts[name] = "\n\n".join([f"{name}\n{'=' * len(name)}", *directives, ""])
+        texts[name] = _page(name, directives)
+    for name in functions.values():
+        texts[name] = _page(name, [f".. autofunction:: keras_ext.{room}.{name}"])
     return texts
+
+
+def _page(name: str, directives: Sequence[str]) -> str:
+    """Return a page with its title."""
+    return "\n\n".join([f"{name}\n{'=' * len(name)}", *directives, ""])

@@ -16,6 +16,21 @@ FORMULAS = {
         r"\mathrm{cost}_{p,q}=\mathrm{mean}_{u,v,c}\,"
         r"a_{y+u,\,x+v,\,c}\;b_{y+u+sp,\,x+v+sq,\,c}"
     ),
+    "output[y, x] = input[cy + sin(a) * (x - cx) + cos(a) * (y - cy), ...]": (
+        r"\mathrm{output}_{y,x}="
+        r"\mathrm{input}_{c_y+\sin a\,(x-c_x)+\cos a\,(y-c_y),\,\dots}"
+    ),
+    "output[i, j] = median over m, n of input[i + m - (h - 1) // 2, ...]": (
+        r"\mathrm{output}_{i,j}=\mathrm{median}_{m,n}\,"
+        r"\mathrm{input}_{i+m-\lfloor(h-1)/2\rfloor,\dots}"
+    ),
+    "output[y, x] = input[y - flow[y, x, 0], x - flow[y, x, 1]]": (
+        r"\mathrm{output}_{y,x}="
+        r"\mathrm{input}_{y-\mathrm{flow}_{y,x,0},\;x-\mathrm{flow}_{y,x,1}}"
+    ),
+    "f(x) = sum over i of w_i * phi(|x - c_i|) + v · x + b": (
+        r"f(x)=\sum_i w_i\,\phi(\lVert x-c_i\rVert)+v\cdot x+b"
+    ),
     "z = LN(x · kernel) + LN(h · recurrent_kernel) + bias": (
         r"z=\mathrm{LN}(x\cdot\mathrm{kernel})+"
         r"\mathrm{LN}(h\cdot\mathrm{recurrent\_kernel})+\mathrm{bias}"

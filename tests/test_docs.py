@@ -90,6 +90,12 @@ def test_pages_of_classes_follow_the_names(tmp_path):
     assert "autofunction:: keras_ext.losses.pinball" in page
 
 
+def test_a_function_that_has_no_class_has_a_page():
+    pages = class_pages.pages("layers", ["Snake", "interpolate_spline", "snake"])
+    assert sorted(pages) == ["Snake", "interpolate_spline"]
+    assert "autofunction:: keras_ext.layers.interpolate" in pages["interpolate_spline"]
+
+
 def test_every_formula_is_set_in_latex():
     formula, code, found = set(), set(), 0
     for room in (layers, losses, metrics, schedules, optimizers, callbacks):

@@ -14,16 +14,20 @@ from keras_ext.layers.filter_response_normalization import FilterResponseNormali
 from keras_ext.layers.fused_inverted_residual import FusedInvertedResidual
 from keras_ext.layers.global_response_normalization import GlobalResponseNormalization
 from keras_ext.layers.inception_module import InceptionModule
+from keras_ext.layers.interpolate_spline import interpolate_spline
 from keras_ext.layers.inverted_residual import InvertedResidual
 from keras_ext.layers.layer_norm_lstm_cell import LayerNormLSTMCell
 from keras_ext.layers.layer_scale import LayerScale
 from keras_ext.layers.max_pooling_with_argmax2d import MaxPoolingWithArgmax2D
 from keras_ext.layers.max_unpooling2d import MaxUnpooling2D
 from keras_ext.layers.maxout import Maxout
+from keras_ext.layers.median_filter2d import MedianFilter2D
 from keras_ext.layers.nas_cell import NASCell
 from keras_ext.layers.noisy_dense import NoisyDense
 from keras_ext.layers.peephole_lstm_cell import PeepholeLSTMCell
+from keras_ext.layers.rotation2d import Rotation2D
 from keras_ext.layers.snake import Snake, snake
+from keras_ext.layers.sparse_image_warp import SparseImageWarp
 from keras_ext.layers.sparsemax import Sparsemax, sparsemax
 from keras_ext.layers.spatial_pyramid_pooling import SpatialPyramidPooling
 from keras_ext.layers.squeeze_excite import SqueezeExcite
@@ -56,10 +60,13 @@ __all__ = [
     "MaxPoolingWithArgmax2D",
     "MaxUnpooling2D",
     "Maxout",
+    "MedianFilter2D",
     "NASCell",
     "NoisyDense",
     "PeepholeLSTMCell",
+    "Rotation2D",
     "Snake",
+    "SparseImageWarp",
     "Sparsemax",
     "SpatialPyramidPooling",
     "SqueezeExcite",
@@ -67,6 +74,7 @@ __all__ = [
     "ViterbiDecoder",
     "WeightNormalization",
     "WeightStandardizedConv2D",
+    "interpolate_spline",
     "snake",
     "sparsemax",
     "viterbi_decode",

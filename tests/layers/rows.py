@@ -21,6 +21,12 @@ def image(*shape: int) -> np.ndarray:
     return _rng.normal(size=shape).astype("float32")
 
 
+def _points(*shape: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return points in a small image, and others near them."""
+    points = _rng.uniform(0, 4, (*shape, 2)).astype("float32")
+    return points, points + _rng.uniform(-0.4, 0.4, points.shape).astype("float32")
+
+
 def _channel_axis() -> int:
     return -1 if keras.config.image_data_format() == "channels_last" else 1
 
@@ -399,5 +405,44 @@ LAYERS = [
         lambda: layers.Sparsemax(axis=1),
         image(4, 6, 5, 8),
         id="Sparsemax-axis",
+    ),
+    LayerCase(
+        layers.Rotation2D,
+        (image(4, 6, 5, 8), np.array([0.3, -2.0, 0.0, 7.5], "float32")),
+        as_list=True,
+        id="Rotation2D",
+    ),
+    LayerCase(
+        lambda: layers.Rotation2D("nearest", fill_mode="wrap"),
+        (image(4, 6, 5, 8), np.array([0.3, -2.0, 0.0, 7.5], "float32")),
+        as_list=True,
+        id="Rotation2D-nearest",
+    ),
+    # Eighths, as for the pooling above.
+    LayerCase(
+        layers.MedianFilter2D,
+        np.round(8 * image(4, 6, 5, 8)) / 8,
+        id="MedianFilter2D",
+    ),
+    LayerCase(
+        lambda: layers.MedianFilter2D((2, 5), padding="constant", constant_values=0.5),
+        np.round(8 * image(4, 6, 5, 8)) / 8,
+        id="MedianFilter2D-even",
+    ),
+    LayerCase(
+        lambda: layers.SparseImageWarp(num_boundary_points=2),
+        (image(4, 6, 5, 8), *_points(4, 3)),
+        dynamic_axes=(0, 1),
+        as_list=True,
+        id="SparseImageWarp",
+    ),
+    LayerCase(
+        lambda: layers.SparseImageWarp(
+            interpolation_order=1, regularization_weight=0.1, return_flow=True
+        ),
+        (image(4, 6, 5, 8), *_points(4, 5)),
+        dynamic_axes=(0, 1),
+        as_list=True,
+        id="SparseImageWarp-flow",
     ),
 ]
