@@ -71,6 +71,12 @@ TAGS = rng.integers(0, 4, size=(3, 6)).astype("int32")
 WEIGHTS = rng.uniform(size=(3, 6)).astype("float32")
 GRADIENTS, START = normal(10, 5), normal(5)
 
+# A point in each quarter of an image, and where it goes.
+CONTROLS = rng.uniform(0.5, 1.5, size=(2, 4, 2)).astype("float32")
+CONTROLS += np.array([(0, 0), (0, 4), (3, 0), (3, 4)], "float32")
+GOALS = CONTROLS + rng.uniform(-0.7, 0.7, size=(2, 4, 2)).astype("float32")
+SPLINES = [(1, 0.0), (2, 0.0), (2, 0.1), (3, 0.0)]  # orders and weights
+
 
 def with_weights(layer: Any, inputs: Any, weights: list[Any], **options: Any) -> Any:
     """Return the output of a layer with these weights."""
@@ -165,7 +171,7 @@ def unpooled(ext: Any, like: Any = None) -> Any:
 
 
 def rotation() -> Any:
-    """Return the rows of `affine_transform` for `ANGLES`, as the page does."""
+    """Return the rows of `affine_transform` for `ANGLES`, as the page says."""
     cos, sin, zero = np.cos(ANGLES), np.sin(ANGLES), np.zeros_like(ANGLES)
     x, y = 3.5, 2.5
     rows = [cos, -sin, x - x * cos + y * sin, sin, cos, y - x * sin - y * cos]
@@ -683,14 +689,26 @@ def images() -> list[Row]:
     def padded(k: Any) -> Any:
         return k.ops.pad(IMAGES, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
 
-    def median(k: Any) -> Any:
-        patches = k.ops.image.extract_patches(padded(k), (3, 3), strides=1)
-        return k.ops.median(k.ops.reshape(patches, (2, 6, 8, 9, 4)), axis=3)
-
     def transformed(k: Any, row: list[float]) -> Any:
         return k.ops.image.affine_transform(PHOTO, np.array(row, "float32"), "nearest")
 
+    controlled = [IMAGES, CONTROLS, GOALS]
+
+    def warped(ext: Any, order: int, weight: float) -> Any:
+        layer = ext.layers.SparseImageWarp(
+            interpolation_order=order,
+            regularization_weight=weight,
+            num_boundary_points=2,
+            return_flow=True,
+        )
+        return layer(controlled)
+
     return [
+        Row(
+            "angles_to_projective_transforms",
+            lambda tf, tfa: tfa.image.angles_to_projective_transforms(ANGLES, 6.0, 8.0),
+            lambda k, ext: rotation(),
+        ),
         Row(
             "dense_image_warp",
             lambda tf, tfa: tfa.image.dense_image_warp(IMAGES, FLOW),
@@ -715,6 +733,17 @@ def images() -> list[Row]:
             ),
         ),
         Row(
+            "interpolate_spline",
+            lambda tf, tfa: [
+                tfa.image.interpolate_spline(CONTROLS, GOALS, POINTS, *spline)
+                for spline in SPLINES
+            ],
+            lambda k, ext: [
+                ext.layers.interpolate_spline(CONTROLS, GOALS, POINTS, *spline)
+                for spline in SPLINES
+            ],
+        ),
+        Row(
             "mean_filter2d",
             lambda tf, tfa: tfa.image.mean_filter2d(IMAGES),
             lambda k, ext: k.ops.average_pool(padded(k), 3, strides=1),
@@ -722,7 +751,7 @@ def images() -> list[Row]:
         Row(
             "median_filter2d",
             lambda tf, tfa: tfa.image.median_filter2d(IMAGES),
-            lambda k, ext: median(k),
+            lambda k, ext: ext.layers.MedianFilter2D()(IMAGES),
         ),
         Row(
             "resampler",
@@ -732,7 +761,7 @@ def images() -> list[Row]:
         Row(
             "rotate",
             lambda tf, tfa: tfa.image.rotate(IMAGES, ANGLES, "bilinear"),
-            lambda k, ext: k.ops.image.affine_transform(IMAGES, rotation()),
+            lambda k, ext: ext.layers.Rotation2D()([IMAGES, ANGLES]),
         ),
         Row(
             "shear_x, shear_y",
@@ -744,6 +773,15 @@ def images() -> list[Row]:
                 transformed(k, [1, 0.3, 0, 0, 1, 0, 0, 0]),
                 transformed(k, [1, 0, 0, 0.3, 1, 0, 0, 0]),
             ],
+        ),
+        Row(
+            "sparse_image_warp",
+            # In float32, Addons itself is off by 8e-6.
+            lambda tf, tfa: [
+                tfa.image.sparse_image_warp(*map(np.float64, controlled), *spline, 2)
+                for spline in SPLINES[:3]
+            ],
+            lambda k, ext: [warped(ext, *spline) for spline in SPLINES[:3]],
         ),
         Row(
             "transform",
