@@ -180,7 +180,7 @@ def _places(shape: Sequence[Tensor], steps: Sequence[Tensor]) -> Tensor:
     total = 0
     for axis, (size, step) in enumerate(zip(shape, steps, strict=True)):
         along = ops.arange(size, dtype="int32") * step
-        total = total + ops.reshape(along, [-1 if i == axis else 1 for i in range(4)])
+        total = total + ops.reshape(along, [size if i == axis else 1 for i in range(4)])
     return total
 
 
