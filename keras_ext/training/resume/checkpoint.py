@@ -51,7 +51,8 @@ class Checkpoint(TrainingCallback):
         signals: Numbers of the signals that request an end. Default: SIGTERM, SIGINT.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, or `directory` is the name of a file
+            of weights, as `keras.callbacks.ModelCheckpoint` takes it.
         FileExistsError: When training begins, if the folder holds the checkpoints of an
             earlier run and `resume` was not passed.
         BlockingIOError: When training begins, if another process, or another training
@@ -97,7 +98,7 @@ class Checkpoint(TrainingCallback):
         signals: Sequence[int] = (signal.SIGTERM, signal.SIGINT),
     ) -> None:
         super().__init__()
-        self.directory = _checks.path("directory", directory)
+        self.directory = _directory(directory)
         self.save_freq = save_freq
         self.max_to_keep = _checks.optional(
             _checks.positive_int, "max_to_keep", max_to_keep
@@ -257,6 +258,19 @@ class Checkpoint(TrainingCallback):
             "with `resume=True` continues a run exactly.",
             stacklevel=2,
         )
+
+
+def _directory(directory: str | os.PathLike[str]) -> str:
+    """Return the path of a folder, else raise."""
+    path = _checks.path("directory", directory)
+    # A run that was saved under such a name can be continued.
+    if path.endswith((".keras", ".h5")) and not os.path.isdir(path):
+        raise ValueError(
+            "`directory` must be a folder, for a whole run: weights, optimizer, and "
+            f"where it is. Received: directory={path!r}, the name of a file. "
+            "keras.callbacks.ModelCheckpoint saves a model in a file."
+        )
+    return path
 
 
 def _signals(signals: Sequence[int]) -> tuple[int, ...]:

@@ -142,6 +142,13 @@ class TestArguments:
         with pytest.raises(ValueError, match="must not contain any of"):
             Checkpoint(tmp_path / name)
 
+    @pytest.mark.parametrize("name", ["best.keras", "{epoch}.weights.h5"])
+    def test_a_file_of_weights(self, name, tmp_path):
+        with pytest.raises(ValueError, match=r"must be a folder.*ModelCheckpoint"):
+            Checkpoint(tmp_path / name)
+        (tmp_path / name).mkdir()
+        assert Checkpoint(tmp_path / name).directory == str(tmp_path / name)
+
     @pytest.mark.parametrize("directory", [None, 5, ["run"]])
     def test_no_folder(self, directory):
         with pytest.raises(TypeError):
