@@ -4,9 +4,10 @@ The component rooms (`layers`, `models`, `losses`, `metrics`, `optimizers`, `sch
 `callbacks`) use only Keras's public API and run on every Keras backend. `Trainer`,
 `SharpnessAwareTrainer` and `Loop` need the TensorFlow backend; they are loaded on first
 use, so that importing `keras_ext` costs next to nothing and does not itself import
-TensorFlow.
+TensorFlow. So is `addons`, the bridge to TensorFlow Addons.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from keras_ext import (
@@ -22,6 +23,7 @@ from keras_ext._late_registration import register as _register
 from keras_ext._version import __version__
 
 if TYPE_CHECKING:
+    from keras_ext import addons
     from keras_ext.training import Loop, SharpnessAwareTrainer, Trainer
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "SharpnessAwareTrainer",
     "Trainer",
     "__version__",
+    "addons",
     "callbacks",
     "layers",
     "losses",
@@ -39,18 +42,20 @@ __all__ = [
 ]
 
 _SAVED = ("SharpnessAwareTrainer", "Trainer")
-_LAZY = ("Loop", *_SAVED)
+_LAZY = ("Loop", *_SAVED, "addons")
 
-_register(*_SAVED)
+_register("keras_ext.training", *_SAVED)
+for _kind in ("layer", "loss", "metric", "optimizer"):
+    _register(f"keras_ext.addons.{_kind}", f"Addons{_kind.title()}")
 
 
 def __getattr__(name: str) -> Any:
     """Load the names that need TensorFlow, and TensorFlow itself, on first use."""
     if name not in _LAZY:
         raise AttributeError(f"module 'keras_ext' has no attribute {name!r}")
-    from keras_ext import training
-
-    return getattr(training, name)
+    if name == "addons":
+        return importlib.import_module("keras_ext.addons")
+    return getattr(importlib.import_module("keras_ext.training"), name)
 
 
 def __dir__() -> list[str]:

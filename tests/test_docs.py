@@ -16,7 +16,7 @@ from keras_ext import callbacks, layers, losses, metrics, models, optimizers, sc
 if keras.backend.backend() != "tensorflow":
     pytest.skip("keras_ext.training needs TensorFlow", allow_module_level=True)
 
-from keras_ext import training
+from keras_ext import addons, training
 from keras_ext.training.trainer import hooks
 
 pytestmark = pytest.mark.once
@@ -35,7 +35,17 @@ def _script(name):
 class_pages = _script("class_pages")
 formulas = _script("formulas")
 API = {path.stem: path.read_text(encoding="utf-8") for path in DOCS.glob("api/*.md")}
-ROOMS = [layers, models, losses, metrics, schedules, optimizers, callbacks, training]
+ROOMS = [
+    layers,
+    models,
+    losses,
+    metrics,
+    schedules,
+    optimizers,
+    callbacks,
+    training,
+    addons,
+]
 
 
 def _directives(page, kinds):

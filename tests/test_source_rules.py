@@ -118,6 +118,28 @@ def test_components_know_neither_tensorflow_nor_the_training_room(room):
             ), f"{file}: components never import training/"
 
 
+WITH_TENSORFLOW = {
+    "training": {"tensorflow"},
+    # It lends Keras 3 the variables of Keras 2: `keras.ops` cannot.
+    "addons": {"tensorflow", "tf_keras", "tensorflow_addons"},
+}
+
+
+def test_only_two_rooms_know_tensorflow_and_nothing_knows_the_bridge():
+    for file, tree in _trees():
+        room = file.parts[0]
+        for name in _imports(tree):
+            root = name.split(".")[0]
+            if root in ("tensorflow", "tf_keras", "tensorflow_addons"):
+                assert root in WITH_TENSORFLOW.get(room, ()), f"{file}: {name}"
+            # The package itself loads it on first use.
+            assert (
+                room == "addons"
+                or not name.startswith("keras_ext.addons")
+                or (str(file) == "__init__.py")
+            ), f"{file}: nothing may depend on the bridge, which has an end"
+
+
 LAYERS = {
     "base": set(),
     "data": {"base"},

@@ -68,6 +68,17 @@ def bind(
     return call, choice
 
 
+def decline_xla(arguments: Mapping[str, Any]) -> bool:
+    """Whether a loss or metric has `supports_jit = False`, as layers of Keras can.
+
+    Args:
+        arguments: Those of `keras.Model.compile`, by name.
+    """
+    names = ("loss", "metrics", "weighted_metrics")
+    found = keras.tree.flatten([arguments.get(name) for name in names])
+    return not all(getattr(one, "supports_jit", True) for one in found)
+
+
 def _floats(weights: Any) -> Any:
     """Return numbers and arrays as floats and lists of them, which Keras expects."""
     if isinstance(weights, Mapping):

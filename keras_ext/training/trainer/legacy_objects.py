@@ -18,6 +18,31 @@ _WHY = {
     "metrics": "Keras 3 would call as a plain function, and average over batches",
     "layers": "Keras 3 does not track: its weights would be neither trained nor saved",
 }
+_ADAPTERS = "keras_ext.addons."
+# What replaces names of TensorFlow Addons that have another name now.
+RENAMED = {
+    "ContrastiveLoss": "keras_ext.losses.Contrastive",
+    "GIoULoss": "keras_ext.losses.IoU",
+    "InstanceNormalization": "keras.layers.GroupNormalization",
+    "KendallsTauB": "keras_ext.metrics.KendallTau",
+    "KendallsTauC": "keras_ext.metrics.KendallTau",
+    "LAMB": "keras.optimizers.Lamb",
+    "LiftedStructLoss": "keras_ext.losses.LiftedStruct",
+    "MaxUnpooling2DV2": "keras_ext.layers.MaxUnpooling2D",
+    "NpairsLoss": "keras_ext.losses.NPairs",
+    "NpairsMultilabelLoss": "keras_ext.losses.NPairsMultilabel",
+    "PearsonsCorrelation": "keras.metrics.PearsonCorrelation",
+    "PinballLoss": "keras_ext.losses.Pinball",
+    "RSquare": "keras.metrics.R2Score",
+    "SWA": "keras_ext.callbacks.WeightAveraging",
+    "SigmoidFocalCrossEntropy": "keras.losses.BinaryFocalCrossentropy",
+    "SparsemaxLoss": "keras_ext.losses.Sparsemax",
+    "SpatialPyramidPooling2D": "keras_ext.layers.SpatialPyramidPooling",
+    "SpearmansRank": "keras_ext.metrics.SpearmanCorrelation",
+    "TripletHardLoss": "keras_ext.losses.TripletHard",
+    "TripletSemiHardLoss": "keras_ext.losses.TripletSemiHard",
+    "WeightedKappaLoss": "keras_ext.losses.WeightedKappa",
+}
 _PAGE = (
     'The page "Where did it go" of the documentation of keras_ext has what replaces '
     "each name of TensorFlow Addons."
@@ -48,6 +73,8 @@ def check_layers(model: keras.Model) -> None:
     seen = {id(model)}
     while owners:
         owner = owners.pop()
+        if type(owner).__module__.startswith(_ADAPTERS):
+            continue  # They share the weights of the one that they keep.
         for name, one in _attributes(owner):
             if isinstance(one, keras.Layer):
                 if id(one) not in seen:
@@ -87,7 +114,17 @@ def _name(thing: Any) -> str:
 
 
 def _instead(thing: Any, room: str) -> str:
-    """Return what to use: what has the same name, or the page with all names."""
+    """Return what to use: what replaces it, and what adapts it until then."""
+    use = f"Use {native}." if (native := _native(_name(thing), room)) else _PAGE
+    adapter = f"keras_ext.addons.{room.removesuffix('es' if room == 'losses' else 's')}"
+    # The adapter's own check: newer optimizers of tf_keras have other methods.
+    if room == "optimizers" and not hasattr(thing, "get_slot"):
+        return use
+    return f"{use} Until then, {adapter} makes an object of Keras 3 of it."
+
+
+def _native(name: str, room: str) -> str | None:
+    """Return what has the same name, or replaced it."""
     # Here, since they are many, and seldom needed.
     from keras_ext import layers, losses, metrics, optimizers
 
@@ -98,6 +135,6 @@ def _instead(thing: Any, room: str) -> str:
         "optimizers": optimizers,
     }
     for package, place in (("keras", getattr(keras, room)), ("keras_ext", ours[room])):
-        if hasattr(place, _name(thing)):
-            return f"Use {package}.{room}.{_name(thing)}."
-    return _PAGE
+        if hasattr(place, name):
+            return f"{package}.{room}.{name}"
+    return RENAMED.get(name)

@@ -147,8 +147,9 @@ class Trainer(WrappedModel):
 
         `jit_compile="auto"`, the default, compiles the steps with XLA if that is
         expected to make them faster: on a GPU, and on a CPU if the step contains no
-        convolution or pooling. `True` and `False` force the choice. `loss_weights` may
-        also be arrays and integers.
+        convolution or pooling, and no loss or metric declares `supports_jit = False`.
+        `True` and `False` force the choice. `loss_weights` may also be arrays and
+        integers.
         """
         strategy = self.distribute_strategy
         bind = compile_arguments.bind
@@ -158,6 +159,8 @@ class Trainer(WrappedModel):
             super().compile(*call.args, **call.kwargs)
         # Keras declines for layers that declare that they cannot be compiled.
         declined = choice is True and not self.jit_compile
+        if choice == "auto":
+            declined = compile_arguments.decline_xla(call.arguments)
         self._programs.recompile(False if declined else choice)
 
     def compile_from_config(self, config: Config) -> None:

@@ -38,7 +38,10 @@ def trainer():
         ),
         ({"metrics": [["mae", METRIC]]}, r"Use keras\.metrics\.F1Score\."),
         ({"weighted_metrics": {"a": METRIC}}, "`weighted_metrics` must be of Keras 3"),
-        ({"loss": LOSS}, "`loss` .* TripletSemiHardLoss .*Where did it go"),
+        (
+            {"loss": LOSS},
+            r"TripletSemiHardLoss .*keras_ext\.losses\.TripletSemiHard\. Until",
+        ),
         ({"loss": [legacy_loss]}, "legacy_loss of TensorFlow Addons, .* otherwise"),
         ({"optimizer": OPTIMIZER}, "LAMB of tf_keras, which cannot update"),
     ],
@@ -76,6 +79,16 @@ def test_layers_that_would_not_be_trained():
     message = "Dense of tf_keras, the attribute 'parts' of Block, .* neither trained"
     with pytest.raises(ValueError, match=message):
         keras_ext.Trainer(Subclassed(LAYER)).compile("sgd", "mse")
+
+
+def test_a_loss_may_decline_xla():
+    """As a layer can with `supports_jit`; the user's choice counts more."""
+    loss = keras.losses.MeanSquaredError()
+    loss.supports_jit = False
+    mine = trainer()
+    for choice, expected in (("auto", False), (True, True)):
+        mine.compile("sgd", loss, jit_compile=choice)
+        assert mine.get_compile_config()["jit_compile"] is expected
 
 
 def test_others_are_not_affected():
