@@ -12,11 +12,11 @@ PACKAGES = ("tensorflow_addons", "tf_keras")
 
 # What Keras writes for data, which no class is looked up for.
 _DATA = ("__bytes__", "__numpy__", "__tensor__", "__tuple__")
-_RUN_CODE = ("Lambda",)
-# Where names stand without their module.
+_RUN_CODE = ("Lambda", "TFSMLayer")
+# Where files may find something; elsewhere are functions that read and write.
 _ROOMS = (
     *("activations", "constraints", "initializers", "layers", "losses", "metrics"),
-    *("optimizers", "optimizers.legacy", "optimizers.schedules", "regularizers"),
+    *("mixed_precision", "optimizers", "regularizers", "rnn", "seq2seq"),
 )
 
 
@@ -159,15 +159,20 @@ def _is_ours(module: Any, name: Any, registered: Any) -> bool:
     """Whether what a configuration names is of the two packages, and public there."""
     import tf_keras
 
-    # What is registered under either name is what tf_keras would take.
-    for key in (registered, name):
-        if isinstance(key, str):
-            found = tf_keras.saving.get_registered_object(key)
-            if found is not None:
-                return root_of(_python_function(found)) in PACKAGES
-    if not isinstance(module, str) or module == "builtins":
-        return any(_named(f"keras.{room}", name) is not None for room in _ROOMS)
-    return _named(module, name) is not None
+    # What is registered under a name is what tf_keras would take.
+    found = [
+        tf_keras.saving.get_registered_object(key)
+        for key in (registered, name)
+        if isinstance(key, str)
+    ]
+    found = [one for one in found if one is not None]
+    if any(root_of(_python_function(one)) not in PACKAGES for one in found):
+        return False
+    if module is None or module == "builtins":
+        rooms = ("optimizers.legacy", "optimizers.schedules", *_ROOMS)
+        return bool(found) or any(_named(f"keras.{room}", name) for room in rooms)
+    # It would be imported, too.
+    return isinstance(module, str) and _named(module, name) is not None
 
 
 def _named(module: str, name: Any) -> Any:
@@ -180,8 +185,8 @@ def _named(module: str, name: Any) -> Any:
     if root == "keras":
         # So tf_keras calls itself.
         root, module = "tf_keras", f"tf_keras.{rest}".rstrip(".")
-    is_public = root == "tf_keras" and not rest.startswith(("src", "__internal__"))
-    if not (is_public or root == "tensorflow_addons") or not isinstance(name, str):
+    is_room = root in PACKAGES and rest.partition(".")[0] in _ROOMS
+    if not is_room or not isinstance(name, str):
         return None
     try:
         found = vars(importlib.import_module(module)).get(name)

@@ -11,6 +11,7 @@ import tensorflow as tf
 Result = TypeVar("Result")
 
 
+@tf.autograph.experimental.do_not_convert
 def outside(function: Callable[[], Result], path: str = "") -> Result:
     """Call a function outside of every graph and every scope, except the strategy's.
 

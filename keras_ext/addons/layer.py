@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_ext._types import Tensor
+from keras_ext._types import Config, Tensor
 from keras_ext.addons._config import Adapted, check_kind
 from keras_ext.addons._variables import outside, sharing
 
@@ -33,6 +33,11 @@ class AddonsLayer(Adapted, keras.Layer):
         self.supports_masking = bool(legacy.supports_masking)
         self._accepted = tuple(inspect.signature(legacy.call).parameters)
         self._shared: set[int] = set()
+
+    def get_config(self) -> Config:
+        """Return the configuration of the adapted layer, frozen if this one is."""
+        self.legacy.trainable = self.trainable
+        return super().get_config()
 
     def build(self, input_shape: Any) -> None:
         """Build the adapted layer, and share its weights."""
@@ -105,7 +110,7 @@ def layer(legacy: Any) -> AddonsLayer:
     `set_weights` takes what `get_weights` of an old model returned. It computes in the
     precision that it was created with: `dtype="mixed_float16"` as an argument, or
     `tf_keras.mixed_precision.set_global_policy`. Random numbers are drawn by
-    TensorFlow's stateful operations, which no checkpoint can hold.
+    TensorFlow's stateful operations, whose state no checkpoint can hold.
 
     Args:
         legacy: Layer of TensorFlow Addons or tf_keras.

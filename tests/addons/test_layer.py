@@ -124,6 +124,40 @@ def test_mixed_precision():
     assert int(optimizer.iterations) == 3
 
 
+def test_frozen_layers_are_saved_so():
+    layer = addons.layer(tfa.layers.Snake())
+    layer.trainable = False
+    again = type(layer).from_config(layer.get_config())
+    assert not again.trainable
+    again(VECTORS)
+    assert not again.trainable_weights
+
+
+def test_a_recurrent_layer_receives_the_mask_as_in_keras_2():
+    words = np.array([[1, 2, 0], [3, 0, 0], [4, 5, 6]])
+    models = []
+    for of, adapt in ((tf_keras, lambda one: one), (keras, addons.layer)):
+        rnn = tf_keras.layers.RNN(tfa.rnn.LayerNormSimpleRNNCell(4))
+        embedding = of.layers.Embedding(7, 2, mask_zero=True)
+        models.append(of.Sequential([of.Input((3,)), embedding, adapt(rnn)]))
+    models[1].set_weights(models[0].get_weights())
+    before, now = (np.asarray(one(words)) for one in models)
+    np.testing.assert_array_equal(now, before)
+
+
+def test_a_checkpoint_says_that_random_numbers_are_not_repeated(tmp_path):
+    depth = addons.layer(tfa.layers.StochasticDepth())
+    branches = [keras.Input((8,)), keras.Input((8,))]
+    outputs = keras.layers.Dense(1)(depth(branches))
+    trainer = keras_ext.Trainer(keras.Model(branches, outputs))
+    trainer.compile("sgd", "mse")
+    checkpoint = keras_ext.callbacks.Checkpoint(tmp_path / "run")
+    with pytest.warns(UserWarning, match="RandomUniform"):
+        trainer.fit(
+            [VECTORS, VECTORS], np.ones((6, 1)), verbose=0, callbacks=[checkpoint]
+        )
+
+
 def test_several_arguments():
     pooled, where = tf.nn.max_pool_with_argmax(IMAGES, 2, 2, "VALID")
     layer = addons.layer(tfa.layers.MaxUnpooling2D())

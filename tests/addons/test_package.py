@@ -118,6 +118,15 @@ HOSTILE = {
         "registered_name": None,
     },
     "no name": lamb(class_name=None, registered_name=None),
+    "a module to import": lamb(module="antigravity"),
+    "a module and a registered name": lamb(
+        module="antigravity", class_name="Addons>LAMB", registered_name="nothing"
+    ),
+    "a function that reads": {
+        "module": "keras.models",
+        "class_name": "function",
+        "config": "load_model",
+    },
     "a function of another module": {
         "module": "subprocess",
         "class_name": "function",
@@ -133,6 +142,7 @@ def test_a_file_makes_no_object_of_another_package(name):
             ValueError, match="only classes and functions of tensorflow"
         ):
             kind.from_config({"legacy": HOSTILE[name]})
+    assert "antigravity" not in sys.modules
 
 
 @tf_keras.saving.register_keras_serializable("mine", "LAMB")
