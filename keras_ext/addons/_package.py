@@ -14,6 +14,8 @@ from typing import Any
 from keras_ext.addons._custom_ops import refuse_custom_ops
 
 _ADDONS = "tensorflow_addons"
+# What TensorFlow has of Keras, as `tf.initializers`.
+_PARTS = ("initializers", "losses", "metrics", "optimizers")
 _INSTALL = (
     'pip install "keras_ext[addons]" "tf-keras==V", where V is the version of '
     "TensorFlow, as in 2.18.*"
@@ -126,10 +128,19 @@ def _import(
         return module if fromlist else sys.modules["tf_keras"]
     module = __import__(name if ours == name else root, globals, locals, fromlist)
     if module.__name__ == "tensorflow":
-        return _View(module, keras=importlib.import_module("tf_keras"))
+        return _with_keras_2(module)
     if module.__name__ == "importlib":
         return _View(module, util=_View(importlib.util, find_spec=_find_spec))
     return module
+
+
+def _with_keras_2(tensorflow: types.ModuleType) -> types.ModuleType:
+    """Return TensorFlow with tf_keras, also where it calls parts of Keras its own."""
+    legacy = importlib.import_module("tf_keras")
+    parts = {name: getattr(legacy, name) for name in _PARTS}
+    version = _View(tensorflow.compat.v2, keras=legacy, **parts)
+    compat = _View(tensorflow.compat, v2=version)
+    return _View(tensorflow, keras=legacy, compat=compat, **parts)
 
 
 def _renamed(name: str) -> str:
