@@ -186,7 +186,7 @@ class Workers:
         # The others may have ended already.
         with contextlib.suppress(tf.errors.OpError):
             self._gather([0, 0, 0, 0, 0, 1, 0])
-            self._gather(_encoded(text))
+            self._tell_and_hear(text)
 
     def _exchange(
         self,
@@ -219,11 +219,22 @@ class Workers:
 
     def _reasons(self, mine: str) -> str:
         """Return the errors of all workers that have one."""
-        texts = map(_decoded, self._gather(_encoded(mine)))
         reasons = (
-            f"Worker {i} has raised {text}" for i, text in enumerate(texts) if text
+            f"Worker {i} has raised {text}"
+            for i, text in enumerate(self._tell_and_hear(mine))
+            if text
         )
         return ". ".join(reasons)
+
+    def _tell_and_hear(self, mine: str) -> list[str]:
+        """Return the text that each worker has passed."""
+        rows = self._gather(_encoded(mine))
+        # A sum is complete in one worker before it is in another. One that ended now
+        # would take from the others what they have nearly received, so all wait until
+        # all have it; whatever happens to this sum, nothing is lost.
+        with contextlib.suppress(tf.errors.OpError):
+            self._gather([0] * _ROW)
+        return [_decoded(row) for row in rows]
 
     def _gather(self, mine: Sequence[int]) -> list[list[int]]:
         """Return what each worker has passed."""
