@@ -12,6 +12,8 @@ pytestmark = pytest.mark.once
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 OPTIONS = [
     ("addons", "--save"),
+    ("addons_oracle", "--rooms"),
+    ("addons_programs", "--save"),
     ("fit_speed", "--data"),
     ("step_profile", "--data"),
     ("checkpoint_cost", "--data"),
