@@ -24,7 +24,7 @@ def test_a_killed_worker_is_restarted_and_continues(tmp_path):
     from tests import ray_program
 
     told = json.loads(
-        printed("-m", "tests.ray_program", str(tmp_path), timeout=300).splitlines()[-1]
+        printed("-m", "tests.ray_program", str(tmp_path), timeout=600).splitlines()[-1]
     )
     assert (tmp_path / "killed").exists()
     history = ray_program.fit(tf.distribute.get_strategy()).history
