@@ -110,12 +110,16 @@ class Saver:
 
     def after_epoch(self, index: int) -> None:
         """Save the run before epoch `index`, and end it, if either is due."""
-        self._end_if_terminated()
+        # Other workers would next reset metrics, which waits for this one: so of
+        # several, one ends after a call of the next epoch, or when all have ended.
+        if self._run.workers is None:
+            self._end_if_terminated()
         if self._checkpoint is not None:
             self._save_if(self._is_due(at_epoch_end=True), index, None)
 
     def finish(self, index: int) -> None:
         """Save the run that has ended before epoch `index`, unless already done."""
+        self._end_if_terminated()
         if self._checkpoint is None or self._run.is_requested(RunRequest.DISCARD):
             return
         if self._last_position != (index, None):
