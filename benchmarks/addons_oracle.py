@@ -34,7 +34,8 @@ class Counts:
     """Counts what comes of the tests of each room."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, collections.Counter[str]] = {}
+        self.outcomes: dict[str, collections.Counter[str]]
+        self.outcomes = collections.defaultdict(collections.Counter)
         self.reasons: collections.Counter[str] = collections.Counter()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -42,7 +43,7 @@ class Counts:
         if report.when != "call" and report.passed:
             return
         room = report.nodeid.split("tensorflow_addons/")[1].split("/")[0]
-        self.outcomes.setdefault(room, collections.Counter())[report.outcome] += 1
+        self.outcomes[room][report.outcome] += 1
         if report.failed:
             self._note(room, report)
 
@@ -50,7 +51,7 @@ class Counts:
         """Note a file that cannot be imported."""
         if report.failed:
             room = report.nodeid.split("tensorflow_addons/")[-1].split("/")[0]
-            self.outcomes.setdefault(room, collections.Counter())["failed"] += 1
+            self.outcomes[room]["failed"] += 1
             self._note(room, report)
 
     def _note(self, room: str, report: Any) -> None:
@@ -89,9 +90,11 @@ def main() -> None:
         "--tb=short",
         "--assert=plain",
         "--continue-on-collection-errors",
+        "-p",
+        "tensorflow_addons.conftest",
+        str(folder),
     ]
-    arguments += ["-p", "tensorflow_addons.conftest"]
-    pytest.main([*arguments, str(folder)], [counts])
+    pytest.main(arguments, [counts])
     print("| Room | passed | failed | skipped |\n|---|---|---|---|")
     for room, each in counts.outcomes.items():
         print(f"| {room} | {each['passed']} | {each['failed']} | {each['skipped']} |")

@@ -22,8 +22,8 @@ class RayReport(TrainingCallback):
     Needs `pip install 'keras_ext[ray]'`.
 
     Args:
-        directory: The folder of the Checkpoint, a string or path. It is made if there
-            is none.
+        directory: The folder of the Checkpoint, a string or path. It is created if it
+            does not exist.
 
     Raises:
         ImportError: If Ray is not installed.
