@@ -83,6 +83,8 @@ def main() -> None:
         (folder / room / "__init__.py").touch()
         getattr(addons.tfa, room).__path__.append(str(folder / room))
     (folder / "__init__.py").touch()
+    # Or pytest would take the settings of the folder in which this is started.
+    (folder.parent / "pytest.ini").touch()
     counts = Counts()
     # Its `conftest.py`; and no imports but those of the bridge.
     arguments = [
