@@ -106,8 +106,9 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
     outside = z <= _threshold(ops.stop_gradient(z), axis)
     kept = ops.where(outside, 0.0, z)
     size = ops.sum(ops.cast(~outside, z.dtype), axis=axis, keepdims=True)
-    p = kept - (ops.sum(kept, axis=axis, keepdims=True) - 1) / size
-    p = ops.where(outside | (p < 0), 0.0, p)
+    tau = (ops.sum(kept, axis=axis, keepdims=True) - 1) / size
+    p = kept - tau
+    p = ops.where((outside & ~ops.isnan(tau)) | (p < 0), 0.0, p)
     return ops.cast(p, dtype) if "float" in dtype else p
 
 

@@ -111,13 +111,21 @@ def test_minus_infinity_leaves_an_entry_out(how):
 
 @pytest.mark.parametrize("how", [lambda f: f, compiled], ids=["eager", "compiled"])
 @pytest.mark.parametrize(
-    "row", [[-np.inf, -np.inf], [np.nan, 1.0], [1.0, np.nan], [np.inf, 0.0]], ids=str
+    "row",
+    [
+        [-np.inf, -np.inf, -np.inf],
+        [np.nan, 1.0, 0.0],
+        [1.0, np.nan, np.nan],
+        [np.inf, 0.0, 0.0],
+        [0.0, np.inf, -np.inf],
+    ],
+    ids=str,
 )
 def test_what_has_no_nearest_point_is_nan(row, how):
-    x = np.array([row, [1.0, 0.5]], "float32")
+    x = np.array([row, [1.0, 0.5, -1.0]], "float32")
     p = np.asarray(how(sparsemax)(x))
-    assert np.isnan(p[0]).any()
-    np.testing.assert_array_equal(p[1], [0.75, 0.25])
+    np.testing.assert_array_equal(p[0], np.nan)
+    np.testing.assert_array_equal(p[1], [0.75, 0.25, 0.0])
 
 
 @needs_double_precision
