@@ -138,8 +138,12 @@ def _with_keras_2(tensorflow: types.ModuleType) -> types.ModuleType:
     """Return TensorFlow with tf_keras, also where it calls parts of Keras its own."""
     legacy = importlib.import_module("tf_keras")
     parts = {name: getattr(legacy, name) for name in _PARTS}
-    version = _View(tensorflow.compat.v2, keras=legacy, **parts)
-    compat = _View(tensorflow.compat, v2=version)
+    # Where TensorFlow finds it, too, if the environment asks for Keras 2. What else
+    # version 1 has is not of Keras.
+    first = importlib.import_module("tf_keras.api._v1.keras")
+    v1 = _View(tensorflow.compat.v1, keras=first)
+    v2 = _View(tensorflow.compat.v2, keras=legacy, **parts)
+    compat = _View(tensorflow.compat, v1=v1, v2=v2)
     return _View(tensorflow, keras=legacy, compat=compat, **parts)
 
 
