@@ -1,6 +1,7 @@
 """Imports TensorFlow Addons so that its `tf.keras` is tf_keras, and only there."""
 
 import builtins
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -8,7 +9,7 @@ import importlib.util
 import sys
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras_ext.addons._custom_ops import refuse_custom_ops
@@ -128,7 +129,10 @@ def _import(
         return module if fromlist else sys.modules["tf_keras"]
     module = __import__(name if ours == name else root, globals, locals, fromlist)
     if module.__name__ == "tensorflow":
-        return _with_keras_2(module)
+        view = _with_keras_2(module)
+        if str((globals or {}).get("__name__")).startswith(f"{_ADDONS}.losses."):
+            view.__dict__["function"] = _inlined
+        return view
     if module.__name__ == "importlib":
         return _View(module, util=_View(importlib.util, find_spec=_find_spec))
     return module
@@ -145,6 +149,24 @@ def _with_keras_2(tensorflow: types.ModuleType) -> types.ModuleType:
     v2 = _View(tensorflow.compat.v2, keras=legacy, **parts)
     compat = _View(tensorflow.compat, v1=v1, v2=v2)
     return _View(tensorflow, keras=legacy, compat=compat, **parts)
+
+
+def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a `tf.function` that becomes a part of the graph that calls it.
+
+    If it were called there, all its arguments would be constants to XLA, as soon as its
+    gradient needs one that is computed in it, as a transpose's permutation is: a
+    program for each value of them.
+    """
+    tensorflow = importlib.import_module("tensorflow")
+    graph = tensorflow.function(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        inside = tensorflow.inside_function()
+        return (function if inside else graph)(*args, **kwargs)
+
+    return call
 
 
 def _renamed(name: str) -> str:

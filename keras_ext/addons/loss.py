@@ -8,13 +8,6 @@ from keras_ext._types import Tensor
 from keras_ext.addons._config import Adapted, check_kind
 
 _REDUCTIONS = {"auto": "sum_over_batch_size"}
-# XLA compiles a loop of steps with one of these again at every call, which takes
-# seconds: `python benchmarks/addons_xla.py`.
-_COMPILED_AT_EVERY_CALL = (
-    *("LiftedStructLoss", "SparsemaxLoss", "TripletHardLoss", "TripletSemiHardLoss"),
-    *("lifted_struct_loss", "sparsemax_loss"),
-    *("triplet_hard_loss", "triplet_semihard_loss"),
-)
 
 
 @keras.saving.register_keras_serializable(package="keras_ext")
@@ -34,8 +27,6 @@ class AddonsLoss(Adapted, keras.losses.Loss):
         name = legacy.name if is_loss else legacy.__name__
         super().__init__(name=name, reduction=_REDUCTIONS.get(reduction, reduction))
         self.legacy = legacy
-        kind = type(legacy).__name__ if is_loss else legacy.__name__
-        self.supports_jit = kind not in _COMPILED_AT_EVERY_CALL
         self._function = legacy.call if is_loss else legacy
 
     def __call__(
@@ -70,10 +61,6 @@ def loss(legacy: Any) -> AddonsLoss:
     `sum_over_batch_size` for the reduction `AUTO` of Keras 2, otherwise the same. With
     `NONE`, the default of `SigmoidFocalCrossEntropy`, `Model.fit` follows the gradient
     of the sum, as Keras 2 did; a `Trainer` wants one number: pass a `reduction` there.
-
-    Steps with `LiftedStructLoss`, `SparsemaxLoss`, `TripletHardLoss` or
-    `TripletSemiHardLoss` run as a graph in a `Trainer`, unless `jit_compile=True`: XLA
-    would compile a loop of them again at every call.
 
     Args:
         legacy: Loss of TensorFlow Addons or tf_keras, or a function of `tfa.losses`.

@@ -139,3 +139,28 @@ def test_errors():
         addons.loss(tf.abs)
     with pytest.raises(TypeError, match="must be of TensorFlow Addons or tf_keras"):
         addons.loss(small(keras))
+
+
+@pytest.mark.parametrize(
+    ("make", "y_true"),
+    [
+        (tfa.losses.TripletSemiHardLoss, LABELS),
+        (lambda: tfa.losses.TripletSemiHardLoss(distance_metric="angular"), LABELS),
+        (tfa.losses.TripletHardLoss, LABELS),
+        (tfa.losses.LiftedStructLoss, LABELS),
+        (tfa.losses.SparsemaxLoss, ONE_HOT),
+    ],
+)
+def test_no_function_is_called_which_xla_would_compile_for_each_value(make, y_true):
+    loss = addons.loss(make())
+
+    @tf.function
+    def gradient(y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = loss(y_true, y_pred)
+        return tape.gradient(value, y_pred)
+
+    graph = gradient.get_concrete_function(tf.TensorSpec((48, 4))).graph
+    kinds = {one.type for one in graph.get_operations()}
+    assert not kinds & {"PartitionedCall", "StatefulPartitionedCall"}

@@ -115,8 +115,7 @@ def test_mixed_precision_scales_the_loss_and_skips_steps():
 @pytest.mark.parametrize(
     ("parts", "choice"),
     [
-        ({"loss": lambda: addons.loss(tfa.losses.TripletSemiHardLoss())}, False),
-        ({"loss": lambda: addons.loss(tfa.losses.triplet_hard_loss)}, False),
+        ({"loss": lambda: addons.loss(tfa.losses.TripletSemiHardLoss())}, "auto"),
         ({"loss": lambda: addons.loss(tfa.losses.PinballLoss())}, "auto"),
         (
             {"metrics": lambda: [addons.metric(tfa.metrics.CohenKappa(num_classes=2))]},
