@@ -124,12 +124,18 @@ def falling(keras: Any) -> Any:
     return schedules.PiecewiseConstantDecay([2, 5], [0.1, 0.05, 0.01])
 
 
-def decaying(keras: Any) -> Any:
-    """Return Adam with a decay that no schedule changes, as on the page."""
+def warmed_up(keras: Any, ext: Any) -> Any:
+    """Return the schedule of `total_steps=8`, as on the page."""
+    falls = keras.optimizers.schedules.PolynomialDecay(0.01, 4, 0.001)
+    return ext.schedules.Warmup(falls, 3, initial_learning_rate=0.0025)
+
+
+def decaying(keras: Any, decay: Any = lambda step: 0.02) -> Any:
+    """Return Adam with a decay that has a schedule of its own, as on the page."""
 
     class AddonsAdamW(keras.optimizers.Adam):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            self.assign_sub(variable, 0.02 * variable)
+            self.assign_sub(variable, decay(self.iterations) * variable)
             super().update_step(gradient, variable, learning_rate)
 
     return AddonsAdamW
@@ -592,6 +598,22 @@ def optimizers() -> list[Row]:
             lambda k, ext: path_now(k, ext.optimizers.AdaBelief(0.01, rectify=False)),
         ),
         Row(
+            "AdaBelief(total_steps=8)",
+            lambda tf, tfa: path(
+                tf,
+                tfa.optimizers.AdaBelief(
+                    0.01,
+                    rectify=False,
+                    total_steps=8,
+                    warmup_proportion=0.5,
+                    min_lr=0.001,
+                ),
+            ),
+            lambda k, ext: path_now(
+                k, ext.optimizers.AdaBelief(warmed_up(k, ext), rectify=False)
+            ),
+        ),
+        Row(
             "AdamW",
             lambda tf, tfa: path(tf, tfa.optimizers.AdamW(0.02, learning_rate=0.1)),
             lambda k, ext: path_now(k, k.optimizers.AdamW(0.1, weight_decay=0.2)),
@@ -603,6 +625,13 @@ def optimizers() -> list[Row]:
                 tfa.optimizers.AdamW(0.02, learning_rate=falling(tf.keras)),
             ),
             lambda k, ext: path_now(k, decaying(k)(falling(k))),
+        ),
+        Row(
+            "AdamW(weight_decay=schedule)",
+            lambda tf, tfa: path(
+                tf, tfa.optimizers.AdamW(falling(tf.keras), learning_rate=0.1)
+            ),
+            lambda k, ext: path_now(k, decaying(k, falling(k))(0.1)),
         ),
         Row(
             "SGDW",

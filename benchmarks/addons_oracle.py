@@ -1,39 +1,60 @@
-"""How many of TensorFlow Addons's own tests pass through the bridge to it.
+"""How many of TensorFlow Addons's own tests pass through the bridge, or with natives.
 
     git clone https://github.com/tensorflow/addons
     python benchmarks/addons_oracle.py addons
     python benchmarks/addons_oracle.py addons --rooms losses metrics
+    python benchmarks/addons_oracle.py addons --natives
 
-The tests are those of the checkout, the package is the installed one, imported by
-`keras_ext.addons`. Prints, for each room, how many tests have passed, failed and were
-skipped, and the reasons. Needs `pip install 'keras_ext[addons,test]'`, Python 3.11 at
-the latest.
+The tests are those of the checkout. They run with the installed package, imported by
+`keras_ext.addons`, which needs `pip install 'keras_ext[addons,test]'` and Python 3.11
+at the latest. With `--natives`, they run with what
+`docs/reference/where_did_it_go.md` says to write instead (`addons_stand_in.py`), which
+needs `pip install typeguard 'keras_ext[test]'`.
+
+Prints, for each room, how many tests have passed, failed and were skipped, and the
+reasons. With natives, failures of tests of configs and files are counted by themselves,
+as "stored": names of classes and arguments have changed.
 """
 
 import argparse
 import collections
 import os
 import pathlib
+import re
 import shutil
+import sys
 import tempfile
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+import tensorflow as tf
 
 ROOMS = (
     *("activations", "callbacks", "image", "layers", "losses", "metrics"),
     *("optimizers", "rnn", "seq2seq", "text"),
 )
 
+# Where natives have the same numbers.
+NATIVE_ROOMS = ("activations", "losses", "metrics", "optimizers", "rnn")
+
 COMPILED = "needs an operation that was compiled"
+
+# Tests of what is stored, not of what is computed, by their names.
+STORED = re.compile(r"config|serial|save|checkpoint|keras_model_compile")
+
+
+def _name(report: Any) -> str:
+    """Return the name of a test, without its parameters."""
+    return report.nodeid.split("::", 1)[-1].split("[")[0]
 
 
 class Counts:
-    """Counts what comes of the tests of each room."""
+    """Counts what comes of the tests of each room, and of `apart` by themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: re.Pattern[str] | None) -> None:
+        self.apart = apart
         self.outcomes: dict[str, collections.Counter[str]]
         self.outcomes = collections.defaultdict(collections.Counter)
         self.reasons: collections.Counter[str] = collections.Counter()
@@ -43,8 +64,12 @@ class Counts:
         if report.when != "call" and report.passed:
             return
         room = report.nodeid.split("tensorflow_addons/")[1].split("/")[0]
-        self.outcomes[room][report.outcome] += 1
-        if report.failed:
+        if not report.failed:
+            self.outcomes[room][report.outcome] += 1
+        elif self.apart and self.apart.search(_name(report)):
+            self.outcomes[room]["stored"] += 1
+        else:
+            self.outcomes[room]["failed"] += 1
             self._note(room, report)
 
     def pytest_collectreport(self, report: Any) -> None:
@@ -65,41 +90,78 @@ class Counts:
         self.reasons[f"{room}: {test}: {errors[0][1:].strip()[:110]}"] += 1
 
 
+class WithoutLegacy:
+    """Hides the `legacy` of Keras 3, whose optimizers only raise errors."""
+
+    def pytest_runtest_setup(self) -> None:
+        """Hide it again: an import brings it back."""
+        vars(tf.keras.optimizers).pop("legacy", None)
+
+
+def through_bridge(checkout: pathlib.Path, folder: pathlib.Path, room: str) -> None:
+    """Let the installed Addons have the tests of a room, as the bridge imports it."""
+    from keras_ext import addons
+
+    # The tests must be modules of the package, so that they get the same Keras.
+    (folder / room / "__init__.py").touch()
+    getattr(addons.tfa, room).__path__.append(str(folder / room))
+
+
+def with_natives(checkout: pathlib.Path, folder: pathlib.Path, room: str) -> None:
+    """Make a package with the modules of a room, all of which have what we have."""
+    namespace = (
+        f"import addons_stand_in as ours\n\nglobals().update(ours.ROOMS[{room!r}])\n"
+    )
+    imports = ""
+    for path in (checkout / room).glob("[!_]*.py"):
+        (folder / room / path.name).write_text(namespace, encoding="utf-8")
+        imports += f"import tensorflow_addons.{room}.{path.stem}\n"
+    if room == "metrics":
+        shutil.copy(checkout / room / "utils.py", folder / room)
+    # After the imports, or a module would replace what has its name, such as `snake`.
+    package = folder / room / "__init__.py"
+    package.write_text(imports + namespace, encoding="utf-8")
+
+
 def main() -> None:
     """Run the tests, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkout", type=pathlib.Path)
-    parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=ROOMS)
+    parser.add_argument("--rooms", nargs="+", choices=ROOMS)
+    parser.add_argument("--natives", action="store_true")
     options = parser.parse_args()
-    from keras_ext import addons
-
-    # The tests must be modules of the package, so that they get the same Keras.
+    rooms = options.rooms or (NATIVE_ROOMS if options.natives else ROOMS)
+    checkout = options.checkout / "tensorflow_addons"
     folder = pathlib.Path(tempfile.mkdtemp()) / "tensorflow_addons"
-    for room in options.rooms:
-        shutil.copytree(
-            options.checkout / "tensorflow_addons" / room / "tests",
-            folder / room / "tests",
-        )
-        (folder / room / "__init__.py").touch()
-        getattr(addons.tfa, room).__path__.append(str(folder / room))
+    for room in rooms:
+        shutil.copytree(checkout / room / "tests", folder / room / "tests")
+        (with_natives if options.natives else through_bridge)(checkout, folder, room)
+    if options.natives:
+        for name in ("utils", "testing"):
+            shutil.copytree(checkout / name, folder / name)
+        for name in ("conftest.py", "options.py", "version.py"):
+            shutil.copy(checkout / name, folder)
+        sys.path.insert(0, str(folder.parent))
     (folder / "__init__.py").touch()
     # Or pytest would take the settings of the folder in which this is started.
     (folder.parent / "pytest.ini").touch()
-    counts = Counts()
+    counts = Counts(STORED if options.natives else None)
     # Its `conftest.py`; and no imports but those of the bridge.
     arguments = [
         "-q",
         "--tb=short",
         "--assert=plain",
+        "--noconftest",
         "--continue-on-collection-errors",
         "-p",
         "tensorflow_addons.conftest",
-        str(folder),
+        *(str(folder / room) for room in rooms),
     ]
-    pytest.main(arguments, [counts])
-    print("| Room | passed | failed | skipped |\n|---|---|---|---|")
+    pytest.main(arguments, [counts, *[WithoutLegacy()] * options.natives])
+    columns = ("passed", "failed", "stored", "skipped")
+    print("| Room |", " | ".join(columns), "|\n|---|---|---|---|---|")
     for room, each in counts.outcomes.items():
-        print(f"| {room} | {each['passed']} | {each['failed']} | {each['skipped']} |")
+        print(f"| {room} |", " | ".join(str(each[name]) for name in columns), "|")
     for reason, count in sorted(counts.reasons.items()):
         print(f"{count} x {reason}")
 
