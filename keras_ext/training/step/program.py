@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -25,48 +24,12 @@ from keras_ext.training.data.chunks import (
 )
 from keras_ext.training.data.tensors import to_tensor
 from keras_ext.training.step import channels_first, loops
+from keras_ext.training.step.compiled_functions import CompiledFunctions
+from keras_ext.training.step.leaves import leaves_of, with_leaves
 from keras_ext.training.step.replicas import run_on_shares
-from keras_ext.training.step.tracing import (
-    UNREPEATABLE,
-    Trace,
-    Traces,
-    spec_of_any_length,
-)
-from keras_ext.training.step.xla_policy import UNCOMPILABLE, Compilation, XlaPolicy
-
-
-class StepContext(Compilation, Protocol):
-    """What a compiled step must know of the model that it belongs to."""
-
-    @property
-    def run_eagerly(self) -> bool:
-        """Whether nothing is compiled."""
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """A step, as written by the user or a Trainer.
-
-    Args:
-        name: Name of the step in messages.
-        function: Takes a batch and returns the logs.
-        join: Combines the logs of all replicas into one set.
-        build: Called with the first batch, before the step is traced for it.
-        traced: Called after each trace of the step.
-        explain: Called when a step has failed, with the error, the batch, and whether
-            that is a single batch (not arrays that are cut into batches). May raise a
-            better error.
-        noted: Returns the variables whose values are kept with the logs of each step,
-            where those are asked for.
-    """
-
-    name: str
-    function: Callable[[Any], Any]
-    join: Callable[[Any], Any]
-    build: Callable[[Any], None]
-    traced: Callable[[], None]
-    explain: Callable[[Exception, Any, bool], None]
-    noted: Callable[[], Sequence[keras.Variable]] = tuple
+from keras_ext.training.step.step import Step, StepContext
+from keras_ext.training.step.tracing import UNREPEATABLE, Trace, Traces
+from keras_ext.training.step.xla_policy import UNCOMPILABLE, XlaPolicy
 
 
 class Program:
@@ -85,10 +48,7 @@ class Program:
         self._step = step
         self._policy = XlaPolicy(context)
         self._traces = Traces(self._run, step.build, step.traced)
-        self._compiled: dict[Any, Any] = {}
-        # Functions compiled with hooks, as long as these are the same.
-        self._compiled_with_hooks: dict[Any, Any] = {}
-        self._hooks_key: list[Any] = []
+        self._functions = CompiledFunctions()
 
     def one(self, batch: Any) -> Any:
         """Make the step on one batch and return the logs."""
@@ -162,7 +122,7 @@ class Program:
         self._policy.begin_call(options.budget)
         if options.budget is not None and not options.hooks.traced:
             # Hooks of an earlier training run do not apply.
-            self._forget_hooks()
+            self._functions.forget_hooks()
         with channels_first.explained(self._step.name):
             return self._many(chunk, options.hooks, loop_over, noted)
 
@@ -227,7 +187,7 @@ class Program:
             # It can be called directly; a function around it would be one more to
             # compile.
             return trace.function(batch)
-        return self._function("one", trace, single, (batch,), hooks)(batch)
+        return self._functions.of("one", trace, single, (batch,), hooks)(batch)
 
     def _in_one_call(self, chunk: EqualBatches, hooks: StepHooks) -> list[Any]:
         call_before(hooks.called)
@@ -260,7 +220,7 @@ class Program:
             arrays,
             lambda trace: self._loop(trace, arrays, size, hooks, most),
             (
-                _tensors(arrays),
+                leaves_of(arrays),
                 chunk.order,
                 tf.constant(chunk.first),
                 tf.constant(chunk.first + len(chunk)),
@@ -283,7 +243,7 @@ class Program:
         def loop(leaves: Any, order: Any, first: Any, stop: Any) -> Any:
             # The arrays are arguments: captured ones would be compiled in, and copied,
             # for every dataset.
-            data = with_tensors(arrays, leaves)
+            data = with_leaves(arrays, leaves)
 
             def numbered(number: Any) -> Any:
                 return step(take_batch(data, order, number, batch_size))
@@ -349,7 +309,7 @@ class Program:
         if self._uses_xla(batch):
             try:
                 trace = self._traces.of(batch, for_xla=True)
-                function = self._function(
+                function = self._functions.of(
                     key, trace, make, arguments, hooks, jit_compile=True
                 )
                 return function(*arguments)
@@ -360,7 +320,7 @@ class Program:
                     raise
                 self._policy.decline()
                 self._warn_of_graph(error)
-        function = self._function(key, self._trace(batch), make, arguments, hooks)
+        function = self._functions.of(key, self._trace(batch), make, arguments, hooks)
         return function(*arguments)
 
     def _warn_of_graph(self, error: Exception) -> None:
@@ -370,60 +330,6 @@ class Program:
             f"{str(error)[:300]}",
             stacklevel=level_of_user(),
         )
-
-    def _function(
-        self,
-        key: Any,
-        trace: Trace,
-        make: Callable[[Trace], Any],
-        arguments: Sequence[Any],
-        hooks: StepHooks,
-        *,
-        jit_compile: bool = False,
-    ) -> Any:
-        """Return `make(trace)`, compiled for arguments of any length."""
-        # Batches of another kind have another trace, and thus another function.
-        key = (key, trace, jit_compile)
-        compiled = self._compiled_for(hooks)
-        if key not in compiled:
-            function = tf.function(
-                make(trace), autograph=False, jit_compile=jit_compile
-            )
-            # The trace may leave open more than the length.
-            others = arguments[1:]
-            specs = keras.tree.map_structure(spec_of_any_length, others)
-            first = _tensors(trace.batch) if others else trace.batch
-            # A concrete function is never traced again, whatever its arguments. XLA
-            # still compiles it for every new length.
-            compiled[key] = function.get_concrete_function(first, *specs)
-        return compiled[key]
-
-    def _compiled_for(self, hooks: StepHooks) -> dict[Any, Any]:
-        """Return the functions compiled with these hooks; earlier ones are released."""
-        if not hooks.traced:
-            return self._compiled
-        # A schedule is compiled with the step, so another one means another function.
-        now, before = hooks.trace_key(), self._hooks_key
-        if len(now) != len(before) or any(
-            one is not other for one, other in zip(now, before, strict=True)
-        ):
-            # Only the latest are kept: every `fit` may bring new callbacks, which the
-            # functions compiled with them keep alive.
-            self._forget_hooks()
-            self._hooks_key = now
-        return self._compiled_with_hooks
-
-    def _forget_hooks(self) -> None:
-        self._compiled_with_hooks.clear()
-        self._hooks_key = []
-
-
-def with_tensors(structure: Any, leaves: list[Any]) -> Any:
-    """Return `structure` with `leaves` in place of its entries that are not `None`."""
-    remaining = iter(leaves)
-    return keras.tree.map_structure(
-        lambda leaf: None if leaf is None else next(remaining), structure
-    )
 
 
 def _with_hooks(step: Callable[[Any], Any], callbacks: Sequence[Any]) -> Any:
@@ -438,7 +344,3 @@ def _with_hooks(step: Callable[[Any], Any], callbacks: Sequence[Any]) -> Any:
         return outputs
 
     return step_with_hooks
-
-
-def _tensors(structure: Any) -> list[Any]:
-    return [leaf for leaf in keras.tree.flatten(structure) if leaf is not None]

@@ -12,8 +12,9 @@ import tensorflow as tf
 from keras_ext.training.data.batch_checks import explain
 from keras_ext.training.data.chunks import Chunk
 from keras_ext.training.step.predict_program import PredictProgram
-from keras_ext.training.step.program import Program, Step
+from keras_ext.training.step.program import Program
 from keras_ext.training.step.replicas import joined_logs, joined_outputs
+from keras_ext.training.step.step import Step
 from keras_ext.training.trainer.hooks import SteppedModel, overrides
 from keras_ext.training.trainer.running_metrics import RunningMetrics
 from keras_ext.training.trainer.symbolic_build import build_optimizer, build_variables

@@ -12,7 +12,7 @@ from keras_ext.callbacks import (
     WeightAveraging,
 )
 from keras_ext.training.loop.callback_contract import step_hooks
-from keras_ext.training.step.program import Program
+from keras_ext.training.step.compiled_functions import CompiledFunctions
 
 X = np.random.default_rng(0).normal(size=(22, 3)).astype("float32")
 Y = X @ np.array([[1.0], [2.0], [-1.0]], "float32")
@@ -259,16 +259,15 @@ class TestStockFit:
 
 def counting(monkeypatch):
     """Return what says how many functions were compiled for steps since."""
-    made, function = [], Program._function
+    made, of = [], CompiledFunctions.of
 
     def count(self, *args, **kwargs):
-        before = len(self._compiled) + len(self._compiled_with_hooks)
-        found = function(self, *args, **kwargs)
-        after = len(self._compiled) + len(self._compiled_with_hooks)
-        made.extend([found] * (after - before))
+        found = of(self, *args, **kwargs)
+        if all(found is not one for one in made):
+            made.append(found)
         return found
 
-    monkeypatch.setattr(Program, "_function", count)
+    monkeypatch.setattr(CompiledFunctions, "of", count)
     return lambda: len(made)
 
 

@@ -118,7 +118,7 @@ def compiled(model=None, kind=Trainer, **options):
 
 def with_xla(trainer, step="train"):
     """Return for what was compiled of a step whether XLA did it."""
-    return {key[-1] for key in getattr(trainer._programs, step)._compiled}
+    return {key[-1] for key in getattr(trainer._programs, step)._functions._functions}
 
 
 def seven_at_a_time(trainer, epochs=1):
@@ -199,7 +199,7 @@ class TestChoice:
         monkeypatch.setattr(xla_policy, "WORTH_STEPS", 0)
         trainer = compiled()
         trainer.fit(X[:65], LABELS[:65], batch_size=32, verbose=0)
-        keys = trainer._programs.train._compiled
+        keys = trainer._programs.train._functions._functions
         assert len(keys) == 1
 
     def test_the_weights_are_those_of_the_graph(self, monkeypatch):
