@@ -131,7 +131,7 @@ def warmed_up(keras: Any, ext: Any) -> Any:
 
 
 def decaying(keras: Any, decay: Any = lambda step: 0.02) -> Any:
-    """Return Adam with a decay that has a schedule of its own, as on the page."""
+    """Return Adam with a decay that has its own schedule, as on the page."""
 
     class AddonsAdamW(keras.optimizers.Adam):  # type: ignore[misc]
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
