@@ -26,29 +26,42 @@ def root_of(thing: Any) -> str:
     return str(kind.__module__).partition(".")[0]
 
 
-def check_kind(thing: Any, kind: str, base: type, *, function: bool = False) -> None:
+def check_kind(
+    thing: Any, kind: str, base: type, *, functions: str | None = None
+) -> None:
     """Raise `TypeError` if an adapter cannot adapt this.
 
     Args:
         thing: What it was given.
         kind: What it adapts, for the message: `"loss"`, and so on.
         base: The class of tf_keras that it adapts.
-        function: Whether it also adapts functions of TensorFlow Addons.
+        functions: The module of both packages whose functions it adapts, too.
     """
     if isinstance(thing, base):
         return
-    if function and callable(thing) and root_of(_python_function(thing)) in PACKAGES:
+    if functions and _is_function_of(functions, thing):
         return
     raise TypeError(
         f"The argument of `addons.{kind}` must be of TensorFlow Addons or tf_keras, "
-        f"where its class is {base.__name__}. Received: "
-        f"{thing!r} of type {type(thing).__name__}"
-        + (
-            ", which is of Keras 3 already: use it without the adapter."
-            if root_of(thing) in ("keras", "keras_ext")
-            else "."
-        )
+        f"where its class is {base.__name__}"
+        + (f", or a function of `{functions}` there" if functions else "")
+        + f". Received: {thing!r} of type {type(thing).__name__}{_advice(thing, base)}"
     )
+
+
+def _is_function_of(module: str, thing: Any) -> bool:
+    function = _python_function(thing)
+    if not inspect.isfunction(function) or root_of(function) not in PACKAGES:
+        return False
+    return module in function.__module__.split(".")
+
+
+def _advice(thing: Any, base: type) -> str:
+    if root_of(thing) in ("keras", "keras_ext"):
+        return ", which is of Keras 3 already: use it without the adapter."
+    if inspect.isclass(thing) and issubclass(thing, base):
+        return f", which is a class: pass an instance, {thing.__name__}(...)."
+    return "."
 
 
 def to_config(thing: Any) -> Config:

@@ -21,7 +21,7 @@ class AddonsLoss(Adapted, keras.losses.Loss):
     def __init__(self, legacy: Any) -> None:
         import tf_keras
 
-        check_kind(legacy, "loss", tf_keras.losses.Loss, function=True)
+        check_kind(legacy, "loss", tf_keras.losses.Loss, functions="losses")
         is_loss = isinstance(legacy, tf_keras.losses.Loss)
         reduction = str(legacy.reduction) if is_loss else "auto"
         name = legacy.name if is_loss else legacy.__name__

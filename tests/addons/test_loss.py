@@ -139,6 +139,26 @@ def test_errors():
         addons.loss(tf.abs)
     with pytest.raises(TypeError, match="must be of TensorFlow Addons or tf_keras"):
         addons.loss(small(keras))
+    with pytest.raises(TypeError, match=r"a class: pass an instance, PinballLoss\("):
+        addons.loss(tfa.losses.PinballLoss)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: tfa.metrics.RSquare(),
+        lambda: tfa.layers.Maxout(2),
+        lambda: tf_keras.metrics.Mean(),
+        lambda: tfa.image.rotate,
+        lambda: tfa.text.crf_log_likelihood,
+        lambda: tfa.losses,
+    ],
+)
+def test_what_is_no_loss_is_refused(other):
+    with pytest.raises(
+        TypeError, match=r"`addons\.loss` must .*, or a function of `lo"
+    ):
+        addons.loss(other())
 
 
 @pytest.mark.parametrize(
