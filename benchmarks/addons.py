@@ -124,10 +124,25 @@ def falling(keras: Any) -> Any:
     return schedules.PiecewiseConstantDecay([2, 5], [0.1, 0.05, 0.01])
 
 
-def warmed_up(keras: Any, ext: Any) -> Any:
-    """Return the schedule of `total_steps=8`, as on the page."""
-    falls = keras.optimizers.schedules.PolynomialDecay(0.01, 4, 0.001)
-    return ext.schedules.Warmup(falls, 3, initial_learning_rate=0.0025)
+def warmed_up(
+    keras: Any,
+    rate: float,
+    total_steps: int,
+    warmup_proportion: float = 0.1,
+    min_lr: float = 0.0,
+) -> Any:
+    """Return the schedule of the page for `total_steps`."""
+    ops, warmup = keras.ops, warmup_proportion * total_steps
+    rest = max(total_steps - warmup, 1)
+
+    class AddonsWarmup(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step: Any) -> Any:
+            step = ops.cast(step, "float32") + 1
+            share = ops.minimum((step - warmup) / rest, 1)
+            rising = rate * step / warmup
+            return ops.where(step <= warmup, rising, rate + (min_lr - rate) * share)
+
+    return AddonsWarmup()
 
 
 def decaying(keras: Any, decay: Any = lambda step: 0.02) -> Any:
@@ -598,19 +613,15 @@ def optimizers() -> list[Row]:
             lambda k, ext: path_now(k, ext.optimizers.AdaBelief(0.01, rectify=False)),
         ),
         Row(
-            "AdaBelief(total_steps=8)",
+            "AdaBelief(total_steps=9)",
             lambda tf, tfa: path(
                 tf,
                 tfa.optimizers.AdaBelief(
-                    0.01,
-                    rectify=False,
-                    total_steps=8,
-                    warmup_proportion=0.5,
-                    min_lr=0.001,
+                    0.01, rectify=False, total_steps=9, warmup_proportion=0.3
                 ),
             ),
             lambda k, ext: path_now(
-                k, ext.optimizers.AdaBelief(warmed_up(k, ext), rectify=False)
+                k, ext.optimizers.AdaBelief(warmed_up(k, 0.01, 9, 0.3), rectify=False)
             ),
         ),
         Row(

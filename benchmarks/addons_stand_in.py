@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import pytest
 import tensorflow as tf
+from addons import warmed_up
 from keras import ops
 
 from keras_ext import layers, losses, metrics, optimizers, schedules
@@ -508,14 +509,12 @@ class AsBefore:
 
 def with_warmup(options: dict[str, Any]) -> dict[str, Any]:
     """Replace `total_steps` by the schedule of the page."""
-    total = options.pop("total_steps", 0)
-    share, low = options.pop("warmup_proportion", 0.1), options.pop("min_lr", 0.0)
+    names = ("total_steps", "warmup_proportion", "min_lr")
+    given = {name: options.pop(name) for name in names if name in options}
     rate = options.pop("lr", None) or options.pop("learning_rate", 0.001)
     options.pop("sma_threshold", None)
-    if total:
-        w = int(share * total)
-        falls = keras.optimizers.schedules.PolynomialDecay(rate, total - w, low)
-        rate = schedules.Warmup(falls, w - 1, initial_learning_rate=rate / w)
+    if given.get("total_steps"):
+        rate = warmed_up(keras, rate, **given)
     return {**options, "learning_rate": rate}
 
 
