@@ -129,16 +129,15 @@ def _import(
         return module if fromlist else sys.modules["tf_keras"]
     module = __import__(name if ours == name else root, globals, locals, fromlist)
     if module.__name__ == "tensorflow":
-        view = _with_keras_2(module)
-        if str((globals or {}).get("__name__")).startswith(f"{_ADDONS}.losses."):
-            view.__dict__["function"] = _inlined
-        return view
+        importer = str((globals or {}).get("__name__"))
+        is_loss = importer.startswith(f"{_ADDONS}.losses.")
+        return _with_keras_2(module, **({"function": _inlined} if is_loss else {}))
     if module.__name__ == "importlib":
         return _View(module, util=_View(importlib.util, find_spec=_find_spec))
     return module
 
 
-def _with_keras_2(tensorflow: types.ModuleType) -> types.ModuleType:
+def _with_keras_2(tensorflow: types.ModuleType, **others: Any) -> types.ModuleType:
     """Return TensorFlow with tf_keras, also where it calls parts of Keras its own."""
     legacy = importlib.import_module("tf_keras")
     parts = {name: getattr(legacy, name) for name in _PARTS}
@@ -148,7 +147,7 @@ def _with_keras_2(tensorflow: types.ModuleType) -> types.ModuleType:
     v1 = _View(tensorflow.compat.v1, keras=first)
     v2 = _View(tensorflow.compat.v2, keras=legacy, **parts)
     compat = _View(tensorflow.compat, v1=v1, v2=v2)
-    return _View(tensorflow, keras=legacy, compat=compat, **parts)
+    return _View(tensorflow, keras=legacy, compat=compat, **parts, **others)
 
 
 def _inlined(function: Callable[..., Any]) -> Callable[..., Any]:
