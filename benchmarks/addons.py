@@ -161,11 +161,11 @@ def rates(schedule: Any) -> list[float]:
     return [float(schedule(step)) for step in range(25)]
 
 
-def over_pairs(loss: Any, **options: Any) -> Any:
-    """Return the mean over all pairs, as the page does."""
-    positives = (UNBALANCED[:, None] == UNBALANCED).sum(axis=1) - 1
-    values = np.asarray(loss(UNBALANCED, VECTORS, **options))
-    return (positives * values).sum() / positives.sum()
+def over_pairs(labels: Any, values: Any) -> Any:
+    """Return the mean over all pairs of one value per sample, as the page does."""
+    labels = np.reshape(labels, -1)
+    positives = (labels[:, None] == labels).sum(axis=1) - 1
+    return (positives * np.asarray(values)).sum() / positives.sum()
 
 
 def potentials(ext: Any) -> Any:
@@ -413,7 +413,9 @@ def losses() -> list[Row]:
             lambda tf, tfa: tfa.losses.lifted_struct_loss(
                 tf.constant(UNBALANCED), tf.constant(VECTORS)
             ),
-            lambda k, ext: over_pairs(ext.losses.lifted_struct),
+            lambda k, ext: over_pairs(
+                UNBALANCED, ext.losses.lifted_struct(UNBALANCED, VECTORS)
+            ),
         ),
         Row(
             "NpairsLoss",
@@ -474,7 +476,12 @@ def losses() -> list[Row]:
                 for distance in ("L2", "squared-L2", "angular")
             ],
             lambda k, ext: [
-                over_pairs(ext.losses.triplet_semi_hard, distance=distance)
+                over_pairs(
+                    UNBALANCED,
+                    ext.losses.triplet_semi_hard(
+                        UNBALANCED, VECTORS, distance=distance
+                    ),
+                )
                 for distance in ("euclidean", "squared_euclidean", "cosine")
             ],
         ),

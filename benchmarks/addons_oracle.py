@@ -24,6 +24,7 @@ import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -98,29 +99,37 @@ class WithoutLegacy:
         vars(tf.keras.optimizers).pop("legacy", None)
 
 
-def through_bridge(checkout: pathlib.Path, folder: pathlib.Path, room: str) -> None:
-    """Let the installed Addons have the tests of a room, as the bridge imports it."""
+def through_bridge(folder: pathlib.Path, rooms: Sequence[str]) -> None:
+    """Let the installed Addons, as the bridge imports it, have the tests of rooms."""
     from keras_ext import addons
 
     # The tests must be modules of the package, so that they get the same Keras.
-    (folder / room / "__init__.py").touch()
-    getattr(addons.tfa, room).__path__.append(str(folder / room))
+    for room in rooms:
+        (folder / room / "__init__.py").touch()
+        getattr(addons.tfa, room).__path__.append(str(folder / room))
 
 
-def with_natives(checkout: pathlib.Path, folder: pathlib.Path, room: str) -> None:
-    """Make a package with the modules of a room, all of which have what we have."""
-    namespace = (
-        f"import addons_stand_in as ours\n\nglobals().update(ours.ROOMS[{room!r}])\n"
-    )
-    imports = ""
-    for path in (checkout / room).glob("[!_]*.py"):
-        (folder / room / path.name).write_text(namespace, encoding="utf-8")
-        imports += f"import tensorflow_addons.{room}.{path.stem}\n"
-    if room == "metrics":
-        shutil.copy(checkout / room / "utils.py", folder / room)
-    # After the imports, or a module would replace what has its name, such as `snake`.
-    package = folder / room / "__init__.py"
-    package.write_text(imports + namespace, encoding="utf-8")
+def with_natives(checkout: pathlib.Path, folder: pathlib.Path) -> None:
+    """Make a package of what we have; tests of a room may import another."""
+    for room in NATIVE_ROOMS:
+        (folder / room).mkdir(exist_ok=True)
+        namespace = (
+            "import addons_stand_in as ours\n\n"
+            f"globals().update(ours.ROOMS[{room!r}])\n"
+        )
+        imports = ""
+        for path in (checkout / room).glob("[!_]*.py"):
+            (folder / room / path.name).write_text(namespace, encoding="utf-8")
+            imports += f"import tensorflow_addons.{room}.{path.stem}\n"
+        # After the imports: a module would replace what has its name, as `snake` has.
+        package = folder / room / "__init__.py"
+        package.write_text(imports + namespace, encoding="utf-8")
+    # What the tests use to test.
+    for name in ("utils", "testing"):
+        shutil.copytree(checkout / name, folder / name)
+    for name in ("conftest.py", "options.py", "version.py", "metrics/utils.py"):
+        shutil.copy(checkout / name, folder / name)
+    sys.path.insert(0, str(folder.parent))
 
 
 def main() -> None:
@@ -130,23 +139,23 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="+", choices=ROOMS)
     parser.add_argument("--natives", action="store_true")
     options = parser.parse_args()
-    rooms = options.rooms or (NATIVE_ROOMS if options.natives else ROOMS)
+    known = NATIVE_ROOMS if options.natives else ROOMS
+    rooms = options.rooms or known
+    if unknown := sorted(set(rooms) - set(known)):
+        parser.error(f"--natives knows {', '.join(known)}. Received: {unknown}")
     checkout = options.checkout / "tensorflow_addons"
     folder = pathlib.Path(tempfile.mkdtemp()) / "tensorflow_addons"
     for room in rooms:
         shutil.copytree(checkout / room / "tests", folder / room / "tests")
-        (with_natives if options.natives else through_bridge)(checkout, folder, room)
     if options.natives:
-        for name in ("utils", "testing"):
-            shutil.copytree(checkout / name, folder / name)
-        for name in ("conftest.py", "options.py", "version.py"):
-            shutil.copy(checkout / name, folder)
-        sys.path.insert(0, str(folder.parent))
+        with_natives(checkout, folder)
+    else:
+        through_bridge(folder, rooms)
     (folder / "__init__.py").touch()
     # Or pytest would take the settings of the folder in which this is started.
     (folder.parent / "pytest.ini").touch()
     counts = Counts(STORED if options.natives else None)
-    # Its `conftest.py`; and no imports but those of the bridge.
+    # Its `conftest.py`, once; and no imports but those of the bridge.
     arguments = [
         "-q",
         "--tb=short",

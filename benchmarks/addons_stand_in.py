@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import pytest
 import tensorflow as tf
-from addons import warmed_up
+from addons import over_pairs, warmed_up
 from keras import ops
 
 from keras_ext import layers, losses, metrics, optimizers, schedules
@@ -167,13 +167,6 @@ def giou_loss(y_true: Any, y_pred: Any, mode: str = "giou") -> Any:
     values = losses.iou(*boxes, form=mode, bounding_box_format="yxyx")
     # As there: axes of length 1 are dropped.
     return ops.squeeze(ops.reshape(values, shape[:-1]))
-
-
-def over_pairs(y_true: Any, values: Any) -> Any:
-    """Return the mean over all pairs, from one value per sample."""
-    labels = ops.reshape(y_true, (-1,))
-    pairs = ops.sum(ops.cast(labels[:, None] == labels, values.dtype), axis=1) - 1
-    return ops.sum(pairs * values) / ops.sum(pairs)
 
 
 class OverPairs(InItsDtype, keras.losses.Loss):
@@ -579,7 +572,8 @@ class Decaying(AsBefore):
 
     def apply_gradients(self, pairs: Any, decay_var_list: Any = None) -> Any:
         """All variables decay."""
-        without({"decay_var_list": decay_var_list}, "decay_var_list")
+        if decay_var_list:
+            pytest.skip("decay_var_list has no successor")
         return super().apply_gradients(pairs)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -604,26 +598,6 @@ class SGDW(Decaying, keras.optimizers.SGD):
     pass
 
 
-class CyclicalLearningRate(schedules.Cyclical):
-    def __init__(
-        self,
-        initial_learning_rate: float,
-        maximal_learning_rate: float,
-        step_size: int,
-        scale_fn: Any,
-        scale_mode: str = "cycle",
-        name: str = "CyclicalLearningRate",
-    ) -> None:
-        super().__init__(
-            initial_learning_rate,
-            maximal_learning_rate,
-            step_size,
-            scale_fn=scale_fn,
-            scale_mode=scale_mode,
-            name=name,
-        )
-
-
 def cyclical(mode: str) -> Callable[..., Any]:
     """Return what makes a schedule of a mode."""
 
@@ -631,8 +605,6 @@ def cyclical(mode: str) -> Callable[..., Any]:
         initial_learning_rate: float,
         maximal_learning_rate: float,
         step_size: int,
-        scale_mode: str = "cycle",
-        gamma: float = 1.0,
         **options: Any,
     ) -> Any:
         return schedules.Cyclical(
@@ -640,7 +612,6 @@ def cyclical(mode: str) -> Callable[..., Any]:
             maximal_learning_rate,
             step_size,
             mode=mode,
-            gamma=gamma,
             **options,
         )
 
@@ -741,7 +712,7 @@ ROOMS: dict[str, dict[str, Any]] = {
         "extend_with_decoupled_weight_decay": lambda _: Nowhere("an extended class"),
         "AdaBelief": AdaBelief,
         "AdamW": AdamW,
-        "CyclicalLearningRate": CyclicalLearningRate,
+        "CyclicalLearningRate": cyclical("triangular"),
         "ExponentialCyclicalLearningRate": cyclical("exp_range"),
         "KerasLegacyOptimizer": keras.optimizers.Optimizer,
         "LAMB": LAMB,
